@@ -161,6 +161,7 @@ class _GDEstimator(BaseEstimator):
         self.intercept_ = intercept
         self.n_iter_ = n_iter
         self.t_ = state.iterate.t
+        self.engine_ = state.engine
         self.optimizer_ = plan.optimizer
         self.loss_ = state.objective.loss
         self._state = state
@@ -488,6 +489,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
         set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+    engine_ : str
+        What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
+        missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
         The optimizer used.
     loss_ : Loss
@@ -783,6 +787,9 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
         set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+    engine_ : str
+        What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
+        missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
         The optimizer used.
     loss_ : Loss

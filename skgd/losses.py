@@ -600,7 +600,8 @@ class LogLoss(Loss):
 
     @staticmethod
     def gradient(y, raw, hyper):
-        return np.exp(np.minimum(raw, 0.0)) / (1.0 + np.exp(-np.abs(raw))) - y
+        small = np.exp(-np.abs(raw))
+        return (small + (raw > 0.0) * (1.0 - small)) / (1.0 + small) - y
 
     def multiclass(self):
         return SoftmaxLoss()

@@ -179,6 +179,12 @@ class Objective:
         l1, l2 = self.alpha * self.l1_ratio, self.alpha * (1.0 - self.l1_ratio)
         return (l1 * slope / self.unit if l1 else 0.0), (l2 * slope * (slope / self.unit) if l2 else 0.0)
 
+    def penalty_by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return :attr:`penalty_rates` for each parameter, flat: zero for intercepts."""
+        shape, intercept = (self.n_features, self.n_outputs), np.zeros(self.n_outputs)
+        l1, l2 = (self.join(np.broadcast_to(rate, shape), intercept, np.float64) for rate in self.penalty_rates)
+        return l1, l2
+
     def penalty(self, theta: np.ndarray) -> float:
         """Return the penalty, in the user's units."""
         if not self.alpha:
@@ -202,9 +208,12 @@ class Objective:
         l1, l2 = self.penalty_rates
         coef, intercept = self.split(theta)
         rate = step[: self.n_coefficients].reshape(coef.shape) if isinstance(step, np.ndarray) and step.ndim else step
-        if self.l1_ratio:
-            coef = np.sign(coef) * np.maximum(np.abs(coef) - rate * l1, 0.0)
-        return self.join(coef / (1.0 + rate * l2), intercept, theta.dtype)
+        return self.join(proximal_point(coef, rate, l1, l2), intercept, theta.dtype)
+
+
+def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:
+    """Return the minimiser of ``(v - w)**2 / (2 * rate) + l1 * |v| + l2 * v**2 / 2``, elementwise."""
+    return np.sign(w) * np.maximum(np.abs(w) - rate * l1, 0.0) / (1.0 + rate * l2)
 
 
 def count_rows(rows: slice | np.ndarray, X: Matrix) -> int:

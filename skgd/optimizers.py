@@ -96,6 +96,7 @@ class Optimizer(Strategy):
     proximal: ClassVar[bool] = True
     implicit: bool = False
     bounded: ClassVar[bool] = True
+    lazy: str = ""
 
     def initial(self) -> tuple[float, ...]:
         """Return the value with which each slot starts."""
@@ -110,6 +111,11 @@ class Optimizer(Strategy):
     def readout(w: Any, slots: tuple, hyper: tuple) -> Any:
         """Return the parameters to predict with; by default those that are trained."""
         return w
+
+    @staticmethod
+    def skip(steps: int, slots: tuple, hyper: tuple) -> tuple:
+        """Return the slots after so many steps without a gradient, where ``lazy`` is "repeat"."""
+        return slots
 
     @staticmethod
     def rebase(transform: Callable[[Any], Any], w: Any, slots: tuple, hyper: tuple) -> tuple:
@@ -197,6 +203,10 @@ class SGD(Optimizer):
     def implicit(self) -> bool:  # type: ignore[override]
         return self.momentum == 0
 
+    @property
+    def lazy(self) -> str:  # type: ignore[override]
+        return "rest" if self.momentum == 0 else ""
+
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))
 
@@ -244,6 +254,7 @@ class AdaGrad(Optimizer):
 
     slots = ("sum_of_squares",)
     implicit = True
+    lazy = "rest"
 
     def __init__(self, learning_rate: LearningRate = "auto", initial_accumulator: float = 0.0, epsilon: float = 1e-10):
         self.learning_rate = learning_rate
@@ -846,6 +857,7 @@ class FTRL(Optimizer):
 
     slots = ("z", "sum_of_squares", "precision", "steps")
     bounded = False  # its step grows with the number of rows, for the penalty is summed
+    lazy = "repeat"
 
     def __init__(
         self,
@@ -878,6 +890,11 @@ class FTRL(Optimizer):
         divisor = np.maximum(new_precision + l2, 1e-30)  # beta = 0 and no gradient yet
         point = -np.sign(z) * np.maximum(np.abs(z) - l1, 0.0) / divisor
         return point, (steps + 1.0) / divisor, (z, total, new_precision, steps + 1.0)
+
+    @staticmethod
+    def skip(steps, slots, hyper):
+        z, total, precision, before = slots
+        return z, total, precision, before + steps
 
     @staticmethod
     def rebase(transform, w, slots, hyper):

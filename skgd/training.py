@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
-from skgd.engines import EpochSummary, Iterate, StepSettings, initial_iterate, readout, run_epoch
+from skgd.engines import Engine, EpochSummary, Iterate, StepSettings, choose, initial_iterate, readout, run_epoch
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 from skgd.schedules import Schedule
@@ -49,30 +49,31 @@ class Plan:
     verbose: int
     class_weight: np.ndarray | str | None = None
 
-    def settings(self) -> StepSettings:
+    def settings(self, average_every: int) -> StepSettings:
         """Return what stands around the optimizer's rule."""
         return StepSettings(
             max_grad_norm=self.max_grad_norm,
             averaging=self.averaging,
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
+            average_every=average_every,
         )
 
     @property
-    def averaging(self) -> Callable[[int], float] | None:
+    def averaging(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """The weight of the k-th iterate in the running average, k = 1, 2, ..., or None."""
         if self.average is False:
             return None
         return _polynomial_decay if self.average == "polynomial" else _uniform
 
 
-def _uniform(k: int) -> float:
+def _uniform(k: np.ndarray) -> np.ndarray:
     """Polyak-Ruppert averaging: all iterates weigh the same."""
     return 1.0 / k
 
 
-def _polynomial_decay(k: int) -> float:
+def _polynomial_decay(k: np.ndarray) -> np.ndarray:
     """Shamir and Zhang's averaging (ICML 2013), which forgets the first iterates: about the last tenth counts."""
-    return min(1.0, 9.0 / (k + 8.0))
+    return np.minimum(1.0, 9.0 / (k + 8.0))
 
 
 HISTORY_KEYS = ("objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "seconds")
@@ -92,6 +93,7 @@ class State:
     columns: ColumnStatistics
     targets: ColumnStatistics
     class_totals: np.ndarray
+    engine: Engine = "vectorized"
 
     def readout(self, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) to predict with, in user's units."""
@@ -218,6 +220,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 
 STREAM_BATCH_SIZE = 8
 SPARSE_ALPHA = 1e-5
+USUAL_EPOCHS = 10
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
 
@@ -233,10 +236,9 @@ def _batch_size(batch_size: int | Literal["auto"] | None, columns: ColumnStatist
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
-def _batches(n_rows: int, size: int, order: np.ndarray | None) -> list[slice | np.ndarray]:
-    """Cut rows into batches of at most ``size``, in the given order, or else as they come."""
-    cuts: list[slice | np.ndarray] = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-    return cuts if order is None else [order[cut] for cut in cuts]
+def _average_every(size: int, columns: ColumnStatistics) -> int:
+    """Return how often to average: often enough that each column is touched about once in between."""
+    return max(1, int(1.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -264,7 +266,18 @@ def train_epochs(
         validation = (*validation[:2], by_class)
     n_rows = X.shape[0]
     size = _batch_size(plan.batch_size, state.columns, y.dtype.kind == "f")
+    n_steps = -(-n_rows // size)
+    every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
+    state.engine = choose(
+        plan.optimizer,
+        state.objective.loss,
+        n_steps=n_steps * min(plan.max_iter, USUAL_EPOCHS),
+        n_parameters=state.objective.n_parameters,
+        n_entries=min(plan.max_iter, USUAL_EPOCHS)
+        * state.objective.n_outputs
+        * float(X.nnz if sp.issparse(X) else X.size),
+    )
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
@@ -273,10 +286,9 @@ def train_epochs(
     try:
         for epoch in range(1, plan.max_iter + 1):
             started = time.perf_counter()
-            order = random_state.permutation(n_rows) if shuffled else None
-            batches = _batches(n_rows, size, order)
-            rates, longest = _rates(state, plan, len(batches), [value for value in watched if value == value])
-            summary = _run(state, plan, (X, y, weight), batches, rates, longest, f"epoch {epoch}")
+            order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
+            rates, longest = _rates(state, plan, n_steps, [value for value in watched if value == value])
+            summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
                 raise _divergence(plan, where, "exploded")
@@ -290,7 +302,7 @@ def train_epochs(
             append(history, entry)
             if plan.verbose:
                 _print(len(watched), entry)
-            tol = (plan.tol or 0.0) * min(1.0, len(batches) / FULL_EPOCH)
+            tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             waited = 0 if watched[-1] < best - tol * _scale_of(best, baseline) else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], state.iterate
@@ -344,13 +356,14 @@ def train_stream(
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
     summaries: list[EpochSummary] = []
-    for rows in _batches(n_rows, size, None):
+    for start in range(0, n_rows, size):
+        rows = slice(start, start + size)
         try:
             Xb, yb, wb = X[rows], y[rows], None if weight is None else weight[rows]
             advanced, wb = _learn(state, plan, Xb, yb, wb, stream=True)
             rates, longest = _rates(advanced, plan, 1, objectives)
-            whole: list[slice | np.ndarray] = [slice(0, Xb.shape[0])]
-            summary = _run(advanced, plan, (Xb, yb, wb), whole, rates, longest, "partial_fit")
+            order = np.arange(Xb.shape[0])
+            summary = _run(advanced, plan, (Xb, yb, wb), order, size, rates, longest, 1, "partial_fit")
             state = advanced
             summaries.append(summary)
         except KeyboardInterrupt:
@@ -375,9 +388,11 @@ def _run(
     state: State,
     plan: Plan,
     data: Data,
-    batches: list[slice | np.ndarray],
+    order: np.ndarray,
+    size: int,
     rates: np.ndarray,
     longest: np.ndarray | None,
+    every: int,
     where: str,
 ) -> EpochSummary:
     """Run one epoch, turning numbers that are no longer finite into a `DivergenceError`."""
@@ -387,7 +402,9 @@ def _run(
             "coefficients round. Lower one of them, so that their product is below 1."
         )
     try:
-        return run_epoch(state.objective, plan.optimizer, plan.settings(), state, *data, batches, rates, longest)
+        arguments = (state.objective, plan.optimizer, plan.settings(every), state, *data, order, size, rates, longest)
+        summary, state.engine = run_epoch(state.engine, *arguments)
+        return summary
     except FloatingPointError as error:
         raise _divergence(plan, f"{where} {error}", "is no longer finite") from None
 

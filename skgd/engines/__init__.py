@@ -1,8 +1,72 @@
-"""Engines: how one epoch of mini-batches is executed. All of them give the same result.
+"""Engines: how one epoch of mini-batches is executed. Both give the same result.
 
-``vectorized`` defines the meaning, in NumPy.
+`skgd.engines.vectorized` defines the meaning, in NumPy. `skgd.engines.compiled` does the same in loops compiled by
+Numba, which is imported when it is first needed: compiling takes some seconds (once on a machine), so that small
+problems are better off without.
 """
 
-from skgd.engines.vectorized import EpochSummary, Iterate, StepSettings, initial_iterate, readout, run_epoch
+from __future__ import annotations
 
-__all__ = ["EpochSummary", "Iterate", "StepSettings", "initial_iterate", "readout", "run_epoch"]
+from typing import Any, Literal, TypeAlias
+
+from skgd.engines import vectorized
+from skgd.engines.vectorized import (
+    EpochSummary,
+    Holder,
+    Iterate,
+    StepSettings,
+    initial_iterate,
+    readout,
+)
+from skgd.losses import Loss
+from skgd.optimizers import Optimizer
+
+__all__ = ["Engine", "EpochSummary", "Iterate", "StepSettings", "choose", "initial_iterate", "readout", "run_epoch"]
+
+Engine: TypeAlias = Literal["vectorized", "compiled"]
+
+# Where the vectorised engine would take longer than this, compiled loops repay reading or even compiling them.
+REPAYS_SECONDS = 1.0
+# About what the vectorised engine needs, by profile.
+_SECONDS_A_STEP = 2e-4
+_SECONDS_A_PARAMETER = 2e-8  # in each step
+_SECONDS_AN_ENTRY = 1e-8
+
+_cannot_compile: set[tuple[Any, ...]] = set()
+
+
+def choose(optimizer: Optimizer, loss: Loss, *, n_steps: int, n_parameters: int, n_entries: float) -> Engine:
+    """Return the engine for a training of ``n_steps``, which read ``n_entries`` of X (times the outputs) in all.
+
+    It depends on nothing else: with another engine, the last bits would differ.
+    """
+    seconds = n_steps * (_SECONDS_A_STEP + n_parameters * _SECONDS_A_PARAMETER) + n_entries * _SECONDS_AN_ENTRY
+    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, loss) else "vectorized"
+
+
+def _compiles(optimizer: Optimizer, loss: Loss) -> bool:
+    try:
+        from skgd.engines import compiled  # noqa: F401
+    except ImportError:  # no Numba, or one that does not know this NumPy
+        return False
+    return _strategies(optimizer, loss) not in _cannot_compile
+
+
+def _strategies(optimizer: Optimizer, loss: Loss) -> tuple[Any, ...]:
+    return optimizer.rule, loss.value, loss.gradient
+
+
+def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
+    """Run an epoch with an engine; return what the epoch says of itself, and which engine it was in the end.
+
+    The arguments are those of `skgd.engines.vectorized.run_epoch`. It takes over where a rule cannot be compiled.
+    """
+    if engine == "compiled":
+        from skgd.engines import compiled
+
+        try:
+            return compiled.run_epoch(*arguments), "compiled"
+        except compiled.CannotCompile:
+            objective, optimizer = arguments[:2]
+            _cannot_compile.add(_strategies(optimizer, objective.loss))
+    return vectorized.run_epoch(*arguments), "vectorized"

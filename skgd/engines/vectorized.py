@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from skgd.coordinates import Matrix
-from skgd.objective import Objective, count_rows
+from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
 
@@ -43,8 +43,17 @@ class StepSettings:
     """What stands around the optimizer's rule in each step."""
 
     max_grad_norm: float | None = None
-    averaging: Callable[[int], float] | None = None
+    averaging: Callable[[np.ndarray], np.ndarray] | None = None
     average_from: int = 0
+    average_every: int = 1
+
+    def averaging_shares(self, t: int, n_steps: int, averaged: int) -> np.ndarray:
+        """Return the share of the iterate in the running average for each of the steps after step t; 0 for none."""
+        steps = np.arange(t + 1, t + 1 + n_steps)
+        if self.averaging is None:
+            return np.zeros(n_steps)
+        counts = (steps > self.average_from) & (steps % self.average_every == 0)
+        return np.where(counts, self.averaging(np.maximum(averaged + np.cumsum(counts), 1)), 0.0)
 
 
 def initial_iterate(theta: np.ndarray, optimizer: Optimizer, averaging: bool) -> Iterate:
@@ -73,11 +82,12 @@ def run_epoch(
     X: Matrix,
     y: np.ndarray,
     weight: np.ndarray | None,
-    batches: Iterable[slice | np.ndarray],
+    order: np.ndarray,
+    size: int,
     rates: np.ndarray,
     longest_step: np.ndarray | None = None,
 ) -> EpochSummary:
-    """Take one step for each batch of rows, at the given learning rates, and return what the epoch says of itself.
+    """Take one step for each ``size`` rows, in the given order and at the given learning rates.
 
     With ``longest_step``, the largest sensible rate of each parameter, steps are bounded by it and implicit.
 
@@ -87,10 +97,12 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper = optimizer.hyper()
-    losses, penalties, norms, rows = 0.0, 0.0, 0.0, 0
-    for rows_of_batch, rate in zip(batches, rates.tolist(), strict=True):
+    losses, squares, penalty = 0.0, 0.0, 0.0
+    shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
+    for step, (rate, share) in enumerate(zip(rates.tolist(), shares, strict=True)):
         now = holder.iterate
-        batch = objective.chunks(X, y, weight, rows_of_batch)
+        rows = order[step * size : (step + 1) * size]
+        batch = objective.chunks(X, y, weight, rows)
         value, gradient = objective.value_and_gradient(now.theta, batch)
         norm = float(np.sqrt(np.square(gradient).sum()))  # not by BLAS, whose threads would have a say in the bits
         t = now.t + 1
@@ -98,19 +110,17 @@ def run_epoch(
             raise FloatingPointError(f"at step {t} (learning rate {rate:.3g})")
         theta, slots = _step(objective, optimizer, settings, now, batch, gradient, norm, rate, hyper, longest_step)
         average, averaged = now.average, now.averaged
-        if average is not None and settings.averaging is not None and t > settings.average_from:
+        if average is not None and share > 0.0:
             averaged += 1
-            shown = optimizer.readout(theta, slots, hyper)
-            average = average + settings.averaging(averaged) * (shown - average)
+            average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged)
-        size = count_rows(rows_of_batch, X)
-        losses += size * float(np.sum(value * objective.unit))
-        penalties += size * objective.penalty(now.theta)
-        norms += size * norm**2
-        rows += size
+        losses += len(rows) * float(np.sum(value * objective.unit))
+        squares += len(rows) * norm**2
+        if step == len(rates) - 1:
+            penalty = objective.penalty(now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
-    return EpochSummary(losses / rows, penalties / rows, float(np.sqrt(norms / rows)), rows)
+    return EpochSummary(losses / len(order), penalty, float(np.sqrt(squares / len(order))), len(order))
 
 
 def _step(
@@ -146,17 +156,31 @@ def _step(
             for whole, values in zip((point, step, *slots), (*bounded[:2], *bounded[2]), strict=True):
                 whole[too_long] = values
         if optimizer.implicit:
-            share = _implicit_share(objective, theta, point - theta, batch)
+            coef, intercept = objective.split(point - theta)
+            parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
+            share = implicit_share((objective, parts))
             point, step = theta + share * (point - theta), share * step
     return objective.proximal(point, step) if optimizer.proximal else point, slots
 
 
-def _implicit_share(objective: Objective, theta: np.ndarray, move: np.ndarray, batch: Iterable[tuple]) -> float:
+def slope_along(share: float, state: tuple) -> float:
+    """Return the derivative of a batch's loss along a move, after a share of it."""
+    objective, parts = state
+    scale: Any = objective.coordinates.target_scale
+    total = 0.0
+    for raw, moved, y, weight in parts:
+        predictor = objective.normalized(raw + share * scale * moved)
+        along = objective.loss_gradients(y, predictor) * moved
+        total += float(np.sum(along if weight is None else weight * along))
+    return total
+
+
+def implicit_share(state: tuple) -> float:
     r"""Return the part of a move to make, so that it follows the gradient where it ends, not where it starts.
 
-    With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, it is the root of
-    :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a convex loss it lies in (0, 1], whatever the learning rate,
-    and the step cannot overshoot the batch's own minimum.
+    With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, and :math:`\varphi'`
+    that of :func:`slope_along`, it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a convex loss
+    it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
 
     References
     ----------
@@ -164,28 +188,16 @@ def _implicit_share(objective: Objective, theta: np.ndarray, move: np.ndarray, b
     P. Toulis and E. M. Airoldi, "Asymptotic and finite-sample properties of estimators based on stochastic gradients",
     Annals of Statistics 45, 2017.
     """
-    coef, intercept = objective.split(move)
-    parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
-    scale: Any = objective.coordinates.target_scale
-
-    def slope(share: float) -> float:
-        total = 0.0
-        for raw, moved, y, weight in parts:
-            predictor = objective.normalized(raw + share * scale * moved)
-            along = objective.loss_gradients(y, predictor) * moved
-            total += float(np.sum(along if weight is None else weight * along))
-        return total
-
-    start = slope(0.0)
+    start = slope_along(0.0, state)
     if not start < 0.0:  # not a descent direction (momentum), or no gradient at all: nothing to shorten
         return 1.0
-    low, high, low_value, high_value = 0.0, 1.0, start, slope(1.0) - start
+    low, high, low_value, high_value = 0.0, 1.0, start, slope_along(1.0, state) - start
     if high_value <= -1e-3 * start:
         return 1.0
     share = 1.0
     for _ in range(8):  # false position, Illinois variant; one round is exact for a quadratic loss
         share = low - low_value * (high - low) / (high_value - low_value)
-        value = slope(share) - share * start
+        value = slope_along(share, state) - share * start
         if abs(value) <= -1e-3 * start * share:
             break
         if value > 0.0:
