@@ -46,13 +46,19 @@ value: Any = None  # the loss's
 gradient: Any = None
 slots_of: Any = None  # reads the slots of one parameter as a tuple
 keep_slots: Any = None  # writes them
-target: Any = None  # one of the _target functions
-predict: Any = None  # one of the _predict functions
-accumulate: Any = None  # one of the _accumulate functions
-catch_up: Any = None  # one of the _catch_up functions
-proximal: Any = None  # bool, from the optimizer
+target: Any = None  # the number that the loss compares with
+workspace: Any = None  # what dense and sparse rows do in their own ways
+touch: Any = None
+gradient_of: Any = None
+move_of: Any = None
+catch_up: Any = None
+multiply: Any = None  # matrix products for one output or many
+accumulate: Any = None
+single: Any = None  # whether there is one output
+has_intercept: Any = None
+proximal: Any = None
 lazy: Any = None
-normalized: Any = None  # bool, from the loss
+normalized: Any = None
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Targets
@@ -76,17 +82,17 @@ def _target_class(y, row, output, labels):
 
 
 @intrinsic
-def prefetch(typing_context, array, row, column):
+def prefetch(typing_context, array, index):
     """Ask for the cache line of an entry, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
-        array_type, row_type, column_type = signature.args
+        array_type, index_type = signature.args
         view = context.make_array(array_type)(context, builder, arguments[0])
-        indices = [
-            context.cast(builder, argument, kind, types.intp)
-            for argument, kind in zip(arguments[1:], (row_type, column_type), strict=True)
-        ]
-        shape, strides = (cgutils.unpack_tuple(builder, part, 2) for part in (view.shape, view.strides))
+        several = isinstance(index_type, types.BaseTuple)
+        indices = cgutils.unpack_tuple(builder, arguments[1]) if several else [arguments[1]]
+        kinds = index_type if several else [index_type]
+        indices = [context.cast(builder, *pair, types.intp) for pair in zip(indices, kinds, strict=True)]
+        shape, strides = (cgutils.unpack_tuple(builder, part, array_type.ndim) for part in (view.shape, view.strides))
         pointer = cgutils.get_item_pointer2(
             context, builder, view.data, shape, strides, array_type.layout, indices, wraparound=False
         )
@@ -96,270 +102,156 @@ def prefetch(typing_context, array, row, column):
         builder.call(function, [builder.bitcast(pointer, byte), flag(0), flag(_HINT), flag(1)])
         return context.get_dummy_value()
 
-    return types.void(array, row, column), generate
+    return types.void(array, index), generate
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Dense rows
+# The loop over steps
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _gather(X, order, start, stop, center, scale, Z):
-    """Write the standardised rows of X to Z, asking for the next ones meanwhile: shuffled, they lie anywhere."""
-    n_features = X.shape[1]
-    line = 64 // X.itemsize
-    for i in range(start, stop):
-        if i + _AHEAD < len(order):
-            for j in range(0, n_features, line):
-                prefetch(X, order[i + _AHEAD], j)
-        row = order[i]
-        for j in range(n_features):
-            Z[i - start, j] = (X[row, j] - center[j]) * scale[j]
+def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, sums):
+    """Take a step for each ``size`` rows; return how many were taken before a number was no longer finite.
 
-
-def _predict_one(Z, theta, out):
-    """Multiply rows with coefficients: by hand, because BLAS wants threads for it, which take turns and change bits."""
-    n_features = Z.shape[1]
-    for i in range(len(out)):
-        total = theta.dtype.type(0.0)
-        for j in range(n_features):
-            total += Z[i, j] * theta[j]
-        out[i, 0] = total
-
-
-def _predict_many(Z, theta, out):
-    n_coefficients = Z.shape[1] * out.shape[1]
-    np.dot(Z[: len(out)], theta[:n_coefficients].reshape(Z.shape[1], out.shape[1]), out)
-
-
-def _accumulate_one(Z, slopes, grad, scratch):
-    """Add the rows, each times its slope, to the gradient."""
-    n_features = Z.shape[1]
-    for i in range(len(slopes)):
-        slope = slopes[i, 0]
-        if slope != 0.0:
-            for j in range(n_features):
-                grad[j] += slope * Z[i, j]
-
-
-def _accumulate_many(Z, slopes, grad, scratch):
-    np.dot(Z[: len(slopes)].T, slopes, scratch)
-    grad[: scratch.size] += scratch.ravel()
-
-
-def dense_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, sums):
-    """Take steps over batches of dense rows; return how many were taken before numbers stopped being finite."""
-    (X,) = data
-    theta, slots, average = parameters
-    center, scale, target_center, target_scale, unit, fit_intercept = scales
-    n_features, n_outputs, size = X.shape[1], len(unit), min(size, len(order))
-    n_coefficients = n_features * n_outputs
-    block = max(1, min(size, (_BLOCK_ENTRIES if n_outputs == 1 else _PRODUCT_ENTRIES) // n_features))
-    Z = np.empty((block, n_features), theta.dtype)
-    raw, moved = np.empty((size, n_outputs), theta.dtype), np.empty((size, n_outputs), theta.dtype)
-    slopes = np.empty((size, n_outputs), theta.dtype)
-    scratch = np.empty((n_features, n_outputs), theta.dtype)
-    grad, point, step_sizes = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    moves = (point, step_sizes)
+    A step works on local copies of the parameters that its rows touch. They lie in chunks: chunk u of the local ones,
+    ``width`` long, is chunk ``chunks[u]`` of all. Dense rows touch everything, one chunk; sparse ones a chunk for each
+    column that is not zero in some row, and one for the intercepts.
+    """
+    theta = parameters[0]
+    n_outputs = 1 if single else len(scales[-1])
+    size = min(size, len(order))
+    raw = np.empty((size, n_outputs), theta.dtype)
+    moved, slopes = np.empty_like(raw), np.empty_like(raw)
+    local = np.empty_like(theta)
+    grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
+    work = workspace(data, size, theta, n_outputs)
+    missed = (np.zeros(len(theta) // n_outputs + 1, np.int64), np.zeros((len(rates) + 1, _POWERS)))
     for step in range(len(rates)):
-        begin = step * size
-        n_rows = min(size, len(order) - begin)
-        grad[:] = 0.0
-        losses[:] = 0.0
-        slope_sizes[:] = 0.0
-        for start in range(0, n_rows, block):
-            stop = min(start + block, n_rows)
-            _gather(X, order, begin + start, begin + stop, center, scale, Z)
-            predict(Z, theta, raw[start:stop])
-            _add_intercept(theta, n_coefficients, raw[start:stop])
-            _slopes_of_loss(
-                raw[start:stop], y, weight, begin + start, hypers, scales, slopes[start:stop], losses, slope_sizes
-            )
-            accumulate(Z, slopes[start:stop], grad, scratch)
-        _intercept_gradient(slopes[:n_rows], slope_sizes, grad, n_coefficients)
-        square = _scaled_square(grad, 0, len(grad), n_rows)
-        if not (np.isfinite(losses.sum()) and np.isfinite(square)):
-            return step
-        _record(sums, losses, unit, square, n_rows)
-        clip = _clip(square, bounds)
-        _apply_rule(
-            0, len(theta), rates[step], float(t + step + 1), clip, parameters, grad, moves, hypers, penalty, bounds
-        )
-        share = 1.0
-        if bounds[2]:
-            for i in range(len(theta)):
-                grad[i] = point[i] - theta[i]  # the move
-            for start in range(0, n_rows, block):
-                stop = min(start + block, n_rows)
-                if n_rows > block:
-                    _gather(X, order, begin + start, begin + stop, center, scale, Z)
-                predict(Z, grad, moved[start:stop])
-            _add_intercept(grad, n_coefficients, moved[:n_rows])
-            state = (raw[:n_rows], moved[:n_rows], y, weight, begin, hypers, scales)
-            share = implicit_share(state)
-        _finish(0, len(theta), share, theta, moves, penalty)
-        if shares[step] > 0.0:
-            _add_to_average(shares[step], parameters, hypers)
-    return len(rates)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sparse rows
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def sparse_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, sums):
-    """Take steps over batches of sparse rows; return how many were taken before numbers stopped being finite."""
-    values, indices, indptr = data
-    theta, slots, average = parameters
-    center, scale, target_center, target_scale, unit, fit_intercept = scales
-    n_outputs, n_features, size = len(unit), len(scale), min(size, len(order))
-    n_coefficients = n_features * n_outputs
-    raw, moved = np.empty((size, n_outputs), theta.dtype), np.empty((size, n_outputs), theta.dtype)
-    slopes = np.empty((size, n_outputs), theta.dtype)
-    grad, point, step_sizes = np.zeros_like(theta), np.empty_like(theta), np.empty_like(theta)
-    moves = (point, step_sizes)
-    losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
-    touched, stamps = np.empty(n_features, np.int64), np.zeros(n_features, np.int64)
-    done = np.zeros(n_features, np.int64)  # up to which step each column is done
-    powers = np.zeros((len(rates) + 1 if lazy and penalty[2] else 1, _POWERS))  # running sums of the rates' powers
-    for step in range(len(rates)):
-        rows = order[step * size : (step + 1) * size]
-        n_rows, n_touched, lr, now = len(rows), 0, rates[step], float(t + step + 1)
-        losses[:] = 0.0
-        slope_sizes[:] = 0.0
-        for i in range(n_rows):
-            for k in range(n_outputs):
-                raw[i, k] = theta[n_coefficients + k] if fit_intercept else 0.0
-            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
-                j = indices[q]
-                if stamps[j] != step + 1:
-                    stamps[j] = step + 1
-                    touched[n_touched] = j
-                    n_touched += 1
-                    if lazy and done[j] < step:
-                        catch_up(j, n_outputs, done[j], step, rates, t, parameters, hypers, penalty, powers)
-                    if lazy:
-                        done[j] = step + 1
-                z = values[q] * scale[j]
-                for k in range(n_outputs):
-                    raw[i, k] += z * theta[j * n_outputs + k]
-        _slopes_of_loss(raw[:n_rows], y, weight, step * size, hypers, scales, slopes[:n_rows], losses, slope_sizes)
-        for i in range(n_rows):
-            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
-                j = indices[q]
-                z = values[q] * scale[j]
-                for k in range(n_outputs):
-                    grad[j * n_outputs + k] += z * slopes[i, k]
-        _intercept_gradient(slopes[:n_rows], slope_sizes, grad, n_coefficients)
-        square = _scaled_square(grad, n_coefficients, len(grad), n_rows)
-        for u in range(n_touched):
-            square += _scaled_square(grad, touched[u] * n_outputs, (touched[u] + 1) * n_outputs, n_rows)
-        if not (np.isfinite(losses.sum()) and np.isfinite(square)):
-            return step
-        _record(sums, losses, unit, square, n_rows)
-        clip = _clip(square, bounds)
+        begin, end = step * size, min((step + 1) * size, len(order))
+        batch = (y, weight, begin, end)
+        rate, now = rates[step], float(t + step + 1)
+        chunks, width = touch(data, order, begin, end, scales, theta, n_outputs, work)
         if lazy:
-            for u in range(n_touched):
-                first = touched[u] * n_outputs
-                _apply_rule(first, first + n_outputs, lr, now, clip, parameters, grad, moves, hypers, penalty, bounds)
-        begin = n_coefficients if lazy else 0
-        _apply_rule(begin, len(theta), lr, now, clip, parameters, grad, moves, hypers, penalty, bounds)
+            catch_up(chunks, width, step, rates, t, parameters, hypers, penalty, missed)
+        n_local = len(chunks) * width
+        _copy_to(local, theta, chunks, width)
+        grad[:n_local] = 0.0
+        losses[:] = 0.0
+        slope_sizes[:] = 0.0
+        gradient_of(
+            data, order, batch, scales, local[:n_local], hypers, work, raw, slopes, losses, slope_sizes, grad[:n_local]
+        )
+        square = _mean_gradient(slopes[: end - begin], slope_sizes, grad[:n_local], bounds)
+        if not (np.isfinite(losses.sum()) and np.isfinite(square)):
+            return step
+        sums[0] += _total(losses, scales[-1])
+        sums[1] += (end - begin) * square
+        clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
+        _apply_rule(chunks, width, rate, now, clip, parameters, local, grad, point, lengths, hypers, penalty, bounds)
         share = 1.0
         if bounds[2]:
-            for i in range(n_rows):
-                for k in range(n_outputs):
-                    c = n_coefficients + k
-                    moved[i, k] = point[c] - theta[c] if fit_intercept else 0.0
-                for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
-                    j = indices[q]
-                    z = values[q] * scale[j]
-                    for c in range(j * n_outputs, (j + 1) * n_outputs):
-                        moved[i, c - j * n_outputs] += z * (point[c] - theta[c])
-            share = implicit_share((raw[:n_rows], moved[:n_rows], y, weight, step * size, hypers, scales))
-        for u in range(n_touched):
-            first = touched[u] * n_outputs
-            if lazy:
-                _finish(first, first + n_outputs, share, theta, moves, penalty)
-            grad[first : first + n_outputs] = 0.0
-        _finish(begin, len(theta), share, theta, moves, penalty)
-        if lazy and penalty[2]:
-            power = 1.0
-            for k in range(_POWERS):
-                power *= lr * share
-                powers[step + 1, k] = powers[step, k] + power
+            start = (end - begin) * _take_difference(point[:n_local], local[:n_local], grad[:n_local])
+            move_of(data, order, batch, scales, grad[:n_local], work, moved)
+            state = (raw[: end - begin], moved[: end - begin], batch, hypers, scales)
+            share = implicit_share(start, state)
+        _finish(chunks, width, share, theta, local, point, lengths, penalty)
+        if lazy:
+            _record_rate(chunks, step, rate * share, missed)
         if shares[step] > 0.0 or step + 1 == len(rates):
             if lazy:
-                for j in range(n_features):
-                    if done[j] <= step:
-                        catch_up(j, n_outputs, done[j], step + 1, rates, t, parameters, hypers, penalty, powers)
-                        done[j] = step + 1
+                everything = np.arange(len(theta) // n_outputs)
+                catch_up(everything, width, step + 1, rates, t, parameters, hypers, penalty, missed)
+                missed[0][:] = step + 1
             if shares[step] > 0.0:
                 _add_to_average(shares[step], parameters, hypers)
     return len(rates)
 
 
-def _catch_up_rest(j, n_outputs, start, stop, rates, t, parameters, hypers, penalty, powers):
-    """Make up for steps in which the rule left a column alone: the proximal steps of its penalty."""
-    theta, slots, average = parameters
+def _copy_to(local, theta, chunks, width):
+    for u in range(len(chunks)):
+        for c in range(width):
+            local[u * width + c] = theta[chunks[u] * width + c]
+
+
+def _mean_gradient(slopes, slope_sizes, grad, bounds):
+    """Put in the intercepts' gradient, zero where it is nothing but rounding; divide by the rows; return the square."""
+    n_rows, n_outputs = slopes.shape
+    if bounds[4]:
+        for k in range(n_outputs):
+            total = 0.0
+            for i in range(n_rows):
+                total += slopes[i, k]
+            rounding = np.finfo(grad.dtype).eps ** (2.0 / 3.0) * slope_sizes[k]
+            grad[len(grad) - n_outputs + k] = total if abs(total) > rounding else 0.0
+    square = 0.0
+    for i in range(len(grad)):
+        grad[i] /= n_rows
+        square += grad[i] * grad[i]
+    return square
+
+
+def _total(losses, unit):
+    total = 0.0
+    for k in range(len(losses)):
+        total += losses[k] * unit[k]
+    return total
+
+
+def _apply_rule(chunks, width, rate, now, clip, parameters, local, grad, point, lengths, hypers, penalty, bounds):
+    """Write where the rule would move each local parameter, and how long its step is in the long run."""
+    slots = parameters[1]
+    l2, penalised = penalty[1], penalty[2]
+    hyper = hypers[0]
+    longest, weight_decay, n_coefficients = bounds[0], bounds[3], bounds[5]
+    for u in range(len(chunks)):
+        shift = (chunks[u] - u) * width
+        for k in range(u * width, (u + 1) * width):
+            i = k + shift
+            w, g, before = 1.0 * local[k], 1.0 * clip * grad[k], slots_of(slots, i)
+            if not proximal and penalised:
+                g += l2[i] * w
+            if weight_decay > 0.0 and i < n_coefficients:
+                w *= 1.0 - rate * weight_decay
+                local[k] = w
+            to, length, after = rule(w, g, rate, now, before, hyper)
+            if len(longest) > 0 and length > longest[i] and g != 0.0:
+                to, length, after = rule(w, g, rate * (longest[i] / length), now, before, hyper)
+            point[k] = to
+            lengths[k] = length
+            keep_slots(slots, i, after)
+
+
+def _take_difference(point, local, grad):
+    """Write the move over the gradient; return their product."""
+    slope = 0.0
+    for k in range(len(point)):
+        move = point[k] - local[k]
+        slope += grad[k] * move
+        grad[k] = move
+    return slope
+
+
+def _finish(chunks, width, share, theta, local, point, lengths, penalty):
+    """Move parameters by a share of their step, and take the penalty's proximal step."""
     l1, l2, penalised = penalty
-    if not penalised:
-        return
-    for i in range(j * n_outputs, (j + 1) * n_outputs):
-        w = 1.0 * theta[i]
-        if w != 0.0:
-            rate = rule(w, 0.0, 1.0, float(t + start + 1), slots_of(slots, i), hypers[0])[
-                1
-            ]  # for each unit of lr * share
-            theta[i] = _shrunk(w, rate * l1[i], rate * l2[i], powers, start, stop)
+    for u in range(len(chunks)):
+        shift = (chunks[u] - u) * width
+        for k in range(u * width, (u + 1) * width):
+            w = point[k] if share == 1.0 else local[k] + share * (point[k] - local[k])
+            i = k + shift
+            theta[i] = proximal_point(w, share * lengths[k], l1[i], l2[i]) if penalised and proximal else w
 
 
-def _shrunk(w, l1, l2, powers, start, stop):
-    """Return w after the proximal steps with the rates that `powers` adds up.
-
-    Each divides ``|w| + l1 / l2`` by ``1 + rate * l2``, until w is zero.
-    """
-    length = powers[stop, 0] - powers[start, 0]
-    if l2 == 0.0:
-        return np.sign(w) * max(abs(w) - length * l1, 0.0)
-    logarithm = 0.0
-    if (powers[stop, 1] - powers[start, 1]) * l2 * l2 < _SMALL * _SMALL:
-        factor = 1.0
-        for k in range(_POWERS):
-            factor *= l2
-            term = factor * (powers[stop, k] - powers[start, k]) / (k + 1)
-            logarithm += term if k % 2 == 0 else -term
-            if term < 1e-17:
-                break
-    else:
-        for step in range(start, stop):
-            logarithm += np.log1p(l2 * (powers[step + 1, 0] - powers[step, 0]))
-    size = abs(w) * np.exp(-logarithm) + (l1 / l2 * np.expm1(-logarithm) if l1 > 0.0 else 0.0)
-    return np.sign(w) * max(size, 0.0)
-
-
-def _catch_up_repeat(j, n_outputs, start, stop, rates, t, parameters, hypers, penalty, powers):
-    """Make up for steps of which only the last one counts, once the slots know how many there were."""
+def _add_to_average(share, parameters, hypers):
     theta, slots, average = parameters
-    l1, l2, penalised = penalty
-    for i in range(j * n_outputs, (j + 1) * n_outputs):
-        before = skip(stop - start - 1, slots_of(slots, i), hypers[0])
-        w, rate, after = rule(1.0 * theta[i], 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
-        keep_slots(slots, i, after)
-        theta[i] = proximal_point(w, rate, l1[i], l2[i]) if penalised else w
+    for i in range(len(theta)):
+        average[i] += share * (readout(1.0 * theta[i], slots_of(slots, i), hypers[0]) - average[i])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What dense and sparse steps share
+# The loss
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _add_intercept(theta, n_coefficients, raw):
-    if len(theta) > n_coefficients:
-        for i in range(raw.shape[0]):
-            for k in range(raw.shape[1]):
-                raw[i, k] += theta[n_coefficients + k]
 
 
 def _log_sum_exp(raw, moved, share, i):
@@ -373,9 +265,9 @@ def _log_sum_exp(raw, moved, share, i):
 
 
 def _slopes_of_loss(raw, y, weight, first, hypers, scales, slopes, losses, slope_sizes):
-    """Write the loss's derivative for each row and output, and add up losses and sizes of derivatives."""
-    _, hyper, labels = hypers
-    _, _, target_center, target_scale, unit, _ = scales
+    """Write the loss's derivative for each row and output; add up losses and sizes of derivatives."""
+    hyper, labels = hypers[1], hypers[2]
+    target_center, target_scale, unit = scales[2], scales[3], scales[4]
     for i in range(len(raw)):
         s = weight[first + i] if len(weight) > 0 else 1.0
         shift = _log_sum_exp(raw, raw, 0.0, i) if normalized else 0.0
@@ -390,9 +282,10 @@ def _slopes_of_loss(raw, y, weight, first, hypers, scales, slopes, losses, slope
 
 def _slope_along(share, state):
     """Return the derivative of the batch's loss along its move, after a share of it."""
-    raw, moved, y, weight, first, hypers, scales = state
-    _, hyper, labels = hypers
-    _, _, target_center, target_scale, unit, _ = scales
+    raw, moved, batch, hypers, scales = state
+    y, weight, first, _ = batch
+    hyper, labels = hypers[1], hypers[2]
+    target_center, target_scale, unit = scales[2], scales[3], scales[4]
     total = 0.0
     for i in range(len(raw)):
         s = weight[first + i] if len(weight) > 0 else 1.0
@@ -404,73 +297,232 @@ def _slope_along(share, state):
     return total
 
 
-def _intercept_gradient(slopes, slope_sizes, grad, n_coefficients):
-    """Write the intercepts' gradient, or zero where it is nothing but rounding."""
-    if len(grad) > n_coefficients:
-        for k in range(slopes.shape[1]):
-            total = 0.0
-            for i in range(slopes.shape[0]):
-                total += slopes[i, k]
-            rounding = np.finfo(grad.dtype).eps ** (2.0 / 3.0) * slope_sizes[k]
-            grad[n_coefficients + k] = total if abs(total) > rounding else 0.0
+# ---------------------------------------------------------------------------------------------------------------------
+# Dense rows
+# ---------------------------------------------------------------------------------------------------------------------
 
 
-def _scaled_square(grad, start, stop, n_rows):
-    """Divide a part of the gradient's sum by the number of rows; return the square of its norm."""
-    square = 0.0
+def _dense_workspace(data, size, theta, n_outputs):
+    n_features = data[0].shape[1]
+    block = max(1, min(size, (_BLOCK_ENTRIES if single else _PRODUCT_ENTRIES) // n_features))
+    whole = np.zeros(1, np.int64)
+    return np.empty((block, n_features), theta.dtype), np.empty((n_features, n_outputs), theta.dtype), whole
+
+
+def _dense_touch(data, order, begin, end, scales, theta, n_outputs, work):
+    return work[2], len(theta)
+
+
+def _gather(X, order, start, stop, center, scale, Z):
+    """Write the standardised rows of X to Z, asking for the next ones meanwhile: shuffled, they lie anywhere."""
+    n_features = X.shape[1]
+    line = 64 // X.itemsize
     for i in range(start, stop):
-        grad[i] /= n_rows
-        square += grad[i] * grad[i]
-    return square
+        if i + _AHEAD < len(order):
+            for j in range(0, n_features, line):
+                prefetch(X, (order[i + _AHEAD], j))
+        row = order[i]
+        for j in range(n_features):
+            Z[i - start, j] = (X[row, j] - center[j]) * scale[j]
 
 
-def _record(sums, losses, unit, square, n_rows):
-    for k in range(len(losses)):
-        sums[0] += losses[k] * unit[k]
-    sums[1] += n_rows * square
+def _dense_gradient(data, order, batch, scales, local, hypers, work, raw, slopes, losses, slope_sizes, grad):
+    y, weight, begin, end = batch
+    Z, scratch, _ = work
+    for start in range(begin, end, len(Z)):
+        stop = min(start + len(Z), end)
+        _gather(data[0], order, start, stop, scales[0], scales[1], Z)
+        out, slope = raw[start - begin : stop - begin], slopes[start - begin : stop - begin]
+        _predict(Z, local, out)
+        _slopes_of_loss(out, y, weight, start, hypers, scales, slope, losses, slope_sizes)
+        accumulate(Z, slope, grad, scratch)
 
 
-def _clip(square, bounds):
-    max_norm = bounds[1]
-    norm = np.sqrt(square)
-    return max_norm / norm if norm > max_norm else 1.0
+def _dense_move(data, order, batch, scales, move, work, moved):
+    begin, end = batch[2], batch[3]
+    Z = work[0]
+    for start in range(begin, end, len(Z)):
+        stop = min(start + len(Z), end)
+        if end - begin > len(Z):
+            _gather(data[0], order, start, stop, scales[0], scales[1], Z)
+        _predict(Z, move, moved[start - begin : stop - begin])
 
 
-def _apply_rule(start, stop, lr, now, clip, parameters, grad, moves, hypers, penalty, bounds):
-    """Write where the rule would move parameters, and at which rates; update the slots."""
-    theta, slots, average = parameters
+def _predict(Z, theta, out):
+    multiply(Z, theta, out)
+    first = Z.shape[1] * out.shape[1]
+    if len(theta) > first:
+        for i in range(out.shape[0]):
+            for k in range(out.shape[1]):
+                out[i, k] += theta[first + k]
+
+
+def _multiply_one(Z, theta, out):
+    """Multiply rows with coefficients: by hand, because BLAS wants threads for it, which take turns and change bits."""
+    n_features = Z.shape[1]
+    for i in range(len(out)):
+        total = theta.dtype.type(0.0)
+        for j in range(n_features):
+            total += Z[i, j] * theta[j]
+        out[i, 0] = total
+
+
+def _multiply_many(Z, theta, out):
+    shape = (Z.shape[1], out.shape[1])
+    np.dot(Z[: len(out)], theta[: shape[0] * shape[1]].reshape(shape), out)
+
+
+def _accumulate_one(Z, slopes, grad, scratch):
+    n_features = Z.shape[1]
+    for i in range(len(slopes)):
+        slope = slopes[i, 0]
+        if slope != 0.0:
+            for j in range(n_features):
+                grad[j] += slope * Z[i, j]
+
+
+def _accumulate_many(Z, slopes, grad, scratch):
+    np.dot(Z[: len(slopes)].T, slopes, scratch)
+    grad[: scratch.size] += scratch.ravel()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sparse rows
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _sparse_workspace(data, size, theta, n_outputs):
+    n_columns = len(theta) // n_outputs + 1
+    entries = data[3]
+    chunks = np.zeros(n_columns if lazy else 1, np.int64)
+    # What a column was known as when it was last met: numbers from known[-1] on belong to the batch at hand.
+    known = np.zeros((n_columns if lazy else 0) + 1, np.int64)
+    return np.empty(entries, np.int32), np.empty(entries, theta.dtype), np.empty(size + 1, np.int64), chunks, known
+
+
+def _sparse_touch(data, order, begin, end, scales, theta, n_outputs, work):
+    """Copy the rows, with local numbers for their columns; return which columns these are."""
+    values, indices, indptr, _ = data
+    columns, entries, starts, chunks, known = work
+    scale = scales[1]
+    n_columns, n_entries, touched, base = len(theta) // n_outputs, 0, 0, known[-1] + len(scale)
+    known[-1] = base
+    for i in range(begin, end):
+        starts[i - begin] = n_entries
+        if i + _AHEAD < len(order):
+            for q in range(indptr[order[i + _AHEAD]], indptr[order[i + _AHEAD] + 1], 8):
+                prefetch(values, q)
+                prefetch(indices, q)
+        for q in range(indptr[order[i]], indptr[order[i] + 1]):
+            j = indices[q]
+            u = j
+            if lazy:
+                u = known[j] - base
+                if u < 0:
+                    u = touched
+                    known[j] = base + u
+                    chunks[u] = j
+                    touched += 1
+            columns[n_entries] = u
+            entries[n_entries] = values[q] * scale[j]
+            n_entries += 1
+    starts[end - begin] = n_entries
+    if not lazy:
+        return chunks, len(theta)
+    if n_columns > len(scale):  # the intercepts
+        chunks[touched] = len(scale)
+        touched += 1
+    return chunks[:touched], n_outputs
+
+
+def _sparse_gradient(data, order, batch, scales, local, hypers, work, raw, slopes, losses, slope_sizes, grad):
+    y, weight, begin, end = batch
+    columns, entries, starts, _, _ = work
+    n_rows, n_outputs = end - begin, 1 if single else raw.shape[1]
+    _sparse_move(data, order, batch, scales, local, work, raw)
+    _slopes_of_loss(raw[:n_rows], y, weight, begin, hypers, scales, slopes, losses, slope_sizes)
+    for i in range(n_rows):
+        for q in range(starts[i], starts[i + 1]):
+            first = columns[q] * n_outputs
+            for k in range(n_outputs):
+                grad[first + k] += entries[q] * slopes[i, k]
+
+
+def _sparse_move(data, order, batch, scales, local, work, out):
+    columns, entries, starts, _, _ = work
+    n_rows, n_outputs = batch[3] - batch[2], 1 if single else out.shape[1]
+    intercepts = len(local) - n_outputs if has_intercept else -1
+    for i in range(n_rows):
+        for k in range(n_outputs):
+            out[i, k] = local[intercepts + k] if has_intercept else 0.0
+        for q in range(starts[i], starts[i + 1]):
+            first = columns[q] * n_outputs
+            for k in range(n_outputs):
+                out[i, k] += entries[q] * local[first + k]
+
+
+def _record_rate(chunks, step, rate, missed):
+    """Note that the chunks are done with this step, and the rate of the step for those that are not."""
+    done, powers = missed
+    for u in range(len(chunks)):
+        done[chunks[u]] = step + 1
+    power = 1.0
+    for k in range(_POWERS):
+        power *= rate
+        powers[step + 1, k] = powers[step, k] + power
+
+
+def _catch_up_rest(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
+    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
+    theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
-    hyper = hypers[0]
-    point, step_sizes = moves
-    longest, _, _, weight_decay, n_coefficients = bounds
-    for i in range(start, stop):
-        w, g, before = 1.0 * theta[i], 1.0 * clip * grad[i], slots_of(slots, i)
-        if not proximal and penalised:
-            g += l2[i] * w
-        if weight_decay > 0.0 and i < n_coefficients:
-            w *= 1.0 - lr * weight_decay
-            theta[i] = w
-        to, rate, after = rule(w, g, lr, now, before, hyper)
-        if len(longest) > 0 and rate > longest[i] and g != 0.0:
-            to, rate, after = rule(w, g, lr * (longest[i] / rate), now, before, hyper)
-        point[i] = to
-        step_sizes[i] = rate
-        keep_slots(slots, i, after)
+    done, powers = missed
+    if not penalised:
+        return
+    for u in range(len(chunks)):
+        start = done[chunks[u]]
+        if start < stop:
+            for i in range(chunks[u] * width, (chunks[u] + 1) * width):
+                w = 1.0 * theta[i]
+                if w != 0.0 and l1[i] + l2[i] > 0.0:
+                    # the length of the steps for each unit of rate * share
+                    length = rule(w, 0.0, 1.0, float(t + stop), slots_of(slots, i), hypers[0])[1]
+                    theta[i] = _shrunk(w, length * l1[i], length * l2[i], powers, start, stop)
 
 
-def _finish(start, stop, share, theta, moves, penalty):
-    """Move parameters by a share of their step, and take the penalty's proximal step."""
+def _shrunk(w, l1, l2, powers, start, stop):
+    """Return w after the proximal steps with the rates that `powers` adds up.
+
+    Each divides ``|w| + l1 / l2`` by ``1 + rate * l2``, until w is zero.
+    """
+    if l2 == 0.0:
+        return np.sign(w) * max(abs(w) - (powers[stop, 0] - powers[start, 0]) * l1, 0.0)
+    if stop - start > 2 * _POWERS and powers[stop, 1] - powers[start, 1] < (_SMALL / l2) ** 2:
+        logarithm, factor = 0.0, -1.0
+        for k in range(_POWERS):
+            factor *= -l2
+            logarithm += factor * (powers[stop, k] - powers[start, k]) / (k + 1)
+        growth = np.expm1(logarithm)
+    else:
+        growth = 0.0
+        for step in range(start, stop):
+            growth += (1.0 + growth) * l2 * (powers[step + 1, 0] - powers[step, 0])
+    size = (abs(w) - (l1 / l2 * growth if l1 > 0.0 else 0.0)) / (1.0 + growth)
+    return np.sign(w) * max(size, 0.0)
+
+
+def _catch_up_repeat(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
+    """Make up for steps of which only the last one counts, once the slots know how many there were."""
+    theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
-    point, step_sizes = moves
-    for i in range(start, stop):
-        w = point[i] if share == 1.0 else theta[i] + share * (point[i] - theta[i])
-        theta[i] = proximal_point(w, share * step_sizes[i], l1[i], l2[i]) if penalised and proximal else w
-
-
-def _add_to_average(share, parameters, hypers):
-    theta, slots, average = parameters
-    for i in range(len(theta)):
-        average[i] += share * (readout(1.0 * theta[i], slots_of(slots, i), hypers[0]) - average[i])
+    for u in range(len(chunks)):
+        steps = stop - missed[0][chunks[u]]
+        if steps > 0:
+            for i in range(chunks[u] * width, (chunks[u] + 1) * width):
+                before = skip(steps - 1, slots_of(slots, i), hypers[0])
+                w, length, after = rule(1.0 * theta[i], 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
+                keep_slots(slots, i, after)
+                theta[i] = proximal_point(w, length, l1[i], l2[i]) if penalised else w
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -560,28 +612,37 @@ _OPTIONS: dict[str, Any] = {
 
 
 @lru_cache(maxsize=256)
-def _loops(optimizer: type[Optimizer], is_lazy: str, loss: type, kind: str, single: bool, sparse: bool) -> Any:
-    """Return the compiled loop for an optimizer, a loss and a kind of data."""
-    replacements: dict[str, Any] = {
+def _loop(optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool) -> Any:
+    """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
+    strategies = {
         "rule": optimizer.rule,
         "readout": optimizer.readout,
         "skip": optimizer.skip,
         "value": loss.value,
         "gradient": loss.gradient,
-        "target": {"f": _target_number, "b": _target_label, "binary": _target_binary, "class": _target_class}[kind],
-        "predict": _predict_one if single else _predict_many,
-        "accumulate": _accumulate_one if single else _accumulate_many,
-        "catch_up": _catch_up_repeat if is_lazy == "repeat" else _catch_up_rest,
-        "slope_along": _slope_along,
-        "proximal": optimizer.proximal,
-        "lazy": is_lazy != "",
-        "normalized": loss.normalized,
-        **_slot_access(len(optimizer.slots)),
     }
-    for name in ("rule", "readout", "skip", "value", "gradient"):
-        if not isinstance(replacements[name], FunctionType):
+    for name, function in strategies.items():
+        if not isinstance(function, FunctionType):
             raise CannotCompile(f"{name} is not a static method written in Python.")
-    return _Specialised(replacements)(sparse_steps if sparse else dense_steps)
+    replacements = {
+        **strategies,
+        **_slot_access(len(optimizer.slots)),
+        "target": target,
+        "workspace": _sparse_workspace if sparse else _dense_workspace,
+        "touch": _sparse_touch if sparse else _dense_touch,
+        "gradient_of": _sparse_gradient if sparse else _dense_gradient,
+        "move_of": _sparse_move if sparse else _dense_move,
+        "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
+        "multiply": _multiply_one if single else _multiply_many,
+        "accumulate": _accumulate_one if single else _accumulate_many,
+        "slope_along": _slope_along,
+        "single": single,
+        "has_intercept": has_intercept,
+        "proximal": optimizer.proximal,
+        "lazy": lazy != "",
+        "normalized": loss.normalized,
+    }
+    return _Specialised(replacements)(take_steps)
 
 
 def run_epoch(
@@ -609,11 +670,15 @@ def run_epoch(
     theta, slots, average, t, averaged = holder.iterate
     dtype, n_features, n_outputs = theta.dtype, objective.n_features, objective.n_outputs
     sparse = not isinstance(X, np.ndarray)
-    kind = y.dtype.kind if y.ndim > 1 else "class" if objective.exclusive_classes else "binary"
-    is_lazy = optimizer.lazy
-    if is_lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
-        is_lazy = ""
-    loop = _loops(type(optimizer), is_lazy, type(objective.loss), kind, n_outputs == 1, sparse)
+    if y.ndim > 1:
+        target = _target_number if y.dtype.kind == "f" else _target_label
+    else:
+        target = _target_class if objective.exclusive_classes else _target_binary
+    lazy = optimizer.lazy if sparse else ""
+    if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
+        lazy = ""
+    strategies = type(optimizer), type(objective.loss)
+    loop = _loop(*strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept)
 
     coordinates = objective.coordinates
     theta = theta.copy()
@@ -628,7 +693,6 @@ def run_epoch(
             np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy()
             for values in (coordinates.target_center, coordinates.target_scale, objective.unit)
         ),
-        objective.fit_intercept,
     )
     penalised = objective.alpha > 0.0
     l1, l2 = objective.penalty_by_parameter() if penalised else (np.empty(0), np.empty(0))
@@ -639,11 +703,16 @@ def run_epoch(
         np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
         auto and bool(optimizer.implicit),
         float(optimizer.weight_decay),
+        objective.fit_intercept,
         objective.n_coefficients,
     )
     hypers = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
     y, weights = y[order], np.empty(0) if weight is None else weight[order]
-    data = (X.data, X.indices, X.indptr) if sparse else (X,)
+    data: tuple = (X,)
+    if sparse:  # with the entries of the largest batch
+        ends = np.concatenate([[0], np.cumsum(np.diff(X.indptr)[order])])
+        cuts = np.append(np.arange(0, len(order), size), len(order))
+        data = (X.data, X.indices, X.indptr, int(np.diff(ends[cuts]).max()))
     sums, n_rows = np.zeros(2), len(order)
 
     entries = (X.nnz / X.shape[0] if sparse else n_features) * size * n_outputs

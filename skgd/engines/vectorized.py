@@ -158,7 +158,7 @@ def _step(
         if optimizer.implicit:
             coef, intercept = objective.split(point - theta)
             parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
-            share = implicit_share((objective, parts))
+            share = implicit_share(slope_along(0.0, (objective, parts)), (objective, parts))
             point, step = theta + share * (point - theta), share * step
     return objective.proximal(point, step) if optimizer.proximal else point, slots
 
@@ -175,11 +175,11 @@ def slope_along(share: float, state: tuple) -> float:
     return total
 
 
-def implicit_share(state: tuple) -> float:
+def implicit_share(start: float, state: tuple) -> float:
     r"""Return the part of a move to make, so that it follows the gradient where it ends, not where it starts.
 
     With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, and :math:`\varphi'`
-    that of :func:`slope_along`, it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a convex loss
+    that of :func:`slope_along` (``start`` at 0), it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a convex loss
     it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
 
     References
@@ -188,7 +188,6 @@ def implicit_share(state: tuple) -> float:
     P. Toulis and E. M. Airoldi, "Asymptotic and finite-sample properties of estimators based on stochastic gradients",
     Annals of Statistics 45, 2017.
     """
-    start = slope_along(0.0, state)
     if not start < 0.0:  # not a descent direction (momentum), or no gradient at all: nothing to shorten
         return 1.0
     low, high, low_value, high_value = 0.0, 1.0, start, slope_along(1.0, state) - start
@@ -197,6 +196,8 @@ def implicit_share(state: tuple) -> float:
     share = 1.0
     for _ in range(8):  # false position, Illinois variant; one round is exact for a quadratic loss
         share = low - low_value * (high - low) / (high_value - low_value)
+        if low == 0.0 and high == 1.0 and share >= 0.5:  # so short a way that the slope is nearly a straight line
+            break
         value = slope_along(share, state) - share * start
         if abs(value) <= -1e-3 * start * share:
             break

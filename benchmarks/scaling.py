@@ -1,0 +1,36 @@
+"""Scaling: the time of a row in an epoch does not depend on how many rows there are, and little on empty columns."""
+
+from collections.abc import Iterator
+
+from benchmarks.common import Row, medians, seconds, table_of_numbers, text
+from skgd import GDClassifier
+
+TITLE = "Scaling: the same work in a larger problem"
+COLUMNS = ("ratio", "larger", "smaller")
+
+
+def rows(shrink: int) -> Iterator[Row]:
+    """Measure growing numbers of rows, then of columns."""
+    yield from _rows(shrink)
+    yield from _columns(25_000 // shrink)
+
+
+def _rows(shrink: int) -> Iterator[Row]:
+    X, y = table_of_numbers(1_000_000 // shrink, 20)
+
+    def seconds_a_row(n_rows: int) -> list[float]:
+        # In batches of 16, even the smallest of these problems is worth the compiled loops.
+        model = GDClassifier(batch_size=16, tol=None, max_iter=max(4, 400_000 // (n_rows * shrink)), random_state=0)
+        return [epoch / n_rows for epoch in model.fit(X[:n_rows], y[:n_rows]).history_["seconds"][1:]]
+
+    sizes = [n_rows // shrink for n_rows in (10_000, 100_000, 1_000_000)]
+    smallest, *larger = medians(*(lambda n_rows=n_rows: seconds_a_row(n_rows) for n_rows in sizes))
+    for n_rows, value in zip(sizes[1:], larger, strict=True):
+        yield Row.of_times(f"a row of 20 columns in an epoch, {n_rows:,} / {sizes[0]:,} rows", 1.15, value, smallest)
+
+
+def _columns(n_rows: int) -> Iterator[Row]:
+    problems = [text(n_rows, 300_000, hashed_to=n_columns) for n_columns in (2**20, 2**16)]
+    model = GDClassifier(tol=None, max_iter=5, random_state=0)
+    many, few = medians(*(lambda Xy=Xy: [seconds(lambda: model.fit(*Xy))] for Xy in problems))
+    yield Row.of_times(f"fit of {n_rows:,} hashed texts, 5 epochs, 2^20 / 2^16 columns", 1.5, many, few)
