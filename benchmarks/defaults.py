@@ -24,8 +24,8 @@ def rows(shrink: int) -> Iterator[Row]:
     linear_mlp = MLPClassifier(hidden_layer_sizes=(), random_state=0)  # the same model as the others
     classifiers = (LogisticRegression(), SGDClassifier(loss="log_loss", random_state=0), linear_mlp)
     regressors = (Ridge(), SGDRegressor(random_state=0))
-    two = {"n_informative": 20, "class_sep": 0.5, "flip_y": 0.05}
-    ten = {"n_classes": 10, "n_informative": 50, "n_clusters_per_class": 1}
+    two = {"n_informative": 20, "n_clusters_per_class": 1}
+    ten = {"n_informative": 50, "n_clusters_per_class": 1, "n_classes": 10, "class_sep": 2.0}
     for name, make, model, rivals in (
         ("2 classes", partial(make_classification, 200_000 // shrink, 40, **two), GDClassifier, classifiers),
         ("10 classes", partial(make_classification, 30_000 // shrink, 200, **ten), GDClassifier, classifiers),

@@ -1,6 +1,8 @@
 """Scaling: the time of a row in an epoch does not depend on how many rows there are, and little on empty columns."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import repeat
 
 from benchmarks.common import Row, medians, seconds, table_of_numbers, text
 from skgd import GDClassifier
@@ -17,20 +19,24 @@ def rows(shrink: int) -> Iterator[Row]:
 
 def _rows(shrink: int) -> Iterator[Row]:
     X, y = table_of_numbers(1_000_000 // shrink, 20)
+    sizes = [n_rows // shrink for n_rows in (10_000, 100_000, 1_000_000)]
+    # In batches of 16, even the smallest of these problems is worth the compiled loops.
+    settings = {"batch_size": 16, "tol": None, "random_state": 0}
+    models = [GDClassifier(max_iter=max(4, 40 * sizes[0] // n_rows), **settings) for n_rows in sizes]
 
-    def seconds_a_row(n_rows: int) -> list[float]:
-        # In batches of 16, even the smallest of these problems is worth the compiled loops.
-        model = GDClassifier(batch_size=16, tol=None, max_iter=max(4, 400_000 // (n_rows * shrink)), random_state=0)
+    def seconds_a_row(model: GDClassifier, n_rows: int) -> list[float]:
         return [epoch / n_rows for epoch in model.fit(X[:n_rows], y[:n_rows]).history_["seconds"][1:]]
 
-    sizes = [n_rows // shrink for n_rows in (10_000, 100_000, 1_000_000)]
-    smallest, *larger = medians(*(lambda n_rows=n_rows: seconds_a_row(n_rows) for n_rows in sizes))
-    for n_rows, value in zip(sizes[1:], larger, strict=True):
-        yield Row.of_times(f"a row of 20 columns in an epoch, {n_rows:,} / {sizes[0]:,} rows", 1.15, value, smallest)
+    smallest, *larger = medians(*map(partial, repeat(seconds_a_row), models, sizes))
+    for n_rows, model, value in zip(sizes[1:], models[1:], larger, strict=True):
+        case = f"a row of 20 columns in an epoch, {n_rows:,} rows, {model.engine_} / {sizes[0]:,}, {models[0].engine_}"
+        yield Row.of_times(case, 1.15, value, smallest)
 
 
 def _columns(n_rows: int) -> Iterator[Row]:
     problems = [text(n_rows, 300_000, hashed_to=n_columns) for n_columns in (2**20, 2**16)]
     model = GDClassifier(tol=None, max_iter=5, random_state=0)
     many, few = medians(*(lambda Xy=Xy: [seconds(lambda: model.fit(*Xy))] for Xy in problems))
-    yield Row.of_times(f"fit of {n_rows:,} hashed texts, 5 epochs, 2^20 / 2^16 columns", 1.5, many, few)
+    yield Row.of_times(
+        f"fit of {n_rows:,} hashed texts, 5 epochs, {model.engine_}, 2^20 / 2^16 columns", 1.5, many, few
+    )

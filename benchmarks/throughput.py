@@ -11,6 +11,7 @@ from skgd.optimizers import SGD, Adam
 
 TITLE = "Throughput: seconds of one epoch"
 COLUMNS = ("ratio", "skgd", "rival")
+_RIVAL = "`SGDClassifier(max_iter=1)`"
 
 
 def rows(shrink: int) -> Iterator[Row]:
@@ -39,24 +40,22 @@ def _dense(n_rows: int) -> Iterator[Row]:
     X32 = X.astype(np.float32)
     size = f"{n_rows:,} x 100 float64"
     settings = {"average": False, "tol": None, "max_iter": 4, "random_state": 0}
-    adam = GDClassifier(optimizer=Adam(learning_rate=0.01), batch_size=256, **settings)
-    double, single, product = medians(lambda: _epochs(adam, X, y), lambda: _epochs(adam, X32, y), lambda: _products(X))
-    yield Row.of_times(f"{size}, Adam, batches of 256 / one `X @ w`", 2.5, double, product)
-    yield Row.of_times(f"{n_rows:,} x 100, the same, float32 / float64", 0.6, single, double)
-    models = [
-        GDClassifier(optimizer=optimizer(learning_rate=0.01), batch_size=1, **settings) for optimizer in (Adam, SGD)
-    ]
-    with_adam, with_sgd, rival = medians(
-        lambda: _epochs(models[0], X, y), lambda: _epochs(models[1], X, y), lambda: _rival(X, y)
+    model = GDClassifier(optimizer=Adam(learning_rate=0.01), batch_size=256, **settings)
+    double, single, product = medians(
+        lambda: _epochs(model, X, y), lambda: _epochs(model, X32, y), lambda: _products(X)
     )
-    yield Row.of_times(f"{size}, SGD, batches of 1 / `SGDClassifier(max_iter=1)`", 1.0, with_sgd, rival)
-    yield Row.of_times(f"{size}, Adam, batches of 1 / `SGDClassifier(max_iter=1)`", 1.0, with_adam, rival)
+    yield Row.of_times(f"{size}, Adam, batches of 256, {model.engine_} / one `X @ w`", 2.5, double, product)
+    yield Row.of_times(f"{n_rows:,} x 100, the same, float32 / float64", 0.6, single, double)
+    sgd, adam = (GDClassifier(optimizer=kind(learning_rate=0.01), batch_size=1, **settings) for kind in (SGD, Adam))
+    with_sgd, with_adam, rival = medians(lambda: _epochs(sgd, X, y), lambda: _epochs(adam, X, y), lambda: _rival(X, y))
+    for name, model, ours in (("SGD", sgd, with_sgd), ("Adam", adam, with_adam)):
+        yield Row.of_times(f"{size}, {name}, batches of 1, {model.engine_} / {_RIVAL}", 1.0, ours, rival)
 
 
 def _text(n_rows: int) -> Iterator[Row]:
     X, y = text(n_rows, 45_000)
-    size = f"text, {n_rows:,} x 45,000, {X.nnz / n_rows:.0f} words a row"
     model = GDClassifier(tol=None, max_iter=4, random_state=0)
     ours, product, rival = medians(lambda: _epochs(model, X, y), lambda: _products(X), lambda: _rival(X, y))
-    yield Row.of_times(f"{size}, defaults / one `X @ w`", 3.0, ours, product)
-    yield Row.of_times(f"{size}, defaults / `SGDClassifier(max_iter=1)`", None, ours, rival)
+    case = f"text, {n_rows:,} x 45,000, {X.nnz / n_rows:.0f} words a row, defaults, {model.engine_}"
+    yield Row.of_times(f"{case} / one `X @ w`", 3.0, ours, product)
+    yield Row.of_times(f"{case} / {_RIVAL}", None, ours, rival)

@@ -74,10 +74,10 @@ class ColumnStatistics:
             largest = np.maximum(self.largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
             unit = np.where(largest > 0.0, largest, 1.0)
             relative = X / unit
-            mean = np.average(relative, axis=0, weights=weight)
-            filled = np.average(relative != 0.0, axis=0, weights=weight)
+            mean = _mean(relative, weight)
+            filled = _mean(relative != 0.0, weight)
             relative -= mean
-            variance = np.average(np.square(relative, out=relative), axis=0, weights=weight)
+            variance = _mean(np.square(relative, out=relative), weight)
         shrunk = self.largest / unit
         old_mean, old_variance = self.relative_mean * shrunk, self.relative_variance * shrunk * shrunk
         total = self.weight + batch_weight
@@ -128,6 +128,10 @@ class ColumnStatistics:
         offset = (self.mean - center) / scale
         spread = np.sqrt(self.relative_variance) * (self.largest / scale)
         return spread * spread + offset * offset
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
 
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:

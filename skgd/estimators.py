@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -26,8 +28,9 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
-from skgd.strategy import resolve
+from skgd.strategy import resolve, snapshot
 from skgd.training import Data, Plan, State, append, empty_history, start_state, train_epochs, train_stream
+from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
@@ -45,6 +48,10 @@ class _GDEstimator(BaseEstimator):
         """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes."""
         raise NotImplementedError
 
+    def _is_ready_target(self, y: Any, n_rows: int) -> bool:
+        """Say whether y is plainly an array that `_encode` takes; where it is unusual in any way, say no."""
+        raise NotImplementedError
+
     def _encode(self, y: np.ndarray, name: str) -> np.ndarray:
         """Return y as training reads it: floats (rows, outputs), class numbers (rows,), or booleans (rows, labels)."""
         raise NotImplementedError
@@ -56,7 +63,8 @@ class _GDEstimator(BaseEstimator):
         resumed = self.warm_start and hasattr(self, "_state")
         X, y, weight = self._read(X, y, sample_weight, resumed)
         state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, None)
-        plan = replace(plan, class_weight=self._class_weight())
+        if self.class_weight is not None:
+            plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
         data: Data = (X, self._encode(y, "y"), weight)
         validation = self._read_validation(X_val, y_val, sample_weight_val, X.dtype, loss)
@@ -85,7 +93,8 @@ class _GDEstimator(BaseEstimator):
         resumed = hasattr(self, "_state")
         X, y, weight = self._read(X, y, sample_weight, resumed)
         state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
-        plan = replace(plan, class_weight=self._class_weight())
+        if self.class_weight is not None:
+            plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
         history = self.history_ if resumed else empty_history()
         with np.errstate(all="ignore"):
@@ -186,7 +195,16 @@ class _GDEstimator(BaseEstimator):
     # -- reading parameters and data ----------------------------------------------------------------------------------
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
-        """Check every parameter and return them resolved, for ``partial_fit`` or for ``fit``."""
+        """Return the parameters checked and resolved, for ``partial_fit`` or for ``fit``: the last ones, if the same."""
+        averaged = hasattr(self, "_state") and self._state.iterate.average is not None
+        given = [stream, averaged, *(snapshot(getattr(self, name)) for name in _parameter_names(type(self)))]
+        if getattr(self, "_given", None) != given:
+            self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
+            self._given: list = given
+        return self._resolved
+
+    def _resolve(self, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
+        """Check every parameter and return them resolved."""
         for name in ("fit_intercept", "early_stopping", "shuffle", "precondition", "warm_start"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}.")
@@ -227,7 +245,6 @@ class _GDEstimator(BaseEstimator):
         schedule = resolve_schedule(optimizer.learning_rate if own else self.learning_rate, "learning_rate")
         average = bool(self.average) if isinstance(self.average, np.bool_) else self.average
         if average == "auto":  # a stream goes on with the average that ``fit`` began, but does not begin one
-            averaged = hasattr(self, "_state") and self._state.iterate.average is not None
             average = "polynomial" if averaged or not stream else False
         plan = Plan(
             optimizer=optimizer,
@@ -264,20 +281,23 @@ class _GDEstimator(BaseEstimator):
         """Return checked X, y and weights, without the rows of weight zero."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        _check_indices(X)
-        dtype = self._state.iterate.theta.dtype if resumed else [np.float64, np.float32]
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=not resumed,
-            accept_sparse="csr",
-            dtype=dtype,
-            multi_output=True,
-            y_numeric=isinstance(self, RegressorMixin),
-        )
-        y = _single_column_raveled(y.toarray() if sp.issparse(y) else y)
-        X, weight = _canonical(X), _read_weight(sample_weight, X.shape[0], "sample_weight")
+        dtype = self._state.iterate.theta.dtype.type if resumed else None
+        if resumed and is_ready(self, X, (dtype,)) and self._is_ready_target(y, X.shape[0]):
+            X = canonical(X)
+        else:
+            check_indices(X)
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                reset=not resumed,
+                accept_sparse="csr",
+                dtype=dtype if resumed else [np.float64, np.float32],
+                multi_output=True,
+                y_numeric=isinstance(self, RegressorMixin),
+            )
+            X, y = canonical(X), _single_column_raveled(y.toarray() if sp.issparse(y) else y)
+        weight = read_weight(sample_weight, X.shape[0], "sample_weight")
         if weight is not None and not weight.all():
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]
@@ -291,9 +311,8 @@ class _GDEstimator(BaseEstimator):
             return None
         if y is None:
             raise ValueError("X_val needs y_val, which is None.")
-        _check_indices(X, "X_val")
         try:
-            X = _canonical(validate_data(self, X, reset=False, accept_sparse="csr", dtype=dtype))
+            X = read_features(self, X, (dtype.type,), "X_val")
         except ValueError as error:
             raise ValueError(f"X_val: {error}") from None
         y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y_val")
@@ -304,7 +323,7 @@ class _GDEstimator(BaseEstimator):
             loss.check_target(y)
         except ValueError as error:
             raise ValueError(f"y_val: {error}") from None
-        return X, self._encode(y, "y_val"), _read_weight(sample_weight, X.shape[0], "sample_weight_val")
+        return X, self._encode(y, "y_val"), read_weight(sample_weight, X.shape[0], "sample_weight_val")
 
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""
@@ -338,9 +357,9 @@ class _GDEstimator(BaseEstimator):
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the linear predictor, (rows,) for one output, else (rows, outputs)."""
-        check_is_fitted(self)
-        _check_indices(X)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=[np.float64, np.float32])
+        if not hasattr(self, "coef_"):
+            check_is_fitted(self)
+        X = read_features(self, X, (np.float64, np.float32))
         with np.errstate(over="ignore", invalid="ignore"):
             return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
 
@@ -374,38 +393,9 @@ class _GDEstimator(BaseEstimator):
         return tags
 
 
-def _check_indices(X: Any, name: str = "X") -> None:
-    """Refuse a sparse matrix whose indices point outside it, before any compiled loop follows them."""
-    if sp.issparse(X) and X.format in ("csr", "csc", "bsr"):
-        try:  # of a second matrix with the same arrays, because scipy's check tidies up what it checks
-            type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format(full_check=True)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
-
-
-def _canonical(X: Any) -> Any:
-    """Return a CSR matrix with sorted indices and without duplicates, as a sparse array; an ndarray as it is."""
-    if not sp.issparse(X):
-        return X
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return sp.csr_array(X)
-
-
-def _read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
-    if weight is None:
-        return None
-    if isinstance(weight, Real):
-        weight = np.full(n_rows, weight, dtype=np.float64)
-    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
-    if weight.shape != (n_rows,):
-        raise ValueError(f"{name} must have the shape ({n_rows},), one weight a row, got {weight.shape}.")
-    if weight.min() < 0.0:
-        raise ValueError(f"{name} must not be negative, got {weight.min():g} at row {weight.argmin()}.")
-    if not weight.any():
-        raise ValueError(f"{name} is zero for every row: no weight is left to train with.")
-    return weight
+@cache
+def _parameter_names(estimator: type[_GDEstimator]) -> tuple[str, ...]:
+    return tuple(estimator().get_params(deep=False))  # which reads the signature anew each time
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):
@@ -451,7 +441,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
-    n_iter_no_change : int, default=3
+    n_iter_no_change : int, default=1
         See ``tol``.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
@@ -530,7 +520,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         batch_size: int | Literal["auto"] | None = "auto",
         max_iter: int = 1000,
         tol: float | None = 1e-2,
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int = 1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         shuffle: bool = True,
@@ -658,6 +648,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         self._output_shape = y.shape[1:]
         return loss, int(np.prod(self._output_shape)), 0
 
+    def _is_ready_target(self, y, n_rows):
+        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and math.isfinite(y.dot(y))
+
     def _encode(self, y, name):
         y = _single_column_raveled(y, warn=False)
         if y.shape[1:] != self._output_shape:
@@ -744,7 +737,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
-    n_iter_no_change : int, default=3
+    n_iter_no_change : int, default=1
         See ``tol``.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
@@ -828,7 +821,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         batch_size: int | Literal["auto"] | None = "auto",
         max_iter: int = 1000,
         tol: float | None = 1e-2,
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int = 1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         shuffle: bool = True,
@@ -1026,6 +1019,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
+    def _is_ready_target(self, y, n_rows):
+        same = type(y) is np.ndarray and y.dtype == self.classes_.dtype and y.shape == (n_rows,)
+        return same and y.dtype.kind in "iub" and not self._multilabel
+
     def _encode(self, y, name):
         if self._multilabel:
             if y.ndim != 2 or y.shape[1] != len(self.classes_) or not np.isin(y, (0, 1)).all():
@@ -1034,7 +1031,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                     "the first call."
                 )
             return y != 0
-        y = column_or_1d(y)
+        y = y if y.ndim == 1 else column_or_1d(y)
         try:
             codes = np.searchsorted(self.classes_, y)
             unknown = self.classes_[np.minimum(codes, len(self.classes_) - 1)] != y

@@ -40,6 +40,15 @@ class Strategy(BaseEstimator):
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
 
 
+def snapshot(value: Any) -> Any:
+    """Return something equal to a parameter's snapshot for as long as it, or what it holds, does not change."""
+    return (
+        (value, {name: snapshot(inner) for name, inner in vars(value).items()})
+        if isinstance(value, Strategy)
+        else value
+    )
+
+
 def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:
     """Return a strategy of our own, checked, from a registered name or an object of the user's.
 

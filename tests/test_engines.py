@@ -1,9 +1,9 @@
 """The compiled engine against the vectorised one, which defines the meaning: coefficients agree to 1e-10."""
 
-import itertools
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +15,7 @@ from sklearn.base import clone
 import skgd.engines
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.optimizers import FTRL, OPTIMIZERS, SGD, AdaGrad, Adam, Optimizer, RMSProp
+from skgd.optimizers import OPTIMIZERS, AdaGrad, Optimizer
 from skgd.schedules import SCHEDULES
 from skgd.training import DivergenceError
 
@@ -46,15 +46,20 @@ def target(kind, X, seed=1):
     }[kind]
 
 
-def fit_with(engine, estimator, *data, **more):
+def fit_with(engine, estimator, *data, times=1, **more):
     """Return a copy of an estimator, trained with an engine whatever the problem's size."""
+    model = clone(estimator)
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", ENGINES[engine]):
-        return clone(estimator).fit(*data, **more)
+        for _ in range(times):
+            model.fit(*data, **more)
+    return model
 
 
 def assert_agree(one, other, tolerance=1e-10):
+    largest = np.abs(other.coef_).max()
+    assert largest > 0.0  # something was learnt
     for name in ("coef_", "intercept_"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance * largest)
     assert (one.t_, one.n_iter_) == (other.t_, other.n_iter_)
     assert one.coef_.dtype == other.coef_.dtype
     for name in one.history_.keys() - {"seconds"}:
@@ -64,7 +69,6 @@ def assert_agree(one, other, tolerance=1e-10):
 def assert_engines_agree(estimator, *data, tolerance=1e-10, **more):
     compiled, vectorized = (fit_with(engine, estimator, *data, **more) for engine in ENGINES)
     assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
-    assert np.abs(vectorized.coef_).max() > 1e-3  # something was learnt
     assert_agree(compiled, vectorized, tolerance)
     return compiled
 
@@ -110,3 +114,377 @@ def test_agree(optimizer, loss, kind, form, batch_size, penalty):
             random_state=0,
         )
         assert_engines_agree(model, FORMATS[form](X), y)
+
+
+# -- rows and columns -------------------------------------------------------------------------------------------------
+
+# One for each format, and for each way in which columns that a sparse row leaves alone are made up for.
+BASES = [
+    ("adagrad", "hinge", "binary", "dense"),
+    ("adamw", "squared_error", "number", "dense"),
+    ("sgd", "squared_error", "number", "csr"),
+    ("adagrad", "log_loss", "classes", "csr"),
+    ("ftrl", "modified_huber", "binary", "csr"),
+]
+over_bases = pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), BASES)
+
+
+def problem(optimizer, loss, kind, form, **parameters):
+    """Return an estimator and its data."""
+    X = features()
+    estimator, y = target(kind, X)
+    defaults = {"alpha": 0.01, "l1_ratio": 0.3, "batch_size": 7, "max_iter": 3, "tol": None, "random_state": 0}
+    return estimator(loss, optimizer=optimizer, **{**defaults, **parameters}), FORMATS[form](X), y
+
+
+@over_bases
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"precondition": False, "learning_rate": 0.03},
+        {"precondition": False, "average": "polynomial"},
+        {"max_grad_norm": 0.1},
+        {"shuffle": False},
+        {"tol": 1e-2, "max_iter": 1000},
+        {"early_stopping": True, "max_iter": 20},
+    ],
+    ids=str,
+)
+def test_parameters(optimizer, loss, kind, form, parameters):
+    assert_engines_agree(*problem(optimizer, loss, kind, form, **parameters))
+
+
+@pytest.mark.parametrize("base", BASES[1:3])
+@pytest.mark.parametrize("precondition", [False, True])
+def test_without_intercept(base, precondition):
+    parameters = {"learning_rate": "inverse_scaling", "fit_intercept": False, "precondition": precondition}
+    assert_engines_agree(*problem(*base, **parameters))
+
+
+@over_bases
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules(optimizer, loss, kind, form, schedule):
+    assert_engines_agree(*problem(optimizer, loss, kind, form, learning_rate=schedule))
+
+
+@over_bases
+def test_weights_validation_and_warm_start(optimizer, loss, kind, form):
+    model, X, y = problem(optimizer, loss, kind, form)
+    weight = np.random.default_rng(2).integers(0, 4, len(y)).astype(float)
+    assert_engines_agree(model, X, y, weight)
+    assert_engines_agree(model, X, y, weight, X[::2], y[::2], weight[::2])
+    assert_engines_agree(model.set_params(warm_start=True), X, y, times=2)
+    if isinstance(model, GDClassifier):
+        for class_weight in ("balanced", dict.fromkeys(np.unique(y), 0.5) | {y[0]: 3.0}):
+            assert_engines_agree(clone(model).set_params(class_weight=class_weight), X, y, weight)
+
+
+@over_bases
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("alpha", [1e-3, 10.0])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("learning_rate", ["auto", "cosine", "reduce_on_plateau"])
+def test_rare_columns(optimizer, loss, kind, form, learning_rate, l1_ratio, alpha, average):
+    parameters = {"learning_rate": learning_rate, "alpha": alpha, "l1_ratio": l1_ratio, "average": average}
+    model, _, y = problem(optimizer, loss, kind, form, batch_size=1, **parameters)
+    X = np.eye(N_ROWS, 40) + np.pad(features(), ((0, 0), (5, 26)))  # most columns have one entry
+    compiled, vectorized = (fit_with(engine, model, FORMATS[form](X), y) for engine in ENGINES)
+    assert compiled.engine_ == "compiled"
+    np.testing.assert_allclose(compiled.coef_, vectorized.coef_, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(compiled.coef_ == 0.0, vectorized.coef_ == 0.0)
+    np.testing.assert_allclose(compiled.intercept_, vectorized.intercept_, rtol=1e-10, atol=1e-12)
+
+
+LAYOUTS = {
+    "columns first": np.asfortranarray,
+    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "backwards": lambda X: X[::-1, ::-1],
+    "big-endian": lambda X: X.astype(">f8"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_layouts(layout):
+    model, X, y = problem(*BASES[0])
+    assert_engines_agree(model, LAYOUTS[layout](X), y)
+
+
+def test_int64_indices():
+    model, X, y = problem(*BASES[2])
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    assert_engines_agree(model, X, y)
+
+
+def test_unsorted_indices_duplicates_and_explicit_zeros():
+    model, X, y = problem(*BASES[2], precondition=False, learning_rate=0.03)
+    pieces = sp.coo_array(X)
+    rows, columns = (np.concatenate([i, i[::-1], i % 9]) for i in pieces.coords)
+    values = np.concatenate([0.25 * pieces.data, 0.75 * pieces.data[::-1], np.zeros(X.nnz)])
+    by_row = np.argsort(rows, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=N_ROWS))])
+    untidy = sp.csr_array((values[by_row], columns[by_row], indptr), X.shape)
+    np.testing.assert_allclose(untidy.toarray(), X.toarray())
+    assert not untidy.has_canonical_format
+    assert_agree(assert_engines_agree(model, untidy, y), fit_with("vectorized", model, X, y))
+
+
+@pytest.mark.parametrize("base", BASES[1:3])
+def test_float32(base):
+    model, X, y = problem(*base)
+    assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("base", BASES[1:3])
+def test_divergence_is_the_same(base):
+    model, X, y = problem(*base, learning_rate=1e6 if base[0] == "sgd" else 1e160, max_iter=100)
+    if base[0] == "adamw":
+        model.set_params(optimizer=OPTIMIZERS["adamw"](weight_decay=0.0))
+    messages = []
+    for engine in ENGINES:
+        with pytest.raises(DivergenceError, match=r"epoch \d+ at step \d+") as caught:
+            fit_with(engine, model, X, y)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+# -- rules of one's own -----------------------------------------------------------------------------------------------
+
+STEEPNESS = 0.5
+NAMES = {"share": 0.5}
+
+
+def bounded(g):
+    return np.tanh(g / STEEPNESS)
+
+
+def sqrt(x):
+    return np.sqrt(x)
+
+
+def power(x, n):
+    return 1.0 if n == 0 else x * power(x, n - 1)
+
+
+class Mine(Optimizer):
+    slots = ("momentum",)
+
+    def __init__(self, learning_rate=0.02):
+        self.learning_rate = learning_rate
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        momentum = 0.5 * slots[0] + bounded(g)
+        return w - lr * momentum, 2.0 * lr, (momentum,)
+
+
+class LogCosh(Loss):
+    @staticmethod
+    def value(y, raw, hyper):
+        return np.logaddexp(raw - y, y - raw) - np.log(2.0)
+
+    @staticmethod
+    def gradient(y, raw, hyper):
+        return np.tanh(raw - y)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_user_rule_and_loss_compile(form):
+    model, X, y = problem(Mine(), LogCosh(), "number", form, learning_rate=None)
+    assert_engines_agree(model, X, y)
+
+
+def shrinking(outer, entry, attribute):
+    """Return an optimizer whose rule reads a closure, an entry of a global array and an attribute of a module."""
+    config = types.ModuleType("config")
+    config.share = attribute
+    namespace = {"Mine": Mine, "shares": np.array([entry]), "config": config}
+    exec(SHRINKING, namespace)
+    return namespace["with_share"](outer)()
+
+
+SHRINKING = """
+def with_share(outer):
+    class Shrinking(Mine):
+        @staticmethod
+        def rule(w, g, lr, t, slots, hyper):
+            rate = lr * outer * shares[0] * config.share
+            return w - rate * g, rate, slots
+    return Shrinking
+"""
+
+
+def test_rules_that_differ_in_what_they_read_are_told_apart():
+    for shares in [(1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (1.0, 0.5, 1.0), (1.0, 1.0, 0.5)]:
+        model, X, y = problem(shrinking(*shares), "squared_error", "number", "csr", learning_rate=0.02)
+        compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
+        assert_agree(compiled, vectorized)
+
+
+class Forgets(AdaGrad):  # moves without a gradient, as its base does not
+    slots = ("momentum", "square")
+
+    def initial(self):
+        return 0.0, 0.0
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        momentum, square = 0.9 * slots[0] + g, 0.9 * slots[1] + g * g
+        step = lr / (np.sqrt(square) + 0.1)
+        return w - step * momentum, step, (momentum, square)
+
+
+class Decays(AdaGrad):
+    weight_decay = 0.1
+
+
+@pytest.mark.parametrize("optimizer", [Forgets, Decays])
+def test_rules_derived_from_a_lazy_one(optimizer):
+    model, X, y = problem(optimizer(), "squared_error", "number", "csr", learning_rate=0.02, batch_size=1)
+    assert_engines_agree(model, X, y)
+
+
+class LooksUp(Mine):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - lr * NAMES["share"] * g, lr * NAMES["share"], slots
+
+
+class Formats(Mine):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        rate = float(f"{lr:.3g}")
+        return w - rate * g, rate, slots
+
+
+class CallsNamesake(Mine):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - lr * sqrt(0.25) * g, lr * sqrt(0.25), slots
+
+
+class Recurses(Mine):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - lr * power(0.5, 2) * g, lr * power(0.5, 2), slots
+
+
+class Unpacks(Mine):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return [w - lr * g, lr, [*slots]]
+
+
+class DictLoss(LogCosh):
+    @staticmethod
+    def gradient(y, raw, hyper):
+        return NAMES["share"] * np.tanh(raw - y)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("optimizer", "loss"),
+    [(rule(), "squared_error") for rule in (LooksUp, Formats, Unpacks)] + [("adagrad", DictLoss())],
+    ids=str,
+)
+def test_what_cannot_be_compiled_falls_back(optimizer, loss, form):
+    model, X, y = problem(optimizer, loss, "number", form, learning_rate=0.02)
+    tried, vectorized, again = (fit_with(engine, model, X, y) for engine in ("compiled", "vectorized", "compiled"))
+    assert tried.engine_ == again.engine_ == "vectorized"
+    for name in ("coef_", "intercept_"):
+        np.testing.assert_array_equal(getattr(tried, name), getattr(vectorized, name))
+        np.testing.assert_array_equal(getattr(again, name), getattr(vectorized, name))
+
+
+@pytest.mark.parametrize("optimizer", [CallsNamesake, Recurses])
+def test_helpers_that_name_themselves(optimizer):
+    model, X, y = problem(optimizer(), "squared_error", "number", "dense", learning_rate=0.02)
+    assert_agree(fit_with("compiled", model, X, y), fit_with("vectorized", model, X, y))
+
+
+def test_falls_back_where_numba_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skgd.engines.compiled", None)
+    monkeypatch.delattr(skgd.engines, "compiled", raising=False)
+    model, X, y = problem(*BASES[0])
+    tried, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
+    assert tried.engine_ == "vectorized"
+    np.testing.assert_array_equal(tried.coef_, vectorized.coef_)
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def run(*arguments, **environment):
+    """Run Python in a process of its own; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_small_problems_do_not_import_numba():
+    run(
+        "-c",
+        """
+import sys
+from sklearn.datasets import load_iris
+from skgd import GDClassifier
+assert "numba" not in sys.modules
+model = GDClassifier(random_state=0).fit(*load_iris(return_X_y=True))
+assert model.engine_ == "vectorized" and "numba" not in sys.modules
+""",
+    )
+
+
+RULE = """
+from skgd.optimizers import Optimizer
+SHARE = {share}
+def shortened(lr):
+    return SHARE * lr
+class Mine(Optimizer):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - shortened(lr) * g, shortened(lr), slots
+"""
+
+FIT = """
+import numpy as np
+import skgd.engines
+from skgd import GDRegressor
+from mine import Mine
+skgd.engines.REPAYS_SECONDS = 0.0
+model = GDRegressor(
+    optimizer=Mine(), learning_rate=1.0, precondition=False, batch_size=None, average=False, max_iter=1, tol=None
+).fit(np.array([[1.0], [-1.0]]), [1.0, -1.0])
+print(model.engine_, model.coef_[0])
+"""
+
+
+def test_disk_cache_is_used_and_never_stale(tmp_path):
+    def fit(share):
+        (tmp_path / "mine.py").write_text(RULE.format(share=share))
+        environment = {"PYTHONPATH": tmp_path, "NUMBA_CACHE_DIR": tmp_path / "cache", "PYTHONDONTWRITEBYTECODE": "1"}
+        engine, coef = run("-c", FIT, **environment).split()
+        return engine, float(coef), set((tmp_path / "cache").rglob("*.nbc"))
+
+    first, second, edited = fit(0.25), fit(0.25), fit(0.75)
+    assert first == second == ("compiled", 0.25, first[2])  # one step from zero along the gradient, -1
+    assert edited[:2] == ("compiled", 0.75)
+    assert first[2] < edited[2]  # one more
+
+
+def test_stays_within_bounds(tmp_path):
+    bases = " or ".join("-".join(base) for base in (BASES[0], BASES[3], BASES[4]))
+    printed = run(
+        *("-m", "pytest", Path(__file__), "-q", "-p", "no:cacheprovider"),
+        *("-W", "ignore::numba.core.errors.NumbaWarning"),  # such code is not cached
+        *("-k", f"test_weights_validation_and_warm_start and ({bases})"),
+        NUMBA_BOUNDSCHECK=1,
+        NUMBA_OPT=0,
+        NUMBA_CACHE_DIR=tmp_path,
+    )
+    assert "3 passed" in printed

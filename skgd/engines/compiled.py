@@ -34,6 +34,7 @@ _HINT = 2
 _AHEAD = 8  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
 _SMALL = 0.03
+_MANY = 64  # steps, from which the series is shorter
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Placeholders, replaced when the loops are compiled
@@ -126,7 +127,11 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     work = workspace(data, size, theta, n_outputs)
-    missed = (np.zeros(len(theta) // n_outputs + 1, np.int64), np.zeros((len(rates) + 1, _POWERS)))
+    missed = (
+        np.zeros(len(theta) // n_outputs + 1, np.int64),
+        np.zeros(len(rates)),
+        np.zeros((len(rates) + 1, _POWERS)),
+    )
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
         batch = (y, weight, begin, end)
@@ -463,9 +468,10 @@ def _sparse_move(data, order, batch, scales, local, work, out):
 
 def _record_rate(chunks, step, rate, missed):
     """Note that the chunks are done with this step, and the rate of the step for those that are not."""
-    done, powers = missed
+    done, taken, powers = missed
     for u in range(len(chunks)):
         done[chunks[u]] = step + 1
+    taken[step] = rate
     power = 1.0
     for k in range(_POWERS):
         power *= rate
@@ -476,7 +482,7 @@ def _catch_up_rest(chunks, width, stop, rates, t, parameters, hypers, penalty, m
     """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
     theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
-    done, powers = missed
+    done, taken, powers = missed
     if not penalised:
         return
     for u in range(len(chunks)):
@@ -484,29 +490,34 @@ def _catch_up_rest(chunks, width, stop, rates, t, parameters, hypers, penalty, m
         if start < stop:
             for i in range(chunks[u] * width, (chunks[u] + 1) * width):
                 w = 1.0 * theta[i]
-                if w != 0.0 and l1[i] + l2[i] > 0.0:
-                    # the length of the steps for each unit of rate * share
+                if w != 0.0:
+                    # the length of the steps for each unit of the rates taken
                     length = rule(w, 0.0, 1.0, float(t + stop), slots_of(slots, i), hypers[0])[1]
-                    theta[i] = _shrunk(w, length * l1[i], length * l2[i], powers, start, stop)
+                    theta[i] = _shrunk(w, length * l1[i], length * l2[i], taken, powers, start, stop)
 
 
-def _shrunk(w, l1, l2, powers, start, stop):
-    """Return w after the proximal steps with the rates that `powers` adds up.
+def _shrunk(w, l1, l2, taken, powers, start, stop):
+    """Return w after a proximal step at each of the rates taken from start to stop.
 
     Each divides ``|w| + l1 / l2`` by ``1 + rate * l2``, until w is zero.
     """
     if l2 == 0.0:
         return np.sign(w) * max(abs(w) - (powers[stop, 0] - powers[start, 0]) * l1, 0.0)
-    if stop - start > 2 * _POWERS and powers[stop, 1] - powers[start, 1] < (_SMALL / l2) ** 2:
+    if stop - start > _MANY and powers[stop, 1] - powers[start, 1] < (_SMALL / l2) ** 2:
         logarithm, factor = 0.0, -1.0
         for k in range(_POWERS):
             factor *= -l2
             logarithm += factor * (powers[stop, k] - powers[start, k]) / (k + 1)
         growth = np.expm1(logarithm)
+    elif l1 == 0.0:
+        product = 1.0
+        for step in range(start, stop):
+            product *= 1.0 + l2 * taken[step]
+        return w / product
     else:
         growth = 0.0
         for step in range(start, stop):
-            growth += (1.0 + growth) * l2 * (powers[step + 1, 0] - powers[step, 0])
+            growth += (1.0 + growth) * l2 * taken[step]
     size = (abs(w) - (l1 / l2 * growth if l1 > 0.0 else 0.0)) / (1.0 + growth)
     return np.sign(w) * max(size, 0.0)
 
