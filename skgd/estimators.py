@@ -195,13 +195,18 @@ class _GDEstimator(BaseEstimator):
     # -- reading parameters and data ----------------------------------------------------------------------------------
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
-        """Return the parameters checked and resolved, for ``partial_fit`` or for ``fit``: the last ones, if the same."""
+        """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
         averaged = hasattr(self, "_state") and self._state.iterate.average is not None
-        given = [stream, averaged, *(snapshot(getattr(self, name)) for name in _parameter_names(type(self)))]
+        given = [stream, averaged, *(snapshot(getattr(self, name)) for name in self._parameter_names())]
         if getattr(self, "_given", None) != given:
             self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
             self._given: list = given
         return self._resolved
+
+    @classmethod
+    @cache
+    def _parameter_names(cls) -> tuple[str, ...]:
+        return tuple(cls().get_params(deep=False))  # which reads the signature anew each time
 
     def _resolve(self, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
         """Check every parameter and return them resolved."""
@@ -281,8 +286,8 @@ class _GDEstimator(BaseEstimator):
         """Return checked X, y and weights, without the rows of weight zero."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        dtype = self._state.iterate.theta.dtype.type if resumed else None
-        if resumed and is_ready(self, X, (dtype,)) and self._is_ready_target(y, X.shape[0]):
+        dtypes = (self._state.iterate.theta.dtype.type,) if resumed else (np.float64, np.float32)
+        if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
             check_indices(X)
@@ -292,7 +297,7 @@ class _GDEstimator(BaseEstimator):
                 y,
                 reset=not resumed,
                 accept_sparse="csr",
-                dtype=dtype if resumed else [np.float64, np.float32],
+                dtype=list(dtypes),
                 multi_output=True,
                 y_numeric=isinstance(self, RegressorMixin),
             )
@@ -391,11 +396,6 @@ class _GDEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-@cache
-def _parameter_names(estimator: type[_GDEstimator]) -> tuple[str, ...]:
-    return tuple(estimator().get_params(deep=False))  # which reads the signature anew each time
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):

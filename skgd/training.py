@@ -238,7 +238,7 @@ def _batch_size(batch_size: int | Literal["auto"] | None, columns: ColumnStatist
 
 def _average_every(size: int, columns: ColumnStatistics) -> int:
     """Return how often to average: often enough that each column is touched about once in between."""
-    return max(1, int(1.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
+    return max(1, int(3.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -270,13 +270,7 @@ def train_epochs(
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
     state.engine = choose(
-        plan.optimizer,
-        state.objective.loss,
-        n_steps=n_steps * min(plan.max_iter, USUAL_EPOCHS),
-        n_parameters=state.objective.n_parameters,
-        n_entries=min(plan.max_iter, USUAL_EPOCHS)
-        * state.objective.n_outputs
-        * float(X.nnz if sp.issparse(X) else X.size),
+        plan.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)

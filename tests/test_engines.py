@@ -257,8 +257,8 @@ def bounded(g):
     return np.tanh(g / STEEPNESS)
 
 
-def sqrt(x):
-    return np.sqrt(x)
+def hypot(x):
+    return np.hypot(x, 0.0)
 
 
 def power(x, n):
@@ -297,7 +297,7 @@ def shrinking(outer, entry, attribute):
     """Return an optimizer whose rule reads a closure, an entry of a global array and an attribute of a module."""
     config = types.ModuleType("config")
     config.share = attribute
-    namespace = {"Mine": Mine, "shares": np.array([entry]), "config": config}
+    namespace = {"__name__": __name__, "Mine": Mine, "shares": np.array([entry]), "config": config}
     exec(SHRINKING, namespace)
     return namespace["with_share"](outer)()
 
@@ -314,8 +314,8 @@ def with_share(outer):
 
 
 def test_rules_that_differ_in_what_they_read_are_told_apart():
-    for shares in [(1.0, 1.0, 1.0), (0.5, 1.0, 1.0), (1.0, 0.5, 1.0), (1.0, 1.0, 0.5)]:
-        model, X, y = problem(shrinking(*shares), "squared_error", "number", "csr", learning_rate=0.02)
+    for shares in 1.0 - 0.5 * np.eye(4, 3, -1):
+        model, X, y = problem(shrinking(*shares.tolist()), "squared_error", "number", "csr", learning_rate=0.02)
         compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
         assert_agree(compiled, vectorized)
 
@@ -359,7 +359,7 @@ class Formats(Mine):
 class CallsNamesake(Mine):
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):
-        return w - lr * sqrt(0.25) * g, lr * sqrt(0.25), slots
+        return w - lr * hypot(0.5) * g, lr * hypot(0.5), slots
 
 
 class Recurses(Mine):
@@ -478,7 +478,7 @@ def test_disk_cache_is_used_and_never_stale(tmp_path):
 
 
 def test_stays_within_bounds(tmp_path):
-    bases = " or ".join("-".join(base) for base in (BASES[0], BASES[3], BASES[4]))
+    bases = " or ".join("-".join(base) for base in (BASES[0], BASES[4]))
     printed = run(
         *("-m", "pytest", Path(__file__), "-q", "-p", "no:cacheprovider"),
         *("-W", "ignore::numba.core.errors.NumbaWarning"),  # such code is not cached
@@ -487,4 +487,4 @@ def test_stays_within_bounds(tmp_path):
         NUMBA_OPT=0,
         NUMBA_CACHE_DIR=tmp_path,
     )
-    assert "3 passed" in printed
+    assert "2 passed" in printed

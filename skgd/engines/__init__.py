@@ -12,13 +12,13 @@ from typing import Any, Literal, TypeAlias
 from skgd.engines import vectorized
 from skgd.engines.vectorized import (
     EpochSummary,
-    Holder,
     Iterate,
     StepSettings,
     initial_iterate,
     readout,
 )
 from skgd.losses import Loss
+from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
 __all__ = ["Engine", "EpochSummary", "Iterate", "StepSettings", "choose", "initial_iterate", "readout", "run_epoch"]
@@ -26,7 +26,7 @@ __all__ = ["Engine", "EpochSummary", "Iterate", "StepSettings", "choose", "initi
 Engine: TypeAlias = Literal["vectorized", "compiled"]
 
 # Where the vectorised engine would take longer than this, compiled loops repay reading or even compiling them.
-REPAYS_SECONDS = 1.0
+REPAYS_SECONDS = 0.2
 # About what the vectorised engine needs, by profile.
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
@@ -35,13 +35,14 @@ _SECONDS_AN_ENTRY = 1e-8
 _cannot_compile: set[tuple[Any, ...]] = set()
 
 
-def choose(optimizer: Optimizer, loss: Loss, *, n_steps: int, n_parameters: int, n_entries: float) -> Engine:
-    """Return the engine for a training of ``n_steps``, which read ``n_entries`` of X (times the outputs) in all.
+def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps: int, n_entries: int) -> Engine:
+    """Return the engine for epochs of so many steps, which read so many entries of X.
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
-    seconds = n_steps * (_SECONDS_A_STEP + n_parameters * _SECONDS_A_PARAMETER) + n_entries * _SECONDS_AN_ENTRY
-    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, loss) else "vectorized"
+    step = _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
+    seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
+    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective.loss) else "vectorized"
 
 
 def _compiles(optimizer: Optimizer, loss: Loss) -> bool:

@@ -10,16 +10,18 @@ touched, if the optimizer says how (`Optimizer.lazy`); otherwise each step visit
 
 from __future__ import annotations
 
+import dis
 import hashlib
+import math
+from contextlib import suppress
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
 from skgd.coordinates import Matrix
@@ -83,7 +85,7 @@ def _target_class(y, row, output, labels):
 
 
 @intrinsic
-def prefetch(typing_context, array, index):
+def _prefetch(typing_context, array, index):
     """Ask for the cache line of an entry, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
@@ -104,6 +106,9 @@ def prefetch(typing_context, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+prefetch: Any = _prefetch
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,7 +404,7 @@ def _accumulate_many(Z, slopes, grad, scratch):
 def _sparse_workspace(data, size, theta, n_outputs):
     n_columns = len(theta) // n_outputs + 1
     entries = data[3]
-    chunks = np.zeros(n_columns if lazy else 1, np.int64)
+    chunks = np.zeros(n_columns + 1 if lazy else 1, np.int64)
     # What a column was known as when it was last met: numbers from known[-1] on belong to the batch at hand.
     known = np.zeros((n_columns if lazy else 0) + 1, np.int64)
     return np.empty(entries, np.int32), np.empty(entries, theta.dtype), np.empty(size + 1, np.int64), chunks, known
@@ -422,12 +427,12 @@ def _sparse_touch(data, order, begin, end, scales, theta, n_outputs, work):
             j = indices[q]
             u = j
             if lazy:
-                u = known[j] - base
-                if u < 0:
-                    u = touched
-                    known[j] = base + u
-                    chunks[u] = j
-                    touched += 1
+                u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
+                new = u < 0
+                u = touched if new else u
+                known[j] = base + u
+                chunks[touched] = j
+                touched += new
             columns[n_entries] = u
             entries[n_entries] = values[q] * scale[j]
             n_entries += 1
@@ -479,47 +484,73 @@ def _record_rate(chunks, step, rate, missed):
 
 
 def _catch_up_rest(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
-    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
+    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty.
+
+    Each of them divides ``|w| + l1 / l2`` by ``1 + length * l2``, until w is zero.
+    """
     theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
     done, taken, powers = missed
     if not penalised:
         return
+    lengths, products = np.empty(width), np.empty(width)
     for u in range(len(chunks)):
-        start = done[chunks[u]]
-        if start < stop:
-            for i in range(chunks[u] * width, (chunks[u] + 1) * width):
-                w = 1.0 * theta[i]
-                if w != 0.0:
-                    # the length of the steps for each unit of the rates taken
-                    length = rule(w, 0.0, 1.0, float(t + stop), slots_of(slots, i), hypers[0])[1]
-                    theta[i] = _shrunk(w, length * l1[i], length * l2[i], taken, powers, start, stop)
+        start, first = done[chunks[u]], chunks[u] * width
+        if start == stop or l1[first] + l2[first] == 0.0:
+            continue
+        for k in range(width):  # for each unit of the rates taken
+            before = slots_of(slots, first + k)
+            lengths[k] = rule(1.0 * theta[first + k], 0.0, 1.0, float(t + stop), before, hypers[0])[1]
+        if l1[first] == 0.0:
+            for k in range(width):
+                lengths[k] *= l2[first + k]
+            _multiply_up(lengths, taken, powers, start, stop, products)
+            for k in range(width):
+                theta[first + k] /= products[k]
+        else:
+            for k in range(width):
+                i = first + k
+                size, length = abs(1.0 * theta[i]), lengths[k]
+                if l2[i] == 0.0:
+                    size -= (powers[stop, 0] - powers[start, 0]) * length * l1[i]
+                elif _has_series(length * l2[i], powers, start, stop):
+                    shrinking = -_series(length * l2[i], powers, start, stop)
+                    size = size * np.exp(shrinking) + l1[i] / l2[i] * np.expm1(shrinking)
+                else:
+                    for step in range(start, stop):
+                        size = (size - taken[step] * length * l1[i]) / (1.0 + taken[step] * length * l2[i])
+                theta[i] = np.sign(theta[i]) * max(size, 0.0)
 
 
-def _shrunk(w, l1, l2, taken, powers, start, stop):
-    """Return w after a proximal step at each of the rates taken from start to stop.
-
-    Each divides ``|w| + l1 / l2`` by ``1 + rate * l2``, until w is zero.
-    """
-    if l2 == 0.0:
-        return np.sign(w) * max(abs(w) - (powers[stop, 0] - powers[start, 0]) * l1, 0.0)
-    if stop - start > _MANY and powers[stop, 1] - powers[start, 1] < (_SMALL / l2) ** 2:
-        logarithm, factor = 0.0, -1.0
-        for k in range(_POWERS):
-            factor *= -l2
-            logarithm += factor * (powers[stop, k] - powers[start, k]) / (k + 1)
-        growth = np.expm1(logarithm)
-    elif l1 == 0.0:
+def _multiply_up(factors, taken, powers, start, stop, products):
+    """Write the product over the steps of ``1 + rate * factor``."""
+    if _has_series(factors.max(), powers, start, stop):
+        for k in range(len(factors)):
+            products[k] = np.exp(_series(factors[k], powers, start, stop))
+    elif single:
         product = 1.0
         for step in range(start, stop):
-            product *= 1.0 + l2 * taken[step]
-        return w / product
+            product *= 1.0 + taken[step] * factors[0]
+        products[0] = product
     else:
-        growth = 0.0
+        products[:] = 1.0
         for step in range(start, stop):
-            growth += (1.0 + growth) * l2 * taken[step]
-    size = (abs(w) - (l1 / l2 * growth if l1 > 0.0 else 0.0)) / (1.0 + growth)
-    return np.sign(w) * max(size, 0.0)
+            for k in range(len(factors)):
+                products[k] *= 1.0 + taken[step] * factors[k]
+
+
+def _has_series(factor, powers, start, stop):
+    """Say whether the series is shorter than the product, and exact."""
+    return stop - start > _MANY and (powers[stop, 1] - powers[start, 1]) * factor * factor < _SMALL * _SMALL
+
+
+def _series(factor, powers, start, stop):
+    """Return the sum of ``log(1 + rate * factor)`` over the steps, from the sums of the rates' powers."""
+    total, power = 0.0, -1.0
+    for k in range(_POWERS):
+        power *= -factor
+        total += power * (powers[stop, k] - powers[start, k]) / (k + 1)
+    return total
 
 
 def _catch_up_repeat(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
@@ -558,10 +589,11 @@ def _slot_access(n_slots: int) -> dict[str, Any]:
     return {name: namespace[name] for name in ("slots_of", "keep_slots")}
 
 
-def _names(code: CodeType) -> set[str]:
-    """Return the names that a function and the functions inside it look up."""
-    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*inner)
+def _global_names(code: CodeType) -> set[str]:
+    """Return the global names that a function and the functions inside it look up."""
+    names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == "LOAD_GLOBAL"}
+    inner = (_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return names.union(*inner)
 
 
 class CannotCompile(Exception):
@@ -574,45 +606,58 @@ class _Specialised:
     def __init__(self, replacements: dict[str, Any]):
         self._replacements = replacements
         self._digest = hashlib.sha256()
+        self._lasting = True  # whether the digest tells all that the compiled code depends on
         self._done: dict[FunctionType, Any] = {}
 
-    def __call__(self, function: FunctionType) -> Any:
+    def __call__(self, function: Any) -> Any:
         """Return the compiled copy of a function: compiled when it is first called, or read from the disk."""
         copy = self._copied(function)
-        copy.__qualname__ = f"{function.__name__}_{self._digest.hexdigest()[:20]}"
-        try:
-            return njit(cache=True, **_OPTIONS)(copy)
-        except RuntimeError:  # no folder can be written to
-            return njit(**_OPTIONS)(copy)
+        if self._lasting:
+            copy.__qualname__ = f"{function.__name__}_{self._digest.hexdigest()[:20]}"
+            with suppress(RuntimeError):  # no folder can be written to
+                return njit(cache=True, **_OPTIONS)(copy)
+        return njit(**_OPTIONS)(copy)
 
     def _inlined(self, function: FunctionType) -> Any:
         if function not in self._done:
+            self._done[function] = None
             self._done[function] = njit(**_OPTIONS)(self._copied(function))
+        if self._done[function] is None:
+            raise CannotCompile(f"{function.__name__} calls itself.")
         return self._done[function]
 
     def _copied(self, function: FunctionType) -> FunctionType:
         code = function.__code__
-        self._fingerprint(code)
+        self._note(code)
+        self._note(function.__defaults__)
+        for cell in function.__closure__ or ():
+            self._note(cell.cell_contents)
         namespace = dict(function.__globals__)
-        for name in sorted(_names(code) & namespace.keys()):
-            thing = namespace[name]
-            if function.__module__.startswith(__package__):
-                thing = self._replacements.get(name, thing)
+        ours = (function.__module__ or "").startswith(__package__)
+        for name in sorted(_global_names(code) & namespace.keys()):
+            thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
             if isinstance(thing, FunctionType):
                 thing = self._inlined(thing)
-            elif isinstance(thing, (int, float, str, tuple)):
-                self._digest.update(f"{name}={thing!r}".encode())
+            elif not ours or name in self._replacements:
+                self._note((name, thing))
             namespace[name] = thing
-        self._digest.update(repr(function.__defaults__).encode())
         return FunctionType(code, namespace, function.__name__, function.__defaults__, function.__closure__)
 
-    def _fingerprint(self, code: CodeType) -> None:
-        for constant in code.co_consts:
-            if isinstance(constant, CodeType):
-                self._fingerprint(constant)
-            else:
-                self._digest.update(repr(constant).encode())
-        self._digest.update(code.co_code + repr((code.co_names, code.co_varnames)).encode())
+    def _note(self, thing: Any) -> None:
+        """Add something that the compiled code depends on to the digest."""
+        if isinstance(thing, CodeType):
+            self._note((thing.co_code, thing.co_names, thing.co_varnames, thing.co_consts))
+        elif isinstance(thing, (tuple, frozenset)):
+            for item in thing if isinstance(thing, tuple) else sorted(thing, key=repr):
+                self._note(item)
+        elif isinstance(thing, (np.ndarray, np.generic)):
+            self._digest.update(repr((thing.dtype.str, thing.shape)).encode() + thing.tobytes())
+        elif isinstance(thing, (bool, int, float, str, bytes, type(None), type(...))):
+            self._digest.update(f"{type(thing).__name__} {thing!r};".encode())
+        elif isinstance(thing, (BuiltinFunctionType, np.ufunc)):
+            self._digest.update(f"function {thing.__name__};".encode())
+        elif thing is not np and thing is not math:
+            self._lasting = False
 
 
 _OPTIONS: dict[str, Any] = {
@@ -620,6 +665,13 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # sums in any order; NaN and infinity stay what they are
     "nogil": True,
 }
+
+
+def _laziness(optimizer: Optimizer) -> str:
+    """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
+    family = type(optimizer).__mro__
+    rule, promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", "lazy"))
+    return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
 
 
 @lru_cache(maxsize=256)
@@ -678,22 +730,23 @@ def run_epoch(
     CannotCompile
         Where the optimizer's rule or the loss is beyond Numba; nothing has happened then.
     """
-    theta, slots, average, t, averaged = holder.iterate
+    theta, _, average, t, averaged = holder.iterate
     dtype, n_features, n_outputs = theta.dtype, objective.n_features, objective.n_outputs
+    rows: Any = X
     sparse = not isinstance(X, np.ndarray)
     if y.ndim > 1:
         target = _target_number if y.dtype.kind == "f" else _target_label
     else:
         target = _target_class if objective.exclusive_classes else _target_binary
-    lazy = optimizer.lazy if sparse else ""
+    lazy = _laziness(optimizer) if sparse else ""
     if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         lazy = ""
-    strategies = type(optimizer), type(objective.loss)
+    strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     loop = _loop(*strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept)
 
     coordinates = objective.coordinates
     theta = theta.copy()
-    slots = np.array(slots, dtype=dtype).reshape(-1, len(theta))
+    slots = np.array(holder.iterate.slots, dtype=dtype).reshape(-1, len(theta))
     shown = np.empty(0, dtype) if average is None else average.copy()
     shares = settings.averaging_shares(t, len(rates), averaged) if average is not None else np.zeros(len(rates))
     averaged_after = averaged + np.cumsum(shares > 0.0)
@@ -721,12 +774,12 @@ def run_epoch(
     y, weights = y[order], np.empty(0) if weight is None else weight[order]
     data: tuple = (X,)
     if sparse:  # with the entries of the largest batch
-        ends = np.concatenate([[0], np.cumsum(np.diff(X.indptr)[order])])
+        ends = np.concatenate([[0], np.cumsum(np.diff(rows.indptr)[order])])
         cuts = np.append(np.arange(0, len(order), size), len(order))
-        data = (X.data, X.indices, X.indptr, int(np.diff(ends[cuts]).max()))
+        data = (rows.data, rows.indices, rows.indptr, int(np.diff(ends[cuts]).max()))
     sums, n_rows = np.zeros(2), len(order)
 
-    entries = (X.nnz / X.shape[0] if sparse else n_features) * size * n_outputs
+    entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * n_outputs
     slab = max(1, int(_SLAB_ENTRIES / max(entries, 1)))
     last = len(rates) - 1
     begins = [*range(0, last, slab), last]
@@ -734,13 +787,13 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], len(rates)], strict=True):
         if begin == last:
             penalty_before = objective.penalty(theta)
-        part, rows = slice(begin, end), slice(begin * size, end * size)
+        part, section = slice(begin, end), slice(begin * size, end * size)
         try:
             taken = loop(
                 data,
-                y[rows],
-                weights[rows],
-                order[rows],
+                y[section],
+                weights[section],
+                order[section],
                 size,
                 rates[part],
                 t + begin,
@@ -752,7 +805,9 @@ def run_epoch(
                 bounds,
                 sums,
             )
-        except NumbaError as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a rule that Numba cannot read makes it raise all kinds of errors
             raise CannotCompile(str(error)) from error
         if taken < end - begin:
             failed = begin + taken

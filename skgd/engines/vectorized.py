@@ -178,9 +178,9 @@ def slope_along(share: float, state: tuple) -> float:
 def implicit_share(start: float, state: tuple) -> float:
     r"""Return the part of a move to make, so that it follows the gradient where it ends, not where it starts.
 
-    With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, and :math:`\varphi'`
-    that of :func:`slope_along` (``start`` at 0), it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a convex loss
-    it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
+    With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, whose derivative is
+    :func:`slope_along` (``start`` at 0), it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a
+    convex loss it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
 
     References
     ----------
