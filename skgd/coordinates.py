@@ -61,21 +61,22 @@ class ColumnStatistics:
         n_rows, n_columns = X.shape
         batch_weight = float(n_rows if weight is None else weight.sum())
         if not isinstance(X, np.ndarray):
-            largest = self.largest.copy()
-            np.maximum.at(largest, X.indices, np.abs(X.data))
+            largest = np.maximum(self.largest, _largest_absolute(X))
             unit = np.where(largest > 0.0, largest, 1.0)
             entries = X.data / unit[X.indices]
-            shares = 1.0 if weight is None else np.repeat(weight, np.diff(X.indptr))
-            mean = np.bincount(X.indices, shares * entries, n_columns) / batch_weight
-            square = np.bincount(X.indices, shares * entries * entries, n_columns) / batch_weight
+            shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
+            sums = (entries, entries * entries, entries != 0.0)
+            mean, square, filled = (
+                np.bincount(X.indices, values if shares is None else shares * values, n_columns) / batch_weight
+                for values in sums
+            )
             variance = np.maximum(square - mean * mean, 0.0)
-            filled = np.bincount(X.indices, shares * (entries != 0.0), n_columns) / batch_weight
         else:
             largest = np.maximum(self.largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
             unit = np.where(largest > 0.0, largest, 1.0)
             relative = X / unit
             mean = _mean(relative, weight)
-            filled = _mean(relative != 0.0, weight)
+            filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
             relative -= mean
             variance = _mean(np.square(relative, out=relative), weight)
         shrunk = self.largest / unit
@@ -128,6 +129,14 @@ class ColumnStatistics:
         offset = (self.mean - center) / scale
         spread = np.sqrt(self.relative_variance) * (self.largest / scale)
         return spread * spread + offset * offset
+
+
+def _largest_absolute(X: sp.csr_array) -> np.ndarray:
+    if X.nnz < 1000:  # a few rows of a stream, for which the detour by way of columns is long
+        largest = np.zeros(X.shape[1])
+        np.maximum.at(largest, X.indices, np.abs(X.data))
+        return largest
+    return abs(X).max(axis=0).toarray().ravel()
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
