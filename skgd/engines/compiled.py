@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -108,7 +108,11 @@ def _prefetch(typing_context, array, index):
     return types.void(array, index), generate
 
 
-prefetch: Any = _prefetch
+def _no_prefetch(array, index):
+    """Do nothing, where the loops run as plain Python (``NUMBA_DISABLE_JIT=1``)."""
+
+
+prefetch: Any = _no_prefetch if config.DISABLE_JIT else _prefetch
 
 
 # ---------------------------------------------------------------------------------------------------------------------
