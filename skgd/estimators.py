@@ -217,7 +217,8 @@ class _GDEstimator(BaseEstimator):
             self._check_number("alpha", Real, 0.0, None, "left", " It may also be 'auto'.")
         self._check_number("l1_ratio", Real, 0.0, 1.0, "both")
         self._check_number("max_iter", Integral, 1, None, "left")
-        self._check_number("n_iter_no_change", Integral, 1, None, "left")
+        if not (isinstance(self.n_iter_no_change, str) and self.n_iter_no_change == "auto"):
+            self._check_number("n_iter_no_change", Integral, 1, None, "left", " It may also be 'auto'.")
         self._check_number("validation_fraction", Real, 0.0, 1.0, "neither")
         if self.tol is not None:
             self._check_number("tol", Real, 0.0, None, "left")
@@ -258,7 +259,7 @@ class _GDEstimator(BaseEstimator):
             batch_size=self.batch_size,
             max_iter=int(self.max_iter),
             tol=self.tol,
-            n_iter_no_change=int(self.n_iter_no_change),
+            n_iter_no_change="auto" if self.n_iter_no_change == "auto" else int(self.n_iter_no_change),
             shuffle=bool(self.shuffle),
             average=average,
             precondition=bool(self.precondition),
@@ -441,8 +442,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
-    n_iter_no_change : int, default=1
-        See ``tol``.
+    n_iter_no_change : int or "auto", default="auto"
+        See ``tol``. "auto" is 1 in epochs of 200 steps or more, and the more the fewer steps an epoch has, up to 17
+        for a single one; at least 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -520,7 +522,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         batch_size: int | Literal["auto"] | None = "auto",
         max_iter: int = 1000,
         tol: float | None = 1e-2,
-        n_iter_no_change: int = 1,
+        n_iter_no_change: int | Literal["auto"] = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         shuffle: bool = True,
@@ -737,8 +739,9 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
-    n_iter_no_change : int, default=1
-        See ``tol``.
+    n_iter_no_change : int or "auto", default="auto"
+        See ``tol``. "auto" is 1 in epochs of 200 steps or more, and the more the fewer steps an epoch has, up to 17
+        for a single one; at least 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -821,7 +824,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         batch_size: int | Literal["auto"] | None = "auto",
         max_iter: int = 1000,
         tol: float | None = 1e-2,
-        n_iter_no_change: int = 1,
+        n_iter_no_change: int | Literal["auto"] = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         shuffle: bool = True,

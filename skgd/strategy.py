@@ -42,11 +42,8 @@ class Strategy(BaseEstimator):
 
 def snapshot(value: Any) -> Any:
     """Return something equal to a parameter's snapshot for as long as it, or what it holds, does not change."""
-    return (
-        (value, {name: snapshot(inner) for name, inner in vars(value).items()})
-        if isinstance(value, Strategy)
-        else value
-    )
+    inside = {name: snapshot(inner) for name, inner in vars(value).items()} if isinstance(value, Strategy) else None
+    return type(value), value, inside  # the type too: 1 equals True
 
 
 def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:

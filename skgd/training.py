@@ -41,7 +41,7 @@ class Plan:
     batch_size: int | Literal["auto"] | None
     max_iter: int
     tol: float | None
-    n_iter_no_change: int
+    n_iter_no_change: int | Literal["auto"]
     shuffle: bool
     average: bool | int | str
     precondition: bool
@@ -236,6 +236,13 @@ def _batch_size(batch_size: int | Literal["auto"] | None, columns: ColumnStatist
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
+def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: bool) -> int:
+    """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
+    if n_iter_no_change != "auto":
+        return n_iter_no_change
+    return max(3 if validates else 1, round((FULL_EPOCH / n_steps) ** 0.5))
+
+
 def _average_every(size: int, columns: ColumnStatistics) -> int:
     """Return how often to average: as often as each column occurs about three times; that costs less than steps."""
     return max(1, int(3.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
@@ -272,6 +279,7 @@ def train_epochs(
     state.engine = choose(
         plan.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
+    patience = _patience(plan.n_iter_no_change, n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
@@ -300,7 +308,7 @@ def train_epochs(
             waited = 0 if watched[-1] < best - tol * _scale_of(best, baseline) else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], state.iterate
-            if plan.tol is not None and waited >= plan.n_iter_no_change:
+            if plan.tol is not None and waited >= patience:
                 break
         else:
             if plan.tol is not None and waited == 0:

@@ -209,3 +209,23 @@ def test_grid_search_over_strategies_as_a_whole():
     grid = {"optimizer": ["adam", SGD(momentum=0.9)], "loss": ["squared_error", Huber(0.5)]}
     search = GridSearchCV(regressor(), grid, cv=3, error_score="raise").fit(X, y)
     assert len(search.cv_results_["params"]) == 4
+
+
+def test_parameters_changed_between_calls_are_seen():
+    """The resolved parameters are kept between calls, until one of them, or something inside one, changes."""
+    optimizer = SGD(learning_rate=0.25)
+    model = GDRegressor(optimizer=optimizer, batch_size=None)
+
+    def next_rate():
+        return model.partial_fit(X, y).history_["learning_rate"][-1]
+
+    assert [next_rate(), next_rate()] == [0.25, 0.25]
+    optimizer.learning_rate = 0.125
+    assert next_rate() == 0.125
+    model.set_params(optimizer__learning_rate=0.0625)
+    assert next_rate() == 0.0625
+    model.learning_rate = 0.5
+    assert next_rate() == 0.5
+    model.fit_intercept = 1  # equals True, but is none
+    with pytest.raises(TypeError, match="fit_intercept"):
+        next_rate()

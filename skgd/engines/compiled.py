@@ -112,7 +112,7 @@ def _no_prefetch(array, index):
     """Do nothing, where the loops run as plain Python (``NUMBA_DISABLE_JIT=1``)."""
 
 
-prefetch: Any = _no_prefetch if config.DISABLE_JIT else _prefetch
+prefetch: Any = _no_prefetch if vars(config)["DISABLE_JIT"] else _prefetch
 
 
 # ---------------------------------------------------------------------------------------------------------------------
