@@ -443,7 +443,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of 200 steps or more, and the more the fewer steps an epoch has, up to 17
+        See ``tol``. "auto" is 1 in epochs of 1000 steps or more, and the more the fewer steps an epoch has, up to 32
         for a single one; at least 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
@@ -740,7 +740,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of 200 steps or more, and the more the fewer steps an epoch has, up to 17
+        See ``tol``. "auto" is 1 in epochs of 1000 steps or more, and the more the fewer steps an epoch has, up to 32
         for a single one; at least 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
