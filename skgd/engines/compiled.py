@@ -58,6 +58,7 @@ catch_up: Any = None
 multiply: Any = None  # matrix products for one output or many
 accumulate: Any = None
 single: Any = None  # whether there is one output
+narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
 lazy: Any = None
@@ -127,8 +128,14 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     ``width`` long, is chunk ``chunks[u]`` of all. Dense rows touch everything, one chunk; sparse ones a chunk for each
     column that is not zero in some row, and one for the intercepts.
     """
-    theta = parameters[0]
     n_outputs = 1 if single else len(scales[-1])
+    # Two indices, chunk and place: sums of one index might be negative, for all that the compiler knows.
+    width = n_outputs if lazy else len(parameters[0])
+    theta = parameters[0].reshape(-1, width)
+    slots = parameters[1].reshape(len(parameters[1]), -1, width)
+    average = parameters[2].reshape(-1, width)
+    penalty = (penalty[0].reshape(-1, width), penalty[1].reshape(-1, width), penalty[2])
+    longest = bounds[0].reshape(-1, width)
     size = min(size, len(order))
     raw = np.empty((size, n_outputs), theta.dtype)
     moved, slopes = np.empty_like(raw), np.empty_like(raw)
@@ -136,56 +143,59 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     work = workspace(data, size, theta, n_outputs)
-    missed = (
-        np.zeros(len(theta) // n_outputs + 1, np.int64),
-        np.zeros(len(rates)),
-        np.zeros((len(rates) + 1, _POWERS)),
-    )
+    missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
         batch = (y, weight, begin, end)
         rate, now = rates[step], float(t + step + 1)
-        chunks, width = touch(data, order, begin, end, scales, theta, n_outputs, work)
+        chunks = touch(data, order, begin, end, scales, work)
         if lazy:
-            catch_up(chunks, width, step, rates, t, parameters, hypers, penalty, missed)
-        n_local = len(chunks) * width
-        _copy_to(local, theta, chunks, width)
-        grad[:n_local] = 0.0
+            catch_up(chunks, step, rates, t, theta, slots, hypers, penalty, missed)
+        n_chunks = len(chunks)
+        for u in range(n_chunks):
+            for k in range(1 if narrow else width):
+                local[u, k] = theta[chunks[u], k]
+                grad[u, k] = 0.0
         losses[:] = 0.0
         slope_sizes[:] = 0.0
         gradient_of(
-            data, order, batch, scales, local[:n_local], hypers, work, raw, slopes, losses, slope_sizes, grad[:n_local]
+            data,
+            order,
+            batch,
+            scales,
+            local[:n_chunks],
+            hypers,
+            work,
+            raw,
+            slopes,
+            losses,
+            slope_sizes,
+            grad[:n_chunks],
         )
-        square = _mean_gradient(slopes[: end - begin], slope_sizes, grad[:n_local], bounds)
+        square = _mean_gradient(slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds)
         if not (np.isfinite(losses.sum()) and np.isfinite(square)):
             return step
         sums[0] += _total(losses, scales[-1])
         sums[1] += (end - begin) * square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
-        _apply_rule(chunks, width, rate, now, clip, parameters, local, grad, point, lengths, hypers, penalty, bounds)
+        _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest)
         share = 1.0
         if bounds[2]:
-            start = (end - begin) * _take_difference(point[:n_local], local[:n_local], grad[:n_local])
-            move_of(data, order, batch, scales, grad[:n_local], work, moved)
+            start = (end - begin) * _take_difference(point[:n_chunks], local[:n_chunks], grad[:n_chunks])
+            move_of(data, order, batch, scales, grad[:n_chunks], work, moved)
             state = (raw[: end - begin], moved[: end - begin], batch, hypers, scales)
             share = implicit_share(start, state)
-        _finish(chunks, width, share, theta, local, point, lengths, penalty)
+        _finish(chunks, share, theta, local, point, lengths, penalty)
         if lazy:
             _record_rate(chunks, step, rate * share, missed)
         if shares[step] > 0.0 or step + 1 == len(rates):
             if lazy:
-                everything = np.arange(len(theta) // n_outputs)
-                catch_up(everything, width, step + 1, rates, t, parameters, hypers, penalty, missed)
+                everything = np.arange(len(theta))
+                catch_up(everything, step + 1, rates, t, theta, slots, hypers, penalty, missed)
                 missed[0][:] = step + 1
             if shares[step] > 0.0:
-                _add_to_average(shares[step], parameters, hypers)
+                _add_to_average(shares[step], theta, slots, average, hypers)
     return len(rates)
-
-
-def _copy_to(local, theta, chunks, width):
-    for u in range(len(chunks)):
-        for c in range(width):
-            local[u * width + c] = theta[chunks[u] * width + c]
 
 
 def _mean_gradient(slopes, slope_sizes, grad, bounds):
@@ -212,55 +222,56 @@ def _total(losses, unit):
     return total
 
 
-def _apply_rule(chunks, width, rate, now, clip, parameters, local, grad, point, lengths, hypers, penalty, bounds):
+def _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest):
     """Write where the rule would move each local parameter, and how long its step is in the long run."""
-    slots = parameters[1]
-    l2, penalised = penalty[1], penalty[2]
+    _, l2, penalised = penalty
     hyper = hypers[0]
-    longest, weight_decay, n_coefficients = bounds[0], bounds[3], bounds[5]
+    width = 1 if narrow else local.shape[1]
+    weight_decay, n_coefficients = bounds[3], bounds[5]
     for u in range(len(chunks)):
-        shift = (chunks[u] - u) * width
-        for k in range(u * width, (u + 1) * width):
-            i = k + shift
-            w, g, before = 1.0 * local[k], 1.0 * clip * grad[k], slots_of(slots, i)
+        chunk = chunks[u]
+        for k in range(width):
+            w, g, before = 1.0 * local[u, k], 1.0 * clip * grad[u, k], slots_of(slots, chunk, k)
             if not proximal and penalised:
-                g += l2[i] * w
-            if weight_decay > 0.0 and i < n_coefficients:
+                g += l2[chunk, k] * w
+            if weight_decay > 0.0 and chunk * width + k < n_coefficients:
                 w *= 1.0 - rate * weight_decay
-                local[k] = w
+                local[u, k] = w
             to, length, after = rule(w, g, rate, now, before, hyper)
-            if len(longest) > 0 and length > longest[i] and g != 0.0:
-                to, length, after = rule(w, g, rate * (longest[i] / length), now, before, hyper)
-            point[k] = to
-            lengths[k] = length
-            keep_slots(slots, i, after)
+            if len(longest) > 0 and length > longest[chunk, k] and g != 0.0:
+                to, length, after = rule(w, g, rate * (longest[chunk, k] / length), now, before, hyper)
+            point[u, k] = to
+            lengths[u, k] = length
+            keep_slots(slots, chunk, k, after)
 
 
 def _take_difference(point, local, grad):
     """Write the move over the gradient; return their product."""
     slope = 0.0
-    for k in range(len(point)):
-        move = point[k] - local[k]
-        slope += grad[k] * move
-        grad[k] = move
+    for u in range(point.shape[0]):
+        for k in range(1 if narrow else point.shape[1]):
+            move = point[u, k] - local[u, k]
+            slope += grad[u, k] * move
+            grad[u, k] = move
     return slope
 
 
-def _finish(chunks, width, share, theta, local, point, lengths, penalty):
+def _finish(chunks, share, theta, local, point, lengths, penalty):
     """Move parameters by a share of their step, and take the penalty's proximal step."""
     l1, l2, penalised = penalty
     for u in range(len(chunks)):
-        shift = (chunks[u] - u) * width
-        for k in range(u * width, (u + 1) * width):
-            w = point[k] if share == 1.0 else local[k] + share * (point[k] - local[k])
-            i = k + shift
-            theta[i] = proximal_point(w, share * lengths[k], l1[i], l2[i]) if penalised and proximal else w
+        chunk = chunks[u]
+        for k in range(1 if narrow else local.shape[1]):
+            w = point[u, k] if share == 1.0 else local[u, k] + share * (point[u, k] - local[u, k])
+            if penalised and proximal:
+                w = proximal_point(w, share * lengths[u, k], l1[chunk, k], l2[chunk, k])
+            theta[chunk, k] = w
 
 
-def _add_to_average(share, parameters, hypers):
-    theta, slots, average = parameters
-    for i in range(len(theta)):
-        average[i] += share * (readout(1.0 * theta[i], slots_of(slots, i), hypers[0]) - average[i])
+def _add_to_average(share, theta, slots, average, hypers):
+    for c in range(theta.shape[0]):
+        for k in range(1 if narrow else theta.shape[1]):
+            average[c, k] += share * (readout(1.0 * theta[c, k], slots_of(slots, c, k), hypers[0]) - average[c, k])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -323,8 +334,8 @@ def _dense_workspace(data, size, theta, n_outputs):
     return np.empty((block, n_features), theta.dtype), np.empty((n_features, n_outputs), theta.dtype), whole
 
 
-def _dense_touch(data, order, begin, end, scales, theta, n_outputs, work):
-    return work[2], len(theta)
+def _dense_touch(data, order, begin, end, scales, work):
+    return work[2]
 
 
 def _gather(X, order, start, stop, center, scale, Z):
@@ -347,9 +358,9 @@ def _dense_gradient(data, order, batch, scales, local, hypers, work, raw, slopes
         stop = min(start + len(Z), end)
         _gather(data[0], order, start, stop, scales[0], scales[1], Z)
         out, slope = raw[start - begin : stop - begin], slopes[start - begin : stop - begin]
-        _predict(Z, local, out)
+        _predict(Z, local[0], out)
         _slopes_of_loss(out, y, weight, start, hypers, scales, slope, losses, slope_sizes)
-        accumulate(Z, slope, grad, scratch)
+        accumulate(Z, slope, grad[0], scratch)
 
 
 def _dense_move(data, order, batch, scales, move, work, moved):
@@ -359,7 +370,7 @@ def _dense_move(data, order, batch, scales, move, work, moved):
         stop = min(start + len(Z), end)
         if end - begin > len(Z):
             _gather(data[0], order, start, stop, scales[0], scales[1], Z)
-        _predict(Z, move, moved[start - begin : stop - begin])
+        _predict(Z, move[0], moved[start - begin : stop - begin])
 
 
 def _predict(Z, theta, out):
@@ -406,20 +417,19 @@ def _accumulate_many(Z, slopes, grad, scratch):
 
 
 def _sparse_workspace(data, size, theta, n_outputs):
-    n_columns = len(theta) // n_outputs + 1
-    entries = data[3]
-    chunks = np.zeros(n_columns + 1 if lazy else 1, np.int64)
+    entries, n_chunks = data[3], len(theta)
     # What a column was known as when it was last met: numbers from known[-1] on belong to the batch at hand.
-    known = np.zeros((n_columns if lazy else 0) + 1, np.int64)
+    known = np.zeros(n_chunks + 1, np.int64)
+    chunks = np.zeros(n_chunks + 1, np.int64)
     return np.empty(entries, np.int32), np.empty(entries, theta.dtype), np.empty(size + 1, np.int64), chunks, known
 
 
-def _sparse_touch(data, order, begin, end, scales, theta, n_outputs, work):
+def _sparse_touch(data, order, begin, end, scales, work):
     """Copy the rows, with local numbers for their columns; return which columns these are."""
     values, indices, indptr, _ = data
     columns, entries, starts, chunks, known = work
     scale = scales[1]
-    n_columns, n_entries, touched, base = len(theta) // n_outputs, 0, 0, known[-1] + len(scale)
+    n_entries, touched, base = 0, 0, known[-1] + len(scale)
     known[-1] = base
     for i in range(begin, end):
         starts[i - begin] = n_entries
@@ -429,7 +439,6 @@ def _sparse_touch(data, order, begin, end, scales, theta, n_outputs, work):
                 prefetch(indices, q)
         for q in range(indptr[order[i]], indptr[order[i] + 1]):
             j = indices[q]
-            u = j
             if lazy:
                 u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
                 new = u < 0
@@ -437,16 +446,18 @@ def _sparse_touch(data, order, begin, end, scales, theta, n_outputs, work):
                 known[j] = base + u
                 chunks[touched] = j
                 touched += new
-            columns[n_entries] = u
+                columns[n_entries] = u
+            else:
+                columns[n_entries] = j
             entries[n_entries] = values[q] * scale[j]
             n_entries += 1
     starts[end - begin] = n_entries
     if not lazy:
-        return chunks, len(theta)
-    if n_columns > len(scale):  # the intercepts
+        return chunks[:1]
+    if has_intercept:
         chunks[touched] = len(scale)
         touched += 1
-    return chunks[:touched], n_outputs
+    return chunks[:touched]
 
 
 def _sparse_gradient(data, order, batch, scales, local, hypers, work, raw, slopes, losses, slope_sizes, grad):
@@ -454,25 +465,26 @@ def _sparse_gradient(data, order, batch, scales, local, hypers, work, raw, slope
     columns, entries, starts, _, _ = work
     n_rows, n_outputs = end - begin, 1 if single else raw.shape[1]
     _sparse_move(data, order, batch, scales, local, work, raw)
-    _slopes_of_loss(raw[:n_rows], y, weight, begin, hypers, scales, slopes, losses, slope_sizes)
+    _slopes_of_loss(raw[:n_rows], y, weight, begin, hypers, scales, slopes[:n_rows], losses, slope_sizes)
+    by_column = grad.reshape(-1, n_outputs)
     for i in range(n_rows):
         for q in range(starts[i], starts[i + 1]):
-            first = columns[q] * n_outputs
+            j, z = columns[q], entries[q]
             for k in range(n_outputs):
-                grad[first + k] += entries[q] * slopes[i, k]
+                by_column[j, k] += z * slopes[i, k]
 
 
 def _sparse_move(data, order, batch, scales, local, work, out):
     columns, entries, starts, _, _ = work
     n_rows, n_outputs = batch[3] - batch[2], 1 if single else out.shape[1]
-    intercepts = len(local) - n_outputs if has_intercept else -1
+    by_column = local.reshape(-1, n_outputs)
     for i in range(n_rows):
         for k in range(n_outputs):
-            out[i, k] = local[intercepts + k] if has_intercept else 0.0
+            out[i, k] = by_column[len(by_column) - 1, k] if has_intercept else 0.0
         for q in range(starts[i], starts[i + 1]):
-            first = columns[q] * n_outputs
+            j, z = columns[q], entries[q]
             for k in range(n_outputs):
-                out[i, k] += entries[q] * local[first + k]
+                out[i, k] += z * by_column[j, k]
 
 
 def _record_rate(chunks, step, rate, missed):
@@ -487,60 +499,57 @@ def _record_rate(chunks, step, rate, missed):
         powers[step + 1, k] = powers[step, k] + power
 
 
-def _catch_up_rest(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
+def _catch_up_rest(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty.
 
     Each of them divides ``|w| + l1 / l2`` by ``1 + length * l2``, until w is zero.
     """
-    theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
     done, taken, powers = missed
     if not penalised:
         return
+    width = 1 if narrow else theta.shape[1]
     lengths, products = np.empty(width), np.empty(width)
     for u in range(len(chunks)):
-        start, first = done[chunks[u]], chunks[u] * width
-        if start == stop or l1[first] + l2[first] == 0.0:
+        chunk = chunks[u]
+        start = done[chunk]
+        if start == stop or l1[chunk, 0] + l2[chunk, 0] == 0.0:
             continue
         for k in range(width):  # for each unit of the rates taken
-            before = slots_of(slots, first + k)
-            lengths[k] = rule(1.0 * theta[first + k], 0.0, 1.0, float(t + stop), before, hypers[0])[1]
-        if l1[first] == 0.0:
+            lengths[k] = rule(1.0 * theta[chunk, k], 0.0, 1.0, float(t + stop), slots_of(slots, chunk, k), hypers[0])[1]
+        if l1[chunk, 0] == 0.0:
+            largest = 0.0
             for k in range(width):
-                lengths[k] *= l2[first + k]
-            _multiply_up(lengths, taken, powers, start, stop, products)
+                lengths[k] *= l2[chunk, k]
+                largest = max(largest, lengths[k])
+                products[k] = 1.0
+            if _has_series(largest, powers, start, stop):
+                for k in range(width):
+                    products[k] = np.exp(_series(lengths[k], powers, start, stop))
+            elif narrow:
+                product = 1.0
+                for step in range(start, stop):
+                    product *= 1.0 + taken[step] * lengths[0]
+                products[0] = product
+            else:
+                for step in range(start, stop):
+                    for k in range(width):
+                        products[k] *= 1.0 + taken[step] * lengths[k]
             for k in range(width):
-                theta[first + k] /= products[k]
+                theta[chunk, k] /= products[k]
         else:
             for k in range(width):
-                i = first + k
-                size, length = abs(1.0 * theta[i]), lengths[k]
-                if l2[i] == 0.0:
-                    size -= (powers[stop, 0] - powers[start, 0]) * length * l1[i]
-                elif _has_series(length * l2[i], powers, start, stop):
-                    shrinking = -_series(length * l2[i], powers, start, stop)
-                    size = size * np.exp(shrinking) + l1[i] / l2[i] * np.expm1(shrinking)
+                size, length = abs(1.0 * theta[chunk, k]), lengths[k]
+                first, second = length * l1[chunk, k], length * l2[chunk, k]
+                if second == 0.0:
+                    size -= (powers[stop, 0] - powers[start, 0]) * first
+                elif _has_series(second, powers, start, stop):
+                    shrinking = -_series(second, powers, start, stop)
+                    size = size * np.exp(shrinking) + first / second * np.expm1(shrinking)
                 else:
                     for step in range(start, stop):
-                        size = (size - taken[step] * length * l1[i]) / (1.0 + taken[step] * length * l2[i])
-                theta[i] = np.sign(theta[i]) * max(size, 0.0)
-
-
-def _multiply_up(factors, taken, powers, start, stop, products):
-    """Write the product over the steps of ``1 + rate * factor``."""
-    if _has_series(factors.max(), powers, start, stop):
-        for k in range(len(factors)):
-            products[k] = np.exp(_series(factors[k], powers, start, stop))
-    elif single:
-        product = 1.0
-        for step in range(start, stop):
-            product *= 1.0 + taken[step] * factors[0]
-        products[0] = product
-    else:
-        products[:] = 1.0
-        for step in range(start, stop):
-            for k in range(len(factors)):
-                products[k] *= 1.0 + taken[step] * factors[k]
+                        size = (size - taken[step] * first) / (1.0 + taken[step] * second)
+                theta[chunk, k] = np.sign(theta[chunk, k]) * max(size, 0.0)
 
 
 def _has_series(factor, powers, start, stop):
@@ -557,18 +566,18 @@ def _series(factor, powers, start, stop):
     return total
 
 
-def _catch_up_repeat(chunks, width, stop, rates, t, parameters, hypers, penalty, missed):
+def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Make up for steps of which only the last one counts, once the slots know how many there were."""
-    theta, slots = parameters[0], parameters[1]
     l1, l2, penalised = penalty
     for u in range(len(chunks)):
-        steps = stop - missed[0][chunks[u]]
+        chunk = chunks[u]
+        steps = stop - missed[0][chunk]
         if steps > 0:
-            for i in range(chunks[u] * width, (chunks[u] + 1) * width):
-                before = skip(steps - 1, slots_of(slots, i), hypers[0])
-                w, length, after = rule(1.0 * theta[i], 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
-                keep_slots(slots, i, after)
-                theta[i] = proximal_point(w, length, l1[i], l2[i]) if penalised else w
+            for k in range(1 if narrow else theta.shape[1]):
+                before = skip(steps - 1, slots_of(slots, chunk, k), hypers[0])
+                w, length, after = rule(1.0 * theta[chunk, k], 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
+                keep_slots(slots, chunk, k, after)
+                theta[chunk, k] = proximal_point(w, length, l1[chunk, k], l2[chunk, k]) if penalised else w
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -577,17 +586,17 @@ def _catch_up_repeat(chunks, width, stop, rates, t, parameters, hypers, penalty,
 
 # Numba's tuples have a length, so that this has to be written out for each number of slots.
 _SLOT_ACCESS = """
-def slots_of(slots, i):
+def slots_of(slots, c, k):
     return ({reads})
 
-def keep_slots(slots, i, after):
+def keep_slots(slots, c, k, after):
     {writes}
 """
 
 
 def _slot_access(n_slots: int) -> dict[str, Any]:
-    reads = "".join(f"1.0 * slots[{s}, i], " for s in range(n_slots))
-    writes = "; ".join(f"slots[{s}, i] = after[{s}]" for s in range(n_slots)) or "pass"
+    reads = "".join(f"1.0 * slots[{s}, c, k], " for s in range(n_slots))
+    writes = "; ".join(f"slots[{s}, c, k] = after[{s}]" for s in range(n_slots)) or "pass"
     namespace: dict[str, Any] = {}
     exec(_SLOT_ACCESS.format(reads=reads, writes=writes), namespace)
     return {name: namespace[name] for name in ("slots_of", "keep_slots")}
@@ -704,6 +713,7 @@ def _loop(optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, singl
         "accumulate": _accumulate_one if single else _accumulate_many,
         "slope_along": _slope_along,
         "single": single,
+        "narrow": single and lazy != "",
         "has_intercept": has_intercept,
         "proximal": optimizer.proximal,
         "lazy": lazy != "",
