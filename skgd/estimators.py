@@ -443,8 +443,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of 1000 steps or more, and the more the fewer steps an epoch has, up to 32
-        for a single one; at least 3 with a validation set, whose loss is noisier.
+        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
+        validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -740,8 +740,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of 1000 steps or more, and the more the fewer steps an epoch has, up to 32
-        for a single one; at least 3 with a validation set, whose loss is noisier.
+        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
+        validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.

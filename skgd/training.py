@@ -221,7 +221,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 STREAM_BATCH_SIZE = 8
 SPARSE_ALPHA = 1e-5
 USUAL_EPOCHS = 10
-LONG_EPOCH = 1000  # steps; the more shorter ones have to agree that there is no progress
+LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
 
@@ -241,7 +241,7 @@ def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: 
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
     if n_iter_no_change != "auto":
         return n_iter_no_change
-    return max(3 if validates else 1, round((LONG_EPOCH / n_steps) ** 0.5))
+    return 3 if validates else min(max(round((LONG_EPOCH / n_steps) ** 0.5), 1), 3)
 
 
 def _average_every(size: int, columns: ColumnStatistics) -> int:

@@ -139,10 +139,14 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     size = min(size, len(order))
     raw = np.empty((size, n_outputs), theta.dtype)
     moved, slopes = np.empty_like(raw), np.empty_like(raw)
-    local = np.empty_like(theta)
+    local = np.empty_like(theta) if lazy else theta
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     work = workspace(data, size, theta, n_outputs)
+    # Chunks that are zero, in the average too, and not touched: they stay so, and need not be visited.
+    is_active = _any_nonzero(theta, average)
+    active = np.zeros(len(theta), np.int64)
+    n_active = _activate(np.flatnonzero(is_active), np.zeros_like(is_active), active, 0)
     missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
@@ -151,11 +155,13 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         chunks = touch(data, order, begin, end, scales, work)
         if lazy:
             catch_up(chunks, step, rates, t, theta, slots, hypers, penalty, missed)
+            n_active = _activate(chunks, is_active, active, n_active)
         n_chunks = len(chunks)
         for u in range(n_chunks):
             for k in range(1 if narrow else width):
-                local[u, k] = theta[chunks[u], k]
                 grad[u, k] = 0.0
+                if lazy:
+                    local[u, k] = theta[chunks[u], k]
         losses[:] = 0.0
         slope_sizes[:] = 0.0
         gradient_of(
@@ -188,14 +194,39 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         _finish(chunks, share, theta, local, point, lengths, penalty)
         if lazy:
             _record_rate(chunks, step, rate * share, missed)
-        if shares[step] > 0.0 or step + 1 == len(rates):
+        if shares[step] > 0.0:
             if lazy:
-                everything = np.arange(len(theta))
-                catch_up(everything, step + 1, rates, t, theta, slots, hypers, penalty, missed)
-                missed[0][:] = step + 1
-            if shares[step] > 0.0:
-                _add_to_average(shares[step], theta, slots, average, hypers)
+                catch_up(active[:n_active], step + 1, rates, t, theta, slots, hypers, penalty, missed)
+                _settle(active[:n_active], step + 1, missed)
+            _add_to_average(shares[step], active[:n_active], theta, slots, average, hypers)
+    if lazy:
+        catch_up(np.arange(len(theta)), len(rates), rates, t, theta, slots, hypers, penalty, missed)
     return len(rates)
+
+
+def _any_nonzero(theta, average):
+    """Say of each chunk whether a parameter or its average is not zero; of the only one, yes."""
+    result = np.full(len(theta), len(theta) == 1)
+    for c in range(len(theta)):
+        for k in range(theta.shape[1]):
+            result[c] |= theta[c, k] != 0.0 or (len(average) > 0 and average[c, k] != 0.0)
+    return result
+
+
+def _activate(chunks, is_active, active, n_active):
+    """Add chunks to the active ones, unless they are; return how many there are now."""
+    for u in range(len(chunks)):
+        if not is_active[chunks[u]]:
+            is_active[chunks[u]] = True
+            active[n_active] = chunks[u]
+            n_active += 1
+    return n_active
+
+
+def _settle(chunks, step, missed):
+    """Note that chunks have missed nothing before this step."""
+    for u in range(len(chunks)):
+        missed[0][chunks[u]] = step
 
 
 def _mean_gradient(slopes, slope_sizes, grad, bounds):
@@ -268,8 +299,9 @@ def _finish(chunks, share, theta, local, point, lengths, penalty):
             theta[chunk, k] = w
 
 
-def _add_to_average(share, theta, slots, average, hypers):
-    for c in range(theta.shape[0]):
+def _add_to_average(share, chunks, theta, slots, average, hypers):
+    for u in range(len(chunks)):
+        c = chunks[u]
         for k in range(1 if narrow else theta.shape[1]):
             average[c, k] += share * (readout(1.0 * theta[c, k], slots_of(slots, c, k), hypers[0]) - average[c, k])
 
