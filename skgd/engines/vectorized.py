@@ -136,7 +136,7 @@ def _step(
     longest_step: np.ndarray | None,
 ) -> tuple[np.ndarray, tuple]:
     """Return parameters and slots after one step: clip, decay, rule, implicit shortening, proximal penalty."""
-    theta = now.theta
+    theta, of_data = now.theta, gradient
     if settings.max_grad_norm is not None and norm > settings.max_grad_norm:
         gradient = gradient * (settings.max_grad_norm / norm)
     if not optimizer.proximal and objective.alpha:
@@ -156,10 +156,12 @@ def _step(
             for whole, values in zip((point, step, *slots), (*bounded[:2], *bounded[2]), strict=True):
                 whole[too_long] = values
         if optimizer.implicit:
-            coef, intercept = objective.split(point - theta)
+            move = point - theta
+            coef, intercept = objective.split(move)
             parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
-            share = implicit_share(slope_along(0.0, (objective, parts)), (objective, parts))
-            point, step = theta + share * (point - theta), share * step
+            start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
+            share = implicit_share(start, (objective, parts))
+            point, step = theta + share * move, share * step
     return objective.proximal(point, step) if optimizer.proximal else point, slots
 
 
