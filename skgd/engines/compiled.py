@@ -1,7 +1,7 @@
 """The compiled engine: the steps of `skgd.engines.vectorized`, fused by Numba into loops over rows and parameters.
 
 The loops below are plain Python. The optimizer's rule, the loss and all else that depends on the strategies stand in
-them under placeholder names, for which `_specialised` puts the very functions that the vectorised engine calls with
+them under placeholder names, for which `_Specialised` puts the very functions that the vectorised engine calls with
 arrays. Numba keeps the compiled code on disk, under a fingerprint of all the functions in it.
 
 Sparse rows visit only the columns that are not zero in them. What the others miss is made up for when they are next
@@ -32,7 +32,7 @@ from skgd.optimizers import Optimizer
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
-_HINT = 2
+_HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
 _AHEAD = 8  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
 _SMALL = 0.03
