@@ -14,6 +14,7 @@ standardised when it is used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -25,7 +26,50 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
 _SPARSE = 0.1
+_RARITY = 0.1
 _CHUNK_ELEMENTS = 2**17
+
+
+# Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
+# variance and the share of entries that are not zero.
+Measures: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+    """Measure the columns of some rows, with their weights and the sum of these."""
+    n_columns = X.shape[1]
+    if not isinstance(X, np.ndarray):
+        largest = np.maximum(largest, _largest_absolute(X))
+        entries = X.data / unit_of(largest)[X.indices]
+        shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
+        mean, square, filled = (
+            np.bincount(X.indices, values if shares is None else shares * values, n_columns) / total
+            for values in (entries, entries * entries, entries != 0.0)
+        )
+        return largest, mean, np.maximum(square - mean * mean, 0.0), filled
+    largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
+    relative = X / unit_of(largest)
+    mean = _mean(relative, weight)
+    filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
+    relative -= mean
+    return largest, mean, _mean(np.square(relative, out=relative), weight), filled
+
+
+def unit_of(largest: np.ndarray) -> np.ndarray:
+    """Return the unit of columns with these largest absolute values."""
+    return np.where(largest > 0.0, largest, 1.0)
+
+
+def _largest_absolute(X: sp.csr_array) -> np.ndarray:
+    if X.nnz < 1000:  # a few rows of a stream, for which the detour by way of columns is long
+        largest = np.zeros(X.shape[1])
+        np.maximum.at(largest, X.indices, np.abs(X.data))
+        return largest
+    return abs(X).max(axis=0).toarray().ravel()
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
 
 
 @dataclass(frozen=True)
@@ -47,42 +91,34 @@ class ColumnStatistics:
         """Return the statistics of no rows."""
         return cls(0, 0.0, *(np.zeros(n_columns) for _ in range(4)))
 
-    def updated(self, X: Matrix, weight: np.ndarray | None) -> ColumnStatistics:
+    def updated(
+        self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
+    ) -> ColumnStatistics:
         """Return the statistics with the rows of X, each with its weight, added (in chunks, if there are many)."""
         n_rows, n_columns = X.shape
         chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1)) if isinstance(X, np.ndarray) else n_rows
         statistics = self
         for start in range(0, n_rows, chunk):
             rows = slice(start, start + chunk)
-            statistics = statistics._merged(X[rows] if chunk < n_rows else X, None if weight is None else weight[rows])
+            part, share = X[rows] if chunk < n_rows else X, None if weight is None else weight[rows]
+            total = float(part.shape[0] if share is None else share.sum())
+            statistics = statistics._merged(part.shape[0], total, *measure(part, share, total, statistics.largest))
         return statistics
 
-    def _merged(self, X: Matrix, weight: np.ndarray | None) -> ColumnStatistics:
-        n_rows, n_columns = X.shape
-        batch_weight = float(n_rows if weight is None else weight.sum())
-        if not isinstance(X, np.ndarray):
-            largest = np.maximum(self.largest, _largest_absolute(X))
-            unit = np.where(largest > 0.0, largest, 1.0)
-            entries = X.data / unit[X.indices]
-            shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
-            sums = (entries, entries * entries, entries != 0.0)
-            mean, square, filled = (
-                np.bincount(X.indices, values if shares is None else shares * values, n_columns) / batch_weight
-                for values in sums
-            )
-            variance = np.maximum(square - mean * mean, 0.0)
-        else:
-            largest = np.maximum(self.largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
-            unit = np.where(largest > 0.0, largest, 1.0)
-            relative = X / unit
-            mean = _mean(relative, weight)
-            filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
-            relative -= mean
-            variance = _mean(np.square(relative, out=relative), weight)
+    def _merged(
+        self,
+        n_rows: int,
+        weight: float,
+        largest: np.ndarray,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        filled: np.ndarray,
+    ) -> ColumnStatistics:
+        unit = unit_of(largest)
         shrunk = self.largest / unit
         old_mean, old_variance = self.relative_mean * shrunk, self.relative_variance * shrunk * shrunk
-        total = self.weight + batch_weight
-        share = batch_weight / total
+        total = self.weight + weight
+        share = weight / total
         moved = mean - old_mean
         return ColumnStatistics(
             self.rows + n_rows,
@@ -92,6 +128,11 @@ class ColumnStatistics:
             (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
             (1.0 - share) * self.filled + share * filled,
         )
+
+    def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
+        """Return the statistics of some of the columns."""
+        parts = (self.largest, self.relative_mean, self.relative_variance, self.filled)
+        return ColumnStatistics(self.rows, self.weight, *(part[columns] for part in parts))
 
     @property
     def mean(self) -> np.ndarray:
@@ -120,27 +161,18 @@ class ColumnStatistics:
         return _nonzero(np.sqrt(self.relative_variance + self.relative_mean**2) * self.largest)
 
     @property
-    def largest_absolute(self) -> np.ndarray:
-        """The largest absolute value of each column, never 0."""
-        return _nonzero(self.largest)
+    def sparse_scale(self) -> np.ndarray:
+        """The largest absolute value of each column, never 0; smaller for rare columns, which therefore count for more.
+
+        As with the inverse document frequency of text: a word says the more, the fewer documents have it.
+        """
+        return _nonzero(self.largest * self.filled**_RARITY)
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
         offset = (self.mean - center) / scale
         spread = np.sqrt(self.relative_variance) * (self.largest / scale)
         return spread * spread + offset * offset
-
-
-def _largest_absolute(X: sp.csr_array) -> np.ndarray:
-    if X.nnz < 1000:  # a few rows of a stream, for which the detour by way of columns is long
-        largest = np.zeros(X.shape[1])
-        np.maximum.at(largest, X.indices, np.abs(X.data))
-        return largest
-    return abs(X).max(axis=0).toarray().ravel()
-
-
-def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
 
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
@@ -164,11 +196,11 @@ class Coordinates:
     def of_columns(cls, columns: ColumnStatistics, *, sparse: bool, fit_intercept: bool, dtype: type) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
-        Dense columns are centred and divided by their standard deviation. Sparse ones are divided by the largest
-        absolute value, so that zeros stay zeros. Without an intercept, which would take it up, nothing is centred.
+        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, by
+        about the largest absolute value. Without an intercept, which would take it up, nothing is centred.
         """
         if sparse:
-            return cls(scale=_representable(columns.largest_absolute, dtype))
+            return cls(scale=_representable(columns.sparse_scale, dtype))
         if not fit_intercept:
             return cls(scale=_representable(columns.root_mean_square, dtype))
         scale = _representable(columns.standard_deviation, dtype)
@@ -183,6 +215,11 @@ class Coordinates:
         if not fit_intercept:
             return replace(self, target_scale=target.root_mean_square)
         return replace(self, target_center=target.mean, target_scale=target.standard_deviation)
+
+    def of_subset(self, columns: np.ndarray) -> Coordinates:
+        """Return the coordinates of some of the columns."""
+        center, scale = (v if isinstance(v, float) else v[columns] for v in (self.center, self.scale))
+        return replace(self, center=center, scale=scale)
 
     @property
     def plain(self) -> bool:

@@ -26,7 +26,7 @@ from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import initial_iterate, readout
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
-from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
+from skgd.optimizers import OPTIMIZERS, AdaGrad, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
 from skgd.strategy import resolve, snapshot
 from skgd.training import Data, Plan, State, append, empty_history, start_state, train_epochs, train_stream
@@ -81,7 +81,7 @@ class _GDEstimator(BaseEstimator):
         with np.errstate(all="ignore"):
             state, n_iter = train_epochs(state, plan, data, validation, history, random_state)
         self.history_: dict[str, list[float]] = history
-        self._publish(state, plan, n_iter)
+        self._publish(state, n_iter)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
         plan, loss = self._plan(stream=True)
@@ -99,7 +99,7 @@ class _GDEstimator(BaseEstimator):
         history = self.history_ if resumed else empty_history()
         with np.errstate(all="ignore"):
             state, entry = train_stream(state, plan, (X, self._encode(y, "y"), weight), history["objective"])
-        self._publish(state, plan, 1)
+        self._publish(state, 1)
         self.history_ = history
         if entry is not None:
             append(history, entry)
@@ -117,7 +117,7 @@ class _GDEstimator(BaseEstimator):
             coordinates=Coordinates(),
             exclusive_classes=n_classes > 2,
         )
-        return start_state(objective, plan.optimizer, X.dtype.type, n_classes, plan.averaging is not None)
+        return start_state(objective, plan.optimizer or AdaGrad(), X.dtype.type, n_classes, plan.averaging is not None)
 
     def _resume(self, plan: Plan, loss: Loss) -> State:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
@@ -136,31 +136,31 @@ class _GDEstimator(BaseEstimator):
                 f"fit_intercept={objective.fit_intercept!r}. Train a new model: clone(estimator).fit(...)."
             )
         coef, intercept = self._parameters()
-        known = all(map(np.array_equal, (coef, intercept), state.readout(self.optimizer_)))
-        same_rule = type(plan.optimizer) is type(self.optimizer_)
+        known = all(map(np.array_equal, (coef, intercept), state.readout()))
+        optimizer = plan.optimizer or state.optimizer
+        same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:
             iterate = state.iterate
         else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
             dtype = state.iterate.theta.dtype
             theta = objective.join(*objective.coordinates.from_user(coef, intercept), dtype=dtype)
-            iterate = initial_iterate(theta, plan.optimizer, False)._replace(t=state.iterate.t)
+            iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
         if plan.averaging is None and iterate.average is not None:  # the average ends: what it predicted goes on
-            shown = readout(iterate, plan.optimizer, objective)
-            hyper = plan.optimizer.hyper()
-            slots = plan.optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, hyper)
+            shown = readout(iterate, optimizer, objective)
+            slots = optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, optimizer.hyper())
             iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0)
         elif plan.averaging is not None and iterate.average is None:
             iterate = iterate._replace(average=iterate.theta, averaged=0)
-        return replace(state, objective=objective, iterate=iterate)
+        return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
 
     def _parameters(self) -> tuple[np.ndarray, np.ndarray]:
         """Return ``coef_`` and ``intercept_`` as (n_features, n_outputs) and (n_outputs,)."""
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
         return np.atleast_2d(coef).T, np.atleast_1d(self.intercept_)
 
-    def _publish(self, state: State, plan: Plan, n_iter: int) -> None:
+    def _publish(self, state: State, n_iter: int) -> None:
         """Set the fitted attributes."""
-        coef, intercept = state.readout(plan.optimizer)
+        coef, intercept = state.readout()
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 f"The coefficients cannot be represented in {coef.dtype}: the units of X and y lie too far apart. "
@@ -171,7 +171,7 @@ class _GDEstimator(BaseEstimator):
         self.n_iter_ = n_iter
         self.t_ = state.iterate.t
         self.engine_ = state.engine
-        self.optimizer_ = plan.optimizer
+        self.optimizer_ = state.optimizer
         self.loss_ = state.objective.loss
         self._state = state
 
@@ -236,19 +236,21 @@ class _GDEstimator(BaseEstimator):
         if type(loss) in self._foreign_losses:
             known = ", ".join(map(repr, self._known_losses))
             raise ValueError(f"loss={self.loss!r} is not for {type(self).__name__}. Use one of {known}, or your own.")
-        optimizer = resolve(self.optimizer, OPTIMIZERS, Optimizer, "optimizer")
+        automatic = isinstance(self.optimizer, str) and self.optimizer == "auto"
+        optimizer = None if automatic else resolve(self.optimizer, OPTIMIZERS, Optimizer, "optimizer")
         if self.l1_ratio and isinstance(self.alpha, str):
             raise ValueError(
                 f"l1_ratio={self.l1_ratio!r} needs a number for alpha, the strength of the penalty, got "
                 f"alpha={self.alpha!r}."
             )
-        if self.alpha and self.l1_ratio and not optimizer.proximal:
+        if self.alpha and self.l1_ratio and optimizer is not None and not optimizer.proximal:
             raise ValueError(
                 f"l1_ratio={self.l1_ratio!r} needs a proximal step, which optimizer={self.optimizer!r} does not have. "
                 "Use l1_ratio=0, or another optimizer: 'adagrad', 'ftrl', 'adam', ..."
             )
         own = self.learning_rate is None
-        schedule = resolve_schedule(optimizer.learning_rate if own else self.learning_rate, "learning_rate")
+        its = "auto" if optimizer is None else optimizer.learning_rate
+        schedule = resolve_schedule(its if own else self.learning_rate, "learning_rate")
         average = bool(self.average) if isinstance(self.average, np.bool_) else self.average
         if average == "auto":  # a stream goes on with the average that ``fit`` began, but does not begin one
             average = "polynomial" if averaged or not stream else False
@@ -514,7 +516,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         self,
         loss: str | Loss = "squared_error",
         *,
-        optimizer: str | Optimizer = "adagrad",
+        optimizer: str | Optimizer = "auto",
         learning_rate: LearningRate | None = None,
         alpha: float | str = "auto",
         l1_ratio: float = 0.0,
@@ -662,8 +664,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
             )
         return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
-    def _publish(self, state, plan, n_iter):
-        super()._publish(state, plan, n_iter)
+    def _publish(self, state, n_iter):
+        super()._publish(state, n_iter)
         if not self._output_shape:
             self.coef_ = self.coef_.ravel()
 
@@ -816,7 +818,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         self,
         loss: str | Loss = "log_loss",
         *,
-        optimizer: str | Optimizer = "adagrad",
+        optimizer: str | Optimizer = "auto",
         learning_rate: LearningRate | None = None,
         alpha: float | str = "auto",
         l1_ratio: float = 0.0,

@@ -97,6 +97,7 @@ class Optimizer(Strategy):
     implicit: bool = False
     bounded: ClassVar[bool] = True
     lazy: str = ""
+    memoryless: bool = False
 
     def initial(self) -> tuple[float, ...]:
         """Return the value with which each slot starts."""
@@ -207,6 +208,10 @@ class SGD(Optimizer):
     def lazy(self) -> str:  # type: ignore[override]
         return "rest" if self.momentum == 0 else ""
 
+    @property
+    def memoryless(self) -> bool:  # type: ignore[override]
+        return self.momentum == 0
+
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))
 
@@ -223,7 +228,9 @@ class SGD(Optimizer):
         return w - lr * direction, lr / (1.0 - momentum), (buffer,)
 
     def auto_learning_rate(self, row_norm, curvature, n_classes):
-        return (1.0 - self.momentum) / (curvature * row_norm**2)
+        # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
+        classes = math.sqrt(n_classes) if self.implicit else 1.0
+        return classes * (1.0 - self.momentum) / (curvature * row_norm**2)
 
 
 class AdaGrad(Optimizer):

@@ -17,10 +17,21 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
-from skgd.engines import Engine, EpochSummary, Iterate, StepSettings, choose, initial_iterate, readout, run_epoch
+from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, measure_columns
+from skgd.engines import (
+    USUAL_EPOCHS,
+    Engine,
+    EpochSummary,
+    Iterate,
+    StepSettings,
+    choose,
+    choose_measure,
+    initial_iterate,
+    readout,
+    run_epoch,
+)
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer
+from skgd.optimizers import SGD, Optimizer
 from skgd.schedules import Schedule
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
@@ -35,7 +46,7 @@ Data: TypeAlias = tuple[Matrix, np.ndarray, np.ndarray | None]
 class Plan:
     """How to train: the estimator's parameters, resolved."""
 
-    optimizer: Optimizer
+    optimizer: Optimizer | None  # for "auto"
     schedule: Schedule
     alpha: float | str
     batch_size: int | Literal["auto"] | None
@@ -57,6 +68,11 @@ class Plan:
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
             average_every=average_every,
         )
+
+    @property
+    def automatic(self) -> bool:
+        """Whether ``optimizer="auto"`` is free to decide on all that goes with it."""
+        return self.optimizer is None and self.schedule.learning_rate == self.alpha == self.batch_size == "auto"
 
     @property
     def averaging(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -89,15 +105,16 @@ class State:
     """All that training resumes from, and nothing else. Its parts are replaced, never changed in place."""
 
     objective: Objective
+    optimizer: Optimizer
     iterate: Iterate
     columns: ColumnStatistics
     targets: ColumnStatistics
     class_totals: np.ndarray
     engine: Engine = "vectorized"
 
-    def readout(self, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
+    def readout(self) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) to predict with, in user's units."""
-        return self.objective.to_user(readout(self.iterate, optimizer, self.objective))
+        return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
 
 
 class DivergenceError(ValueError):
@@ -114,6 +131,7 @@ def start_state(objective: Objective, optimizer: Optimizer, dtype: type, n_class
     theta: np.ndarray = np.zeros(objective.n_parameters, dtype=dtype)
     return State(
         objective,
+        optimizer,
         initial_iterate(theta, optimizer, averaging),
         ColumnStatistics.empty(objective.n_features),
         ColumnStatistics.empty(objective.n_outputs),
@@ -132,23 +150,26 @@ def _learn(
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = _with_class_weight(plan.class_weight, class_totals, y, weight)
-    columns, targets = state.columns.updated(X, weight), state.targets
+    measure = choose_measure(X.size) if not stream else measure_columns
+    columns, targets = state.columns.updated(X, weight, measure), state.targets
     regression = y.dtype.kind == "f"
     if regression:
         targets = targets.updated(y, weight)
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
-    n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    alpha = plan.alpha if not isinstance(plan.alpha, str) else SPARSE_ALPHA / n_classes**0.5 if columns.sparse else 0.0
-    objective = replace(state.objective, alpha=alpha)
-    state = replace(state, objective=objective, columns=columns, targets=targets, class_totals=class_totals)
+    state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
+    if plan.automatic and columns.sparse and not (regression or stream or state.iterate.t):
+        optimizer = SGD()
+        iterate = initial_iterate(state.iterate.theta, optimizer, plan.averaging is not None)
+        state = replace(state, optimizer=optimizer, iterate=iterate)
+    state = replace(state, objective=replace(state.objective, alpha=_alpha(state, plan)))
     if plan.precondition:
         fit_intercept, dtype = state.objective.fit_intercept, state.iterate.theta.dtype.type
         coordinates = Coordinates.of_columns(columns, sparse=sp.issparse(X), fit_intercept=fit_intercept, dtype=dtype)
         if regression:
             log_link = state.objective.loss.log_link
             coordinates = coordinates.with_target(targets, log_link=log_link, fit_intercept=fit_intercept)
-        state = _expressed_in(state, coordinates, plan.optimizer, stream)
+        state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise ValueError(
@@ -170,13 +191,25 @@ def _with_class_weight(
     return by_row if weight is None else by_row * weight
 
 
-def _expressed_in(state: State, coordinates: Coordinates, optimizer: Optimizer, stream: bool) -> State:
+def _is_brief(state: State, plan: Plan) -> bool:
+    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularise."""
+    return plan.automatic and isinstance(state.optimizer, SGD)
+
+
+def _alpha(state: State, plan: Plan) -> float:
+    if not isinstance(plan.alpha, str):
+        return plan.alpha
+    n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
+    return SPARSE_ALPHA / n_classes**0.5 if state.columns.sparse and not _is_brief(state, plan) else 0.0
+
+
+def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
     """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them.
 
     In a stream, where a column's scale grows more than tenfold at once, its standardised coefficient is kept instead:
     what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
-    old, new = state.objective, replace(state.objective, coordinates=coordinates)
+    optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, t, averaged = state.iterate
     if t == 0:
         return replace(state, objective=new)
@@ -206,7 +239,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
         row_norm = float(np.clip(np.sqrt(squares.sum() + objective.fit_intercept), 1e-100, 1e100))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        base = plan.optimizer.auto_learning_rate(row_norm, curvature, n_classes)
+        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes)
         by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs).reshape(objective.n_features, -1)
         intercepts = np.full(objective.n_outputs, 1.0 / curvature)
         longest = objective.join(by_feature, intercepts, state.iterate.theta.dtype)
@@ -220,16 +253,17 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 
 STREAM_BATCH_SIZE = 8
 SPARSE_ALPHA = 1e-5
-USUAL_EPOCHS = 10
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
 
-def _batch_size(batch_size: int | Literal["auto"] | None, columns: ColumnStatistics, regression: bool) -> int:
+def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     """Return the number of rows in a batch: all of them for None, and on small sets for "auto"."""
-    n_rows = columns.rows
-    if batch_size != "auto":
-        return n_rows if batch_size is None else min(int(batch_size), n_rows)
+    columns, n_rows = state.columns, state.columns.rows
+    if plan.batch_size != "auto":
+        return n_rows if plan.batch_size is None else min(int(plan.batch_size), n_rows)
+    if _is_brief(state, plan):
+        return 1
     # All rows of a small regression lead to its minimum soonest. That of separable classes lies at infinity, and
     # mini-batches stop on the way. Rows of mostly zeros share few columns: averaging over many gains little.
     if n_rows <= (1000 if regression and not columns.sparse else 64):
@@ -247,6 +281,44 @@ def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: 
 def _average_every(size: int, columns: ColumnStatistics) -> int:
     """Return how often to average: as often as each column occurs about three times; that costs less than steps."""
     return max(1, int(3.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns that matter
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _unchanged(state: State) -> State:
+    return state
+
+
+def _packed(state: State, X: sp.csr_array) -> tuple[State, sp.csr_array, Callable[[State], State]]:
+    """Return an untrained state and rows with the frequent columns first, without empty ones; and what undoes that.
+
+    Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
+    """
+    objective, columns = state.objective, state.columns
+    kept = np.argsort(-columns.filled, kind="stable")[: np.count_nonzero(columns.filled)]
+    number = np.zeros(X.shape[1], dtype=X.indices.dtype)
+    number[kept] = np.arange(len(kept))
+    rows = sp.csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], len(kept)))
+    fewer = replace(objective, n_features=len(kept), coordinates=objective.coordinates.of_subset(kept))
+
+    def unpacked(state: State) -> State:
+        def spread(theta: np.ndarray, value: float = 0.0) -> np.ndarray:
+            coef, intercept = fewer.split(theta)
+            full = np.full((objective.n_features, objective.n_outputs), value, dtype=theta.dtype)
+            full[kept] = coef
+            return objective.join(full, intercept, theta.dtype)
+
+        theta, slots, average, t, averaged = state.iterate
+        slots = tuple(map(spread, slots, state.optimizer.initial()))
+        iterate = Iterate(spread(theta), slots, None if average is None else spread(average), t, averaged)
+        return replace(state, objective=objective, columns=columns, iterate=iterate)
+
+    theta: np.ndarray = np.zeros(fewer.n_parameters, dtype=state.iterate.theta.dtype)
+    iterate = initial_iterate(theta, state.optimizer, state.iterate.average is not None)
+    return replace(state, objective=fewer, columns=columns.of_subset(kept), iterate=iterate), rows, unpacked
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -273,17 +345,20 @@ def train_epochs(
         by_class = _with_class_weight(plan.class_weight, state.class_totals, *validation[1:])
         validation = (*validation[:2], by_class)
     n_rows = X.shape[0]
-    size = _batch_size(plan.batch_size, state.columns, y.dtype.kind == "f")
+    brief, size = _is_brief(state, plan), _batch_size(state, plan, y.dtype.kind == "f")
     n_steps = -(-n_rows // size)
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
     state.engine = choose(
-        plan.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
+        state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
-    patience = _patience(plan.n_iter_no_change, n_steps, validation is not None)
+    patience = _patience(plan.n_iter_no_change, n_steps // 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
+    unpacked: Callable[[State], State] = _unchanged
+    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and state.iterate.t == 0:
+        state, X, unpacked = _packed(state, X)
     best, best_iterate, waited = _HUGE, None, 0
     began = len(watched)
     try:
@@ -297,8 +372,9 @@ def train_epochs(
                 raise _divergence(plan, where, "exploded")
             validation_loss = np.nan
             if validation is not None:
-                theta = readout(state.iterate, plan.optimizer, state.objective)
-                validation_loss = state.objective.mean_loss(theta, *validation)
+                shown = unpacked(state)
+                theta = readout(shown.iterate, shown.optimizer, shown.objective)
+                validation_loss = shown.objective.mean_loss(theta, *validation)
                 if not np.isfinite(validation_loss):
                     raise ValueError(f"The loss of X_val and y_val is {validation_loss}: their numbers are too large.")
             entry = _entry(summary, rates[-1], validation_loss, started)
@@ -306,7 +382,10 @@ def train_epochs(
             if plan.verbose:
                 _print(len(watched), entry)
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
-            waited = 0 if watched[-1] < best - tol * _scale_of(best, baseline) else waited + 1
+            falling = watched[-1] < best - tol * _scale_of(best, baseline)
+            if brief and validation is None:
+                falling = falling and _falls_within(summary.losses, plan.tol or 0.0)
+            waited = 0 if falling else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], state.iterate
             if plan.tol is not None and waited >= patience:
@@ -321,7 +400,17 @@ def train_epochs(
         _warn_interrupted(f"epoch {epoch}")
     if validation is not None and best_iterate is not None:
         state.iterate = best_iterate
-    return state, len(watched) - began
+    return unpacked(state), len(watched) - began
+
+
+def _falls_within(losses: np.ndarray, tol: float) -> bool:
+    """Say whether the loss still falls from the third quarter of an epoch to the last one.
+
+    In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
+    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999).
+    """
+    quarter = len(losses) // 4
+    return losses[-quarter:].sum() < (1.0 - 10.0 * tol) * losses[-2 * quarter : -quarter].sum()
 
 
 def _warn_unless_converged(watched: Sequence[float], baseline: float, max_iter: int) -> None:
@@ -374,12 +463,13 @@ def train_stream(
             break
     if not summaries:
         return state, None
-    losses, penalties, norms, counts = (np.array(column) for column in zip(*summaries, strict=True))
+    losses, penalties, norms, counts = (np.array(column) for column in list(zip(*summaries, strict=True))[:4])
     mean = EpochSummary(
         float(np.average(losses, weights=counts)),
         float(np.average(penalties, weights=counts)),
         float(np.sqrt(np.average(norms**2, weights=counts))),
         int(counts.sum()),
+        losses,
     )
     entry = _entry(mean, rates[-1], np.nan, started)
     if plan.verbose:
@@ -399,13 +489,13 @@ def _run(
     where: str,
 ) -> EpochSummary:
     """Run one epoch, turning numbers that are no longer finite into a `DivergenceError`."""
-    if plan.optimizer.weight_decay * rates.max() >= 1.0:
+    if state.optimizer.weight_decay * rates.max() >= 1.0:
         raise ValueError(
-            f"weight_decay={plan.optimizer.weight_decay!r} at the learning rate {rates.max():.3g} would turn "
+            f"weight_decay={state.optimizer.weight_decay!r} at the learning rate {rates.max():.3g} would turn "
             "coefficients round. Lower one of them, so that their product is below 1."
         )
     try:
-        arguments = (state.objective, plan.optimizer, plan.settings(every), state, *data, order, size, rates, longest)
+        arguments = (state.objective, state.optimizer, plan.settings(every), state, *data, order, size, rates, longest)
         summary, state.engine = run_epoch(state.engine, *arguments)
         return summary
     except FloatingPointError as error:

@@ -7,8 +7,11 @@ problems are better off without.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
+from skgd.coordinates import Measures, measure_columns
 from skgd.engines import vectorized
 from skgd.engines.vectorized import (
     EpochSummary,
@@ -21,7 +24,18 @@ from skgd.losses import Loss
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
-__all__ = ["Engine", "EpochSummary", "Iterate", "StepSettings", "choose", "initial_iterate", "readout", "run_epoch"]
+__all__ = [
+    "USUAL_EPOCHS",
+    "Engine",
+    "EpochSummary",
+    "Iterate",
+    "StepSettings",
+    "choose",
+    "choose_measure",
+    "initial_iterate",
+    "readout",
+    "run_epoch",
+]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
 
@@ -31,6 +45,7 @@ REPAYS_SECONDS = 0.2
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
 _SECONDS_AN_ENTRY = 1e-8
+USUAL_EPOCHS = 10
 
 _cannot_compile: set[tuple[Any, ...]] = set()
 
@@ -43,6 +58,16 @@ def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps
     step = _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
     seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
     return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective.loss) else "vectorized"
+
+
+def choose_measure(n_entries: int) -> Callable[..., Measures]:
+    """Return what measures the columns of so many entries of X."""
+    if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS:
+        with suppress(ImportError):
+            from skgd.engines import compiled
+
+            return compiled.measure_columns
+    return measure_columns
 
 
 def _compiles(optimizer: Optimizer, loss: Loss) -> bool:

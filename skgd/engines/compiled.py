@@ -14,7 +14,7 @@ import dis
 import hashlib
 import math
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
@@ -24,8 +24,8 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from skgd.coordinates import Matrix
-from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share
+from skgd.coordinates import Matrix, Measures
+from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
 from skgd.objective import Objective, proximal_point
 from skgd.optimizers import Optimizer
 
@@ -36,7 +36,9 @@ _HINT = 2  # fetch into the second-level cache: more requests may be under way t
 _AHEAD = 8  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
 _SMALL = 0.03
-_MANY = 64  # steps, from which the series is shorter
+_NOTHING = 1e-18  # beside one
+_TINY = 1e-3  # five terms of an exponential's series are exact
+_MANY = 32  # steps, from which the series is shorter than the product, and exact for an elastic net, too
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Placeholders, replaced when the loops are compiled
@@ -52,6 +54,9 @@ keep_slots: Any = None  # writes them
 target: Any = None  # the number that the loss compares with
 workspace: Any = None  # what dense and sparse rows do in their own ways
 touch: Any = None
+touch_all: Any = None
+read_row: Any = None
+place: Any = None
 gradient_of: Any = None
 move_of: Any = None
 catch_up: Any = None
@@ -62,6 +67,7 @@ narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
 lazy: Any = None
+resting: Any = None
 normalized: Any = None
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ prefetch: Any = _no_prefetch if vars(config)["DISABLE_JIT"] else _prefetch
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, sums):
+def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, record):
     """Take a step for each ``size`` rows; return how many were taken before a number was no longer finite.
 
     A step works on local copies of the parameters that its rows touch. They lie in chunks: chunk u of the local ones,
@@ -143,10 +149,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     work = workspace(data, size, theta, n_outputs)
-    # Chunks that are zero, in the average too, and not touched: they stay so, and need not be visited.
-    is_active = _any_nonzero(theta, average)
-    active = np.zeros(len(theta), np.int64)
-    n_active = _activate(np.flatnonzero(is_active), np.zeros_like(is_active), active, 0)
+    active = _active(data, order, theta, average)
     missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
@@ -155,7 +158,6 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         chunks = touch(data, order, begin, end, scales, work)
         if lazy:
             catch_up(chunks, step, rates, t, theta, slots, hypers, penalty, missed)
-            n_active = _activate(chunks, is_active, active, n_active)
         n_chunks = len(chunks)
         for u in range(n_chunks):
             for k in range(1 if narrow else width):
@@ -181,8 +183,8 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         square = _mean_gradient(slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds)
         if not (np.isfinite(losses.sum()) and np.isfinite(square)):
             return step
-        sums[0] += _total(losses, scales[-1])
-        sums[1] += (end - begin) * square
+        record[step, 0] = _total(losses, scales[-1])
+        record[step, 1] = (end - begin) * square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
         _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest)
         share = 1.0
@@ -196,37 +198,123 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
             _record_rate(chunks, step, rate * share, missed)
         if shares[step] > 0.0:
             if lazy:
-                catch_up(active[:n_active], step + 1, rates, t, theta, slots, hypers, penalty, missed)
-                _settle(active[:n_active], step + 1, missed)
-            _add_to_average(shares[step], active[:n_active], theta, slots, average, hypers)
+                _catch_up_all(active, step + 1, rates, t, theta, slots, hypers, penalty, missed)
+            _add_to_average(shares[step], active, theta, slots, average, hypers)
     if lazy:
-        catch_up(np.arange(len(theta)), len(rates), rates, t, theta, slots, hypers, penalty, missed)
+        _catch_up_all(np.arange(len(theta)), len(rates), rates, t, theta, slots, hypers, penalty, missed)
     return len(rates)
 
 
-def _any_nonzero(theta, average):
-    """Say of each chunk whether a parameter or its average is not zero; of the only one, yes."""
-    result = np.full(len(theta), len(theta) == 1)
-    for c in range(len(theta)):
-        for k in range(theta.shape[1]):
-            result[c] |= theta[c, k] != 0.0 or (len(average) > 0 and average[c, k] != 0.0)
-    return result
+def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, hypers, scales, penalty, bounds, record):
+    """Take a step for each row: as `take_steps` for ``size`` 1, in place, and with the gradient never written down.
+
+    That of one row is the outer product of its entries, the intercept's being 1, and the slopes of its loss.
+    """
+    n_outputs = 1 if single else len(scales[-1])
+    theta = parameters[0].reshape(-1, n_outputs)
+    slots = parameters[1].reshape(len(parameters[1]), -1, n_outputs)
+    average = parameters[2].reshape(-1, n_outputs)
+    l1, l2, penalised = penalty[0].reshape(-1, n_outputs), penalty[1].reshape(-1, n_outputs), penalty[2]
+    longest = bounds[0].reshape(-1, n_outputs)
+    weight_decay, n_penalised = bounds[3], bounds[5] // n_outputs
+    raw, moved, slopes = np.empty((1, n_outputs)), np.empty((1, n_outputs)), np.empty((1, n_outputs))
+    losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
+    point, lengths = np.empty_like(theta), np.empty_like(theta)
+    entries, columns = np.empty(len(theta), theta.dtype), np.empty(len(theta), np.uintp)
+    active = _active(data, order, theta, average)
+    missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
+    behind = lazy and (penalised or not resting)  # what columns miss has to be caught up
+    for step in range(len(rates)):
+        rate, now = rates[step], float(t + step + 1)
+        n = read_row(data, order, step, scales, entries, columns)
+        if has_intercept:
+            entries[n], columns[n] = 1.0, len(theta) - 1
+            n += 1
+        if behind:
+            catch_up(columns[:n], step, rates, t, theta, slots, hypers, (l1, l2, penalised), missed)
+        square = 0.0
+        if single:
+            total = 0.0
+            for u in range(n):
+                total += entries[u] * theta[place(columns, u), 0]
+                square += entries[u] * entries[u]
+            raw[0, 0] = total
+        else:
+            raw[:] = 0.0
+            for u in range(n):
+                square += entries[u] * entries[u]
+                for k in range(n_outputs):
+                    raw[0, k] += entries[u] * theta[place(columns, u), k]
+        losses[:] = 0.0
+        _slopes_of_loss(raw, y, weight, step, hypers, scales, slopes, losses, slope_sizes)
+        steepness = 0.0
+        for k in range(n_outputs):
+            steepness += slopes[0, k] * slopes[0, k]
+        square *= steepness
+        if not (np.isfinite(losses.sum()) and np.isfinite(square)):
+            return step
+        record[step, 0] = _total(losses, scales[-1])
+        record[step, 1] = square
+        clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
+        for u in range(n):
+            c = place(columns, u)
+            for k in range(n_outputs):
+                w, g, before = 1.0 * theta[c, k], clip * entries[u] * slopes[0, k], slots_of(slots, c, k)
+                if not proximal and penalised:
+                    g += l2[c, k] * w
+                if weight_decay > 0.0 and c < n_penalised:
+                    w *= 1.0 - rate * weight_decay
+                    theta[c, k] = w
+                to, length, after = rule(w, g, rate, now, before, hypers[0])
+                if len(longest) > 0 and length > longest[c, k] and g != 0.0:
+                    to, length, after = rule(w, g, rate * (longest[c, k] / length), now, before, hypers[0])
+                point[u, k] = to
+                lengths[u, k] = length
+                keep_slots(slots, c, k, after)
+        share = 1.0
+        if bounds[2]:
+            moved[:] = 0.0
+            for u in range(n):
+                for k in range(n_outputs):
+                    moved[0, k] += entries[u] * (point[u, k] - theta[place(columns, u), k])
+            start = 0.0
+            for k in range(n_outputs):
+                start += slopes[0, k] * moved[0, k]
+            share = implicit_share(start, (raw, moved, (y, weight, step, step + 1), hypers, scales))
+        for u in range(n):
+            c = place(columns, u)
+            for k in range(n_outputs):
+                w = point[u, k] if share == 1.0 else theta[c, k] + share * (point[u, k] - theta[c, k])
+                if penalised and proximal:
+                    w = proximal_point(w, share * lengths[u, k], l1[c, k], l2[c, k])
+                theta[c, k] = w
+        if behind:
+            _record_rate(columns[:n], step, rate * share, missed)
+        if shares[step] > 0.0:
+            if behind:
+                _catch_up_all(active, step + 1, rates, t, theta, slots, hypers, (l1, l2, penalised), missed)
+            _add_to_average(shares[step], active, theta, slots, average, hypers)
+    if behind:
+        everywhere = np.arange(len(theta))
+        _catch_up_all(everywhere, len(rates), rates, t, theta, slots, hypers, (l1, l2, penalised), missed)
+    return len(rates)
 
 
-def _activate(chunks, is_active, active, n_active):
-    """Add chunks to the active ones, unless they are; return how many there are now."""
+def _active(data, order, theta, average):
+    """Return the chunks that are touched, or not zero, in the average too; the others stay zero."""
+    result = np.full(len(theta), not lazy)
+    if lazy:
+        touch_all(data, order, result)
+        for c in range(len(theta)):
+            for k in range(1 if narrow else theta.shape[1]):
+                result[c] |= theta[c, k] != 0.0 or (len(average) > 0 and average[c, k] != 0.0)
+    return np.flatnonzero(result)
+
+
+def _catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
+    catch_up(chunks, stop, rates, t, theta, slots, hypers, penalty, missed)
     for u in range(len(chunks)):
-        if not is_active[chunks[u]]:
-            is_active[chunks[u]] = True
-            active[n_active] = chunks[u]
-            n_active += 1
-    return n_active
-
-
-def _settle(chunks, step, missed):
-    """Note that chunks have missed nothing before this step."""
-    for u in range(len(chunks)):
-        missed[0][chunks[u]] = step
+        missed[0][chunks[u]] = stop
 
 
 def _mean_gradient(slopes, slope_sizes, grad, bounds):
@@ -370,6 +458,26 @@ def _dense_touch(data, order, begin, end, scales, work):
     return work[2]
 
 
+def _dense_place(columns, u):
+    return u
+
+
+def _dense_row(data, order, step, scales, entries, columns):
+    """Write the standardised entries of a row; return how many there are."""
+    X, center, scale = data[0], scales[0], scales[1]
+    row = order[step]
+    if step + 1 < len(order):
+        for j in range(0, len(center), 64 // X.itemsize):
+            prefetch(X, (order[step + 1], j))
+    for j in range(len(center)):
+        entries[j] = (X[row, j] - center[j]) * scale[j]
+    return len(center)
+
+
+def _dense_touch_all(data, order, touched):
+    touched[:] = True
+
+
 def _gather(X, order, start, stop, center, scale, Z):
     """Write the standardised rows of X to Z, asking for the next ones meanwhile: shuffled, they lie anywhere."""
     n_features = X.shape[1]
@@ -492,6 +600,35 @@ def _sparse_touch(data, order, begin, end, scales, work):
     return chunks[:touched]
 
 
+def _sparse_place(columns, u):
+    return columns[u]
+
+
+def _sparse_row(data, order, step, scales, entries, columns):
+    """Write the standardised entries of a row and their columns; return how many there are."""
+    values, indices, indptr, _ = data
+    scale = scales[1]
+    if step + _AHEAD < len(order):
+        for q in range(indptr[order[step + _AHEAD]], indptr[order[step + _AHEAD] + 1], 8):
+            prefetch(values, q)
+            prefetch(indices, q)
+    row = slice(indptr[order[step]], indptr[order[step] + 1])
+    row_values, row_indices = values[row], indices[row]
+    for u in range(len(row_values)):
+        j = row_indices[u]
+        columns[u] = j
+        entries[u] = row_values[u] * scale[j]
+    return len(row_values)
+
+
+def _sparse_touch_all(data, order, touched):
+    _, indices, indptr, _ = data
+    for i in range(len(order)):
+        for j in indices[indptr[order[i]] : indptr[order[i] + 1]]:
+            touched[j] = True
+    touched[-1] |= has_intercept
+
+
 def _sparse_gradient(data, order, batch, scales, local, hypers, work, raw, slopes, losses, slope_sizes, grad):
     y, weight, begin, end = batch
     columns, entries, starts, _, _ = work
@@ -532,56 +669,43 @@ def _record_rate(chunks, step, rate, missed):
 
 
 def _catch_up_rest(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
-    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty.
-
-    Each of them divides ``|w| + l1 / l2`` by ``1 + length * l2``, until w is zero.
-    """
+    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
     l1, l2, penalised = penalty
     done, taken, powers = missed
     if not penalised:
         return
-    width = 1 if narrow else theta.shape[1]
-    lengths, products = np.empty(width), np.empty(width)
     for u in range(len(chunks)):
         chunk = chunks[u]
         start = done[chunk]
         if start == stop or l1[chunk, 0] + l2[chunk, 0] == 0.0:
             continue
-        for k in range(width):  # for each unit of the rates taken
-            lengths[k] = rule(1.0 * theta[chunk, k], 0.0, 1.0, float(t + stop), slots_of(slots, chunk, k), hypers[0])[1]
-        if l1[chunk, 0] == 0.0:
-            largest = 0.0
-            for k in range(width):
-                lengths[k] *= l2[chunk, k]
-                largest = max(largest, lengths[k])
-                products[k] = 1.0
-            if _has_series(largest, powers, start, stop):
-                for k in range(width):
-                    products[k] = np.exp(_series(lengths[k], powers, start, stop))
-            elif narrow:
-                product = 1.0
-                for step in range(start, stop):
-                    product *= 1.0 + taken[step] * lengths[0]
-                products[0] = product
+        last, factor = 0.0, 1.0
+        for k in range(1 if narrow else theta.shape[1]):
+            w = 1.0 * theta[chunk, k]
+            length = rule(w, 0.0, 1.0, float(t + stop), slots_of(slots, chunk, k), hypers[0])[1]  # at a rate of one
+            first, second = length * l1[chunk, k], length * l2[chunk, k]
+            series = _has_series(second, powers, start, stop)
+            if second != last:  # with many rules, it is the same for all outputs
+                last = second
+                if series:
+                    factor = _exp_minus(_series(second, powers, start, stop))
+                else:
+                    factor = 1.0
+                    for step in range(start, stop):
+                        factor *= 1.0 + taken[step] * second
+                    factor = 1.0 / factor
+            if first == 0.0:
+                theta[chunk, k] = w * factor
+                continue
+            size = abs(w)
+            if second == 0.0:
+                size -= (powers[stop, 0] - powers[start, 0]) * first
+            elif series:
+                size = size * factor + first / second * np.expm1(-_series(second, powers, start, stop))
             else:
                 for step in range(start, stop):
-                    for k in range(width):
-                        products[k] *= 1.0 + taken[step] * lengths[k]
-            for k in range(width):
-                theta[chunk, k] /= products[k]
-        else:
-            for k in range(width):
-                size, length = abs(1.0 * theta[chunk, k]), lengths[k]
-                first, second = length * l1[chunk, k], length * l2[chunk, k]
-                if second == 0.0:
-                    size -= (powers[stop, 0] - powers[start, 0]) * first
-                elif _has_series(second, powers, start, stop):
-                    shrinking = -_series(second, powers, start, stop)
-                    size = size * np.exp(shrinking) + first / second * np.expm1(shrinking)
-                else:
-                    for step in range(start, stop):
-                        size = (size - taken[step] * first) / (1.0 + taken[step] * second)
-                theta[chunk, k] = np.sign(theta[chunk, k]) * max(size, 0.0)
+                    size = (size - taken[step] * first) / (1.0 + taken[step] * second)
+            theta[chunk, k] = np.sign(w) * max(size, 0.0)
 
 
 def _has_series(factor, powers, start, stop):
@@ -594,8 +718,17 @@ def _series(factor, powers, start, stop):
     total, power = 0.0, -1.0
     for k in range(_POWERS):
         power *= -factor
-        total += power * (powers[stop, k] - powers[start, k]) / (k + 1)
+        term = power * (powers[stop, k] - powers[start, k]) / (k + 1)
+        total += term
+        if abs(term) < _NOTHING:
+            break
     return total
+
+
+def _exp_minus(x):
+    if x > _TINY:
+        return np.exp(-x)
+    return 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
 
 
 def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
@@ -613,6 +746,74 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Statistics of columns
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _measure_dense(X, weight, largest, mean, square, filled):
+    n_columns = X.shape[1]
+    for i in range(len(X)):
+        for j in range(n_columns):
+            largest[j] = max(largest[j], abs(X[i, j]))
+    relative = np.empty(X.shape)
+    for i in range(len(X)):
+        s = weight[i] if len(weight) > 0 else 1.0
+        for j in range(n_columns):
+            z = X[i, j] / (largest[j] if largest[j] > 0.0 else 1.0)
+            relative[i, j] = z
+            mean[j] += s * z
+            filled[j] += s if z != 0.0 else 0.0
+    total = weight.sum() if len(weight) > 0 else float(len(X))
+    for i in range(len(X)):
+        s = weight[i] if len(weight) > 0 else 1.0
+        for j in range(n_columns):
+            z = relative[i, j] - mean[j] / total
+            square[j] += s * z * z
+
+
+def _measure_sparse(values, indices, indptr, weight, largest, sums):
+    for q in range(len(values)):
+        largest[indices[q]] = max(largest[indices[q]], abs(values[q]))
+    for i in range(len(indptr) - 1):
+        s = weight[i] if len(weight) > 0 else 1.0
+        row = slice(indptr[i], indptr[i + 1])
+        row_values, row_indices = values[row], indices[row]
+        for q in range(len(row_values)):
+            j = row_indices[q]
+            if row_values[q] != 0.0:
+                z = row_values[q] / largest[j]
+                sums[j, 0] += s * z
+                sums[j, 1] += s * z * z
+                sums[j, 2] += s
+
+
+def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+    """Do what `skgd.coordinates.measure_columns` does, faster."""
+    largest, weights = largest.copy(), np.empty(0) if weight is None else _read_only(weight)
+    if isinstance(X, np.ndarray):
+        mean, square, filled = np.zeros((3, X.shape[1]))
+        _kernel(_measure_dense)(_read_only(X), weights, largest, mean, square, filled)
+        return largest, mean / total, square / total, filled / total
+    sums = np.zeros((X.shape[1], 3))
+    _kernel(_measure_sparse)(*_read_only_rows(X), weights, largest, sums)
+    mean, square, filled = sums.T / total
+    return largest, mean, np.maximum(square - mean * mean, 0.0), filled
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to: memory maps can't, and Numba would compile for each kind anew."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _read_only_rows(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a CSR matrix's values, indices and row pointers; the indices unsigned: they never count from the end."""
+    indices = X.indices.view(np.uint32 if X.indices.itemsize == 4 else np.uint64)
+    return _read_only(X.data), _read_only(indices), _read_only(X.indptr)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Compiling
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -625,12 +826,26 @@ def keep_slots(slots, c, k, after):
     {writes}
 """
 
+_NO_MEMORY = """
+def slots_of(slots, c, k):
+    return ({zeros})
+
+def keep_slots(slots, c, k, after):
+    pass
+"""
+
 
 def _slot_access(n_slots: int) -> dict[str, Any]:
     reads = "".join(f"1.0 * slots[{s}, c, k], " for s in range(n_slots))
     writes = "; ".join(f"slots[{s}, c, k] = after[{s}]" for s in range(n_slots)) or "pass"
     namespace: dict[str, Any] = {}
     exec(_SLOT_ACCESS.format(reads=reads, writes=writes), namespace)
+    return {name: namespace[name] for name in ("slots_of", "keep_slots")}
+
+
+def _no_memory(n_slots: int) -> dict[str, Any]:
+    namespace: dict[str, Any] = {}
+    exec(_NO_MEMORY.format(zeros="0.0, " * n_slots), namespace)
     return {name: namespace[name] for name in ("slots_of", "keep_slots")}
 
 
@@ -719,8 +934,24 @@ def _laziness(optimizer: Optimizer) -> str:
     return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
 
 
+@cache
+def _kernel(function: Any) -> Any:
+    """Return a function compiled, without placeholders."""
+    return _Specialised({})(function)
+
+
 @lru_cache(maxsize=256)
-def _loop(optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool) -> Any:
+def _loop(
+    optimizer: Any,
+    loss: Any,
+    target: Any,
+    lazy: str,
+    sparse: bool,
+    single: bool,
+    has_intercept: bool,
+    row_by_row: bool,
+    memoryless: bool,
+) -> Any:
     """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
     strategies = {
         "rule": optimizer.rule,
@@ -734,10 +965,13 @@ def _loop(optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, singl
             raise CannotCompile(f"{name} is not a static method written in Python.")
     replacements = {
         **strategies,
-        **_slot_access(len(optimizer.slots)),
+        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
         "target": target,
         "workspace": _sparse_workspace if sparse else _dense_workspace,
         "touch": _sparse_touch if sparse else _dense_touch,
+        "read_row": _sparse_row if sparse else _dense_row,
+        "place": _sparse_place if sparse else _dense_place,
+        "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
         "gradient_of": _sparse_gradient if sparse else _dense_gradient,
         "move_of": _sparse_move if sparse else _dense_move,
         "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
@@ -745,13 +979,14 @@ def _loop(optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, singl
         "accumulate": _accumulate_one if single else _accumulate_many,
         "slope_along": _slope_along,
         "single": single,
-        "narrow": single and lazy != "",
+        "narrow": single and (lazy != "" or row_by_row),
         "has_intercept": has_intercept,
         "proximal": optimizer.proximal,
         "lazy": lazy != "",
+        "resting": lazy == "rest",
         "normalized": loss.normalized,
     }
-    return _Specialised(replacements)(take_steps)
+    return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
 
 
 def run_epoch(
@@ -787,8 +1022,11 @@ def run_epoch(
     lazy = _laziness(optimizer) if sparse else ""
     if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         lazy = ""
+    row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "")
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
-    loop = _loop(*strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept)
+    loop = _loop(
+        *strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept, row_by_row, optimizer.memoryless
+    )
 
     coordinates = objective.coordinates
     theta = theta.copy()
@@ -818,12 +1056,14 @@ def run_epoch(
     )
     hypers = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
     y, weights = y[order], np.empty(0) if weight is None else weight[order]
-    data: tuple = (X,)
-    if sparse:  # with the entries of the largest batch
+    data: tuple = ()
+    if not sparse:
+        data = (_read_only(rows),)
+    else:  # with the entries of the largest batch
         ends = np.concatenate([[0], np.cumsum(np.diff(rows.indptr)[order])])
         cuts = np.append(np.arange(0, len(order), size), len(order))
-        data = (rows.data, rows.indices, rows.indptr, int(np.diff(ends[cuts]).max()))
-    sums, n_rows = np.zeros(2), len(order)
+        data = (*_read_only_rows(rows), int(np.diff(ends[cuts]).max()))
+    record = np.zeros((len(rates), 2))  # of each step, the loss and the square of the gradient, summed over its rows
 
     entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * n_outputs
     slab = max(1, int(_SLAB_ENTRIES / max(entries, 1)))
@@ -849,7 +1089,7 @@ def run_epoch(
                 scales,
                 penalty,
                 bounds,
-                sums,
+                record[part],
             )
         except MemoryError:
             raise
@@ -867,4 +1107,4 @@ def run_epoch(
         )
     if not np.isfinite(theta).all():
         raise FloatingPointError(f"at step {t + len(rates)} (learning rate {rates[-1]:.3g})")
-    return EpochSummary(float(sums[0] / n_rows), penalty_before, float(np.sqrt(sums[1] / n_rows)), n_rows)
+    return summarized(record, penalty_before, len(order))

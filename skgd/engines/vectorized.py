@@ -30,12 +30,22 @@ class Holder(Protocol):
 
 
 class EpochSummary(NamedTuple):
-    """What an epoch says of itself: row-weighted means over its batches, each before its step."""
+    """What an epoch says of itself: row-weighted means over its batches, each before its step.
+
+    ``losses`` are those of the steps, summed over the rows of each.
+    """
 
     loss: float
     penalty: float
     gradient_norm: float
     rows: int
+    losses: np.ndarray
+
+
+def summarized(record: np.ndarray, penalty: float, n_rows: int) -> EpochSummary:
+    """Return the summary of an epoch from the loss and the squared gradient of each step, summed over its rows."""
+    loss, square = record.sum(axis=0) / n_rows
+    return EpochSummary(float(loss), penalty, float(np.sqrt(square)), n_rows, record[:, 0])
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper = optimizer.hyper()
-    losses, squares, penalty = 0.0, 0.0, 0.0
+    record, penalty = np.zeros((len(rates), 2)), 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     for step, (rate, share) in enumerate(zip(rates.tolist(), shares, strict=True)):
         now = holder.iterate
@@ -114,13 +124,12 @@ def run_epoch(
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged)
-        losses += len(rows) * float(np.sum(value * objective.unit))
-        squares += len(rows) * norm**2
+        record[step] = len(rows) * np.sum(value * objective.unit), len(rows) * norm**2
         if step == len(rates) - 1:
             penalty = objective.penalty(now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
-    return EpochSummary(losses / len(order), penalty, float(np.sqrt(squares / len(order))), len(order))
+    return summarized(record, penalty, len(order))
 
 
 def _step(
@@ -162,7 +171,8 @@ def _step(
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts))
             point, step = theta + share * move, share * step
-    return objective.proximal(point, step) if optimizer.proximal else point, slots
+    kept = now.slots if optimizer.memoryless else slots
+    return objective.proximal(point, step) if optimizer.proximal else point, kept
 
 
 def slope_along(share: float, state: tuple) -> float:
