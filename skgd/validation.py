@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skgd.engines import has_duplicates
+
 
 def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X") -> Any:
     """Return X of a fitted estimator checked: an ndarray or a CSR array, finite, of one of the dtypes.
@@ -57,10 +59,10 @@ def check_indices(X: Any, name: str = "X") -> None:
 
 
 def canonical(X: Any) -> Any:
-    """Return a CSR matrix with sorted indices and without duplicates, as a sparse array; an ndarray as it is."""
+    """Return a CSR matrix without duplicate entries, as a sparse array; an ndarray as it is."""
     if not sp.issparse(X):
         return X
-    if not X.has_canonical_format:
+    if has_duplicates(X):
         X = X.copy()
         X.sum_duplicates()
     return sp.csr_array(X)

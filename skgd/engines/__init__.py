@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
+import scipy.sparse as sp
+
 from skgd.coordinates import Measures, measure_columns
 from skgd.engines import vectorized
 from skgd.engines.vectorized import (
@@ -32,6 +34,7 @@ __all__ = [
     "StepSettings",
     "choose",
     "choose_measure",
+    "has_duplicates",
     "initial_iterate",
     "readout",
     "run_epoch",
@@ -62,12 +65,29 @@ def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps
 
 def choose_measure(n_entries: int) -> Callable[..., Measures]:
     """Return what measures the columns of so many entries of X."""
+    compiled = _compiled_for(n_entries)
+    return measure_columns if compiled is None else compiled.measure_columns
+
+
+def has_duplicates(X: sp.csr_array) -> bool:
+    """Say whether a CSR matrix has several entries in one place."""
+    if X.has_canonical_format:
+        return False
+    compiled = _compiled_for(X.nnz)
+    if compiled is None:
+        X = X.sorted_indices()
+        return not X.has_canonical_format
+    return compiled.has_duplicates(X)
+
+
+def _compiled_for(n_entries: int) -> Any:
+    """Return the compiled engine, if so many entries to train with will repay it."""
     if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS:
         with suppress(ImportError):
             from skgd.engines import compiled
 
-            return compiled.measure_columns
-    return measure_columns
+            return compiled
+    return None
 
 
 def _compiles(optimizer: Optimizer, loss: Loss) -> bool:

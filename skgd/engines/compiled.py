@@ -787,6 +787,20 @@ def _measure_sparse(values, indices, indptr, weight, largest, sums):
                 sums[j, 2] += s
 
 
+def _find_duplicate(indices, indptr, last_row):
+    for i in range(len(indptr) - 1):
+        for j in indices[indptr[i] : indptr[i + 1]]:
+            if last_row[j] == i:
+                return True
+            last_row[j] = i
+    return False
+
+
+def has_duplicates(X: Any) -> bool:
+    """Say whether a CSR matrix has several entries in one place."""
+    return bool(_kernel(_find_duplicate)(*_read_only_rows(X)[1:], np.full(X.shape[1], -1)))
+
+
 def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
     """Do what `skgd.coordinates.measure_columns` does, faster."""
     largest, weights = largest.copy(), np.empty(0) if weight is None else _read_only(weight)
