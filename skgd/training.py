@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -76,7 +76,15 @@ def _polynomial_decay(k: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 9.0 / (k + 8.0))
 
 
-HISTORY_KEYS = ("objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "seconds")
+HISTORY_KEYS = (
+    "objective",
+    "loss",
+    "gradient_norm",
+    "learning_rate",
+    "validation_loss",
+    "validation_score",
+    "seconds",
+)
 
 
 def empty_history() -> dict[str, list[float]]:
@@ -98,6 +106,30 @@ class State:
     def readout(self, optimizer: Optimizer) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) to predict with, in user's units."""
         return self.objective.to_user(readout(self.iterate, optimizer, self.objective))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where `train_epochs` stands between two epochs: from here, with the same data, it goes on to the same bits."""
+
+    epoch: int  # of this fit
+    entries: int  # of the history, which earlier calls may have begun
+    iterate: Iterate
+    best: float
+    best_iterate: Iterate | None
+    waited: int
+    random_state: Any
+    stopped: bool = False
+
+
+class Observer(Protocol):
+    """Who is told when an epoch begins and ends, and may ask to stop."""
+
+    def begin_epoch(self, state: State, progress: Progress) -> None:
+        """Be told that an epoch begins."""
+
+    def end_epoch(self, state: State, progress: Progress) -> bool:
+        """Be told that an epoch has ended; return whether to stop."""
 
 
 class DivergenceError(ValueError):
@@ -261,17 +293,16 @@ def train_epochs(
     validation: Data | None,
     history: dict[str, list[float]],
     random_state: np.random.RandomState,
+    resumed: Progress | None = None,
+    observer: Observer | None = None,
 ) -> tuple[State, int]:
     """Train until the objective stops improving, at most ``plan.max_iter`` epochs; append to ``history``.
 
-    With validation data, its loss is watched instead, and the parameters of the best epoch are kept. Return the state
-    and the number of epochs.
+    With validation data, its loss is watched instead, and the parameters of the best epoch are kept. With ``resumed``,
+    go on from there, where an earlier call with the same data ended. Return the state and the number of epochs.
     """
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=False)
-    if validation is not None and plan.class_weight is not None:
-        by_class = _with_class_weight(plan.class_weight, state.class_totals, *validation[1:])
-        validation = (*validation[:2], by_class)
     n_rows = X.shape[0]
     size = _batch_size(plan.batch_size, state.columns, y.dtype.kind == "f")
     n_steps = -(-n_rows // size)
@@ -285,9 +316,23 @@ def train_epochs(
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
     best, best_iterate, waited = _HUGE, None, 0
-    began = len(watched)
+    epoch, done, began = 0, False, len(watched)
+    if resumed is not None:
+        best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
+        epoch, done, began = resumed.epoch, resumed.stopped, began - resumed.epoch
+        state.iterate = resumed.iterate
+        random_state.set_state(resumed.random_state)
+        done = done or (plan.tol is not None and waited >= patience)
+
+    def progress() -> Progress:
+        now = random_state.get_state(legacy=False)
+        return Progress(epoch, len(watched), state.iterate, best, best_iterate, waited, now)
+
     try:
-        for epoch in range(1, plan.max_iter + 1):
+        while epoch < plan.max_iter and not done:
+            if observer is not None:
+                observer.begin_epoch(state, progress())
+            epoch += 1
             started = time.perf_counter()
             order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
             rates, longest = _rates(state, plan, n_steps, [value for value in watched if value == value])
@@ -295,25 +340,24 @@ def train_epochs(
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
                 raise _divergence(plan, where, "exploded")
-            validation_loss = np.nan
+            validated = (np.nan, np.nan)
             if validation is not None:
-                theta = readout(state.iterate, plan.optimizer, state.objective)
-                validation_loss = state.objective.mean_loss(theta, *validation)
-                if not np.isfinite(validation_loss):
-                    raise ValueError(f"The loss of X_val and y_val is {validation_loss}: their numbers are too large.")
-            entry = _entry(summary, rates[-1], validation_loss, started)
+                validated = validation_loss(state, plan, validation), validation_score(state, plan, validation)
+                if not np.isfinite(validated[0]):
+                    raise ValueError(f"The loss of X_val and y_val is {validated[0]}: their numbers are too large.")
+            entry = _entry(summary, rates[-1], validated, started)
             append(history, entry)
             if plan.verbose:
-                _print(len(watched), entry)
+                _print(len(watched), entry, header=epoch == 1 or len(watched) == began + 1)
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             waited = 0 if watched[-1] < best - tol * _scale_of(best, baseline) else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], state.iterate
-            if plan.tol is not None and waited >= patience:
-                break
-        else:
-            if plan.tol is not None and waited == 0:
-                _warn_unless_converged(watched, baseline, plan.max_iter)
+            done = plan.tol is not None and waited >= patience
+            if observer is not None and observer.end_epoch(state, progress()):
+                done = True
+        if not done and plan.tol is not None and waited == 0:
+            _warn_unless_converged(watched, baseline, plan.max_iter)
     except KeyboardInterrupt:
         shortest = min(map(len, history.values()))
         for values in history.values():
@@ -322,6 +366,36 @@ def train_epochs(
     if validation is not None and best_iterate is not None:
         state.iterate = best_iterate
     return state, len(watched) - began
+
+
+def validation_loss(state: State, plan: Plan, validation: Data) -> float:
+    """Return the mean loss of a validation set, with the class weights that training has learnt."""
+    X, y, weight = validation
+    if plan.class_weight is not None:
+        weight = _with_class_weight(plan.class_weight, state.class_totals, y, weight)
+    theta = readout(state.iterate, plan.optimizer, state.objective)
+    return state.objective.mean_loss(theta, X, y, weight)
+
+
+def validation_score(state: State, plan: Plan, validation: Data) -> float:
+    """Return the accuracy, or R², of a validation set.
+
+    This is the estimator's ``score`` without its checks of the input, which take longer than a small epoch.
+    """
+    X, y, weight = validation
+    coef, intercept = state.readout(plan.optimizer)
+    raw = X @ coef + intercept
+    if y.dtype.kind != "f":
+        predicted = raw > 0.0
+        if y.ndim == 2:  # multilabel: all labels of a row have to be right
+            return float(np.average((predicted == y).all(axis=1), weights=weight))
+        return float(np.average((predicted[:, 0] if raw.shape[1] == 1 else raw.argmax(axis=1)) == y, weights=weight))
+    if len(y) < 2:
+        return np.nan
+    predicted = np.exp(raw) if state.objective.loss.log_link else raw
+    error = np.average((y - predicted) ** 2, axis=0, weights=weight)
+    spread = np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    return float(np.mean(np.where(spread > 0.0, 1.0 - error / spread, error == 0.0)))
 
 
 def _warn_unless_converged(watched: Sequence[float], baseline: float, max_iter: int) -> None:
@@ -381,9 +455,9 @@ def train_stream(
         float(np.sqrt(np.average(norms**2, weights=counts))),
         int(counts.sum()),
     )
-    entry = _entry(mean, rates[-1], np.nan, started)
+    entry = _entry(mean, rates[-1], (np.nan, np.nan), started)
     if plan.verbose:
-        _print(len(objectives) + 1, entry)
+        _print(len(objectives) + 1, entry, header=not objectives)
     return state, entry
 
 
@@ -429,14 +503,14 @@ def _warn_interrupted(where: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=5)
 
 
-def _entry(summary: EpochSummary, rate: float, validation_loss: float, started: float) -> dict[str, float]:
-    """Return one epoch's entry of the history."""
+def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], started: float) -> dict[str, float]:
+    """Return one epoch's entry of the history; ``validated`` are the loss and the score of the validation set."""
     values = (
         summary.loss + summary.penalty,
         summary.loss,
         summary.gradient_norm,
         float(rate),
-        validation_loss,
+        *validated,
         time.perf_counter() - started,
     )
     return dict(zip(HISTORY_KEYS, values, strict=True))
@@ -448,6 +522,14 @@ def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
         history[key].append(value)
 
 
-def _print(epoch: int, entry: dict[str, float]) -> None:
-    columns = (f"{key} {value:<10.4g}" for key, value in entry.items() if value == value)
-    print(f"epoch {epoch:>5d}  " + "  ".join(columns))
+def _print(epoch: int, entry: dict[str, float], header: bool) -> None:
+    """Print an epoch's entry as a line of a table, without the columns of a validation set where there is none."""
+    shown = {key: value for key, value in entry.items() if value == value}
+    if header:
+        print("epoch" + "".join(f"  {key:>{_width(key)}}" for key in shown))
+    print(f"{epoch:>5d}" + "".join(f"  {value:>{_width(key)}.4g}" for key, value in shown.items()))
+
+
+def _width(key: str) -> int:
+    """Return the width of a column: that of its title, or of the longest number with four digits, -1.234e-100."""
+    return max(len(key), 11)
