@@ -72,10 +72,84 @@ except ImportError:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What training began with; it goes on to the same bits only with the same."""
+
+    parameters: Mapping[str, Any]
+    data: int  # a checksum
+    states: Any  # of the random state, before rows were held out
+
+    @classmethod
+    def of(
+        cls,
+        parameters: Mapping[str, Any],
+        data: Data,
+        validation: Data | None,
+        random_state: np.random.RandomState,
+    ) -> Callable[[], Beginning]:
+        """Return a function that returns what training begins with now: reading all data takes time, if once only."""
+        states = random_state.get_state(legacy=False)
+        return functools.cache(lambda: cls(parameters, _checksum(data, validation), states))
+
+    def check(self, parameters: Mapping[str, Any], data: Data, validation: Data | None) -> None:
+        """Raise ValueError where the parameters or the data are others."""
+        anew = "To train anew, call fit of a clone: sklearn.base.clone(estimator).fit(...)."
+        for name, value in self.parameters.items():
+            if parameters[name] != value:
+                raise ValueError(
+                    f"{name} was changed after the checkpoint was written, so that training cannot go on from it. Set "
+                    f"it back. {anew}"
+                )
+        if _checksum(data, validation) != self.data:
+            raise ValueError(
+                "X, y, the sample weights or the validation set are not those that the checkpoint was written with, so "
+                f"that training cannot go on from it. Pass the same data. {anew}"
+            )
+
+    def random_state(self) -> np.random.RandomState:
+        """Return the random state as it was."""
+        random_state = np.random.RandomState()
+        random_state.set_state(self.states)
+        return random_state
+
+
+def _checksum(*data_sets: Data | None) -> int:
+    """Return a number that tells data sets apart."""
+    value = 0
+    for data in data_sets:
+        part: Any
+        for part in data or ():
+            arrays = (part.data, part.indices, part.indptr) if sp.issparse(part) else (part,)
+            for array in arrays:
+                value = zlib.crc32(repr(np.shape(array)).encode(), value)
+                value = zlib.crc32(b"" if array is None else np.ascontiguousarray(array).data, value)
+    return value
+
+
+@dataclass(frozen=True)
+class _Best:
+    """What `EarlyStopping` has seen of a training."""
+
+    value: float = float("inf")
+    waited: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A fit between two of its epochs: what a `Checkpoint` adds to the estimator, and `fit` goes on from."""
+
+    beginning: Beginning
+    progress: Progress
+    best: _Best = field(default_factory=_Best)
+
+
 class Run:
     """One call of ``fit`` as its callbacks see it: a root task, and a subtask for each epoch.
 
-    ``attributes`` returns the fitted attributes at a moment of the training; it is called only if a callback asks.
+    ``beginning`` and ``attributes``, which returns the fitted attributes at a moment of the training, are called only
+    if a callback asks for ``fitted_estimator``.
     """
 
     def __init__(
@@ -85,11 +159,13 @@ class Run:
         y: Any,
         sample_weight: Any,
         n_epochs: int,
+        beginning: Callable[[], Beginning],
         attributes: Callable[[State, Progress], dict[str, Any]],
     ):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._estimator = estimator
         self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._beginning = beginning
         self._attributes = attributes
         self._root = estimator._init_callback_context(max_subtasks=n_epochs)
         self._root.call_on_fit_task_begin(**self._given)
@@ -111,84 +187,17 @@ class Run:
     def end(self) -> None:
         """Tell the callbacks that the estimator is fitted: to the best epoch, if one of them has chosen it."""
         if hasattr(self._estimator, "_early_stopping"):
-            vars(self._estimator).update(self._estimator._early_stopping.attributes)
+            self._estimator.__dict__.update(self._estimator._early_stopping.attributes)
         self._root.call_on_fit_task_end(**self._given, reconstruction_attributes=self._unfinished)
 
     def _fitted_now(self) -> dict[str, Any]:
+        """Return the attributes of an estimator that is fitted as far as training has come."""
         assert self._now is not None
-        return self._attributes(*self._now)
+        return self._attributes(*self._now) | self._unfinished()
 
     def _unfinished(self) -> dict[str, Any]:
-        """Return where the last complete epoch ended, if there was one in this call."""
-        return {} if self._now is None else {"_progress": self._fitted_now()["_progress"]}
-
-
-@dataclass(frozen=True)
-class _Best:
-    """What `EarlyStopping` has seen of a training."""
-
-    value: float = float("inf")
-    waited: int = 0
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """What training began with; it goes on to the same bits only with the same."""
-
-    parameters: Mapping[str, Any]
-    data: int
-    random_state: Any  # before rows were held out
-
-    @classmethod
-    def of(
-        cls, parameters: Callable[[], Mapping[str, Any]], data: Data, validation: Data | None, random_state: Any
-    ) -> Beginning:
-        """Return what a training begins with."""
-        return cls(parameters(), _checksum(data, validation), random_state)
-
-    def check(self, other: Beginning) -> None:
-        """Raise ValueError where the parameters or the data of another beginning are different."""
-        anew = "To train anew, call fit of a clone: sklearn.base.clone(estimator).fit(...)."
-        for name, value in self.parameters.items():
-            if other.parameters[name] != value:
-                raise ValueError(
-                    f"{name} was changed after the checkpoint was written, so that training cannot go on from it. Set "
-                    f"it back. {anew}"
-                )
-        if other.data != self.data:
-            raise ValueError(
-                "X, y, the sample weights or the validation set are not those that the checkpoint was written with, so "
-                f"that training cannot go on from it. Pass the same data. {anew}"
-            )
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A fit between two of its epochs."""
-
-    beginning: Beginning
-    progress: Progress
-    best: _Best = field(default_factory=_Best)
-
-    def random_state(self) -> np.random.RandomState:
-        """Return the random state as it was at the beginning."""
-        random_state = np.random.RandomState()
-        random_state.set_state(self.beginning.random_state)
-        return random_state
-
-
-def _checksum(*data_sets: Data | None) -> int:
-    """Return a number that tells data sets apart."""
-    value = 0
-    for data in data_sets:
-        part: Any
-        for part in data or ():
-            arrays = (part.data, part.indices, part.indptr) if sp.issparse(part) else (part,)
-            for array in arrays:
-                value = zlib.crc32(repr(np.shape(array)).encode(), value)
-                value = zlib.crc32(b"" if array is None else np.ascontiguousarray(array).data, value)
-    return value
+        """Return, for a `Checkpoint`, where the last complete epoch ended, unless this call had no epoch at all."""
+        return {} if self._now is None else {"_progress": Unfinished(self._beginning(), self._now[1])}
 
 
 _OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due")  # attributes that the fitted estimator has not

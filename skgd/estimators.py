@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -97,10 +97,22 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         loss.check_target(y)
         data: Data = (X, self._encode(y, "y"), weight)
         validation = self._read_validation(X_val, y_val, sample_weight_val, X.dtype, loss)
-        random_state = self._random_state() if unfinished is None else unfinished.random_state()
-        beginning = cache(partial(Beginning.of, self._lasting_parameters, data, validation, random_state.get_state()))
+        random_state = self._random_state()
         if unfinished is not None:
-            unfinished.beginning.check(beginning())
+            unfinished.beginning.check(self._lasting_parameters(), data, validation)
+            random_state = unfinished.beginning.random_state()
+        entries = None if progress is None else progress.entries
+        history = {key: values[:entries] for key, values in self.history_.items()} if resumed else empty_history()
+
+        def attributes(state: State, progress: Progress) -> dict[str, Any]:
+            past = {key: list(values) for key, values in history.items()}
+            return self._fitted_attributes(replace(state), plan, progress.epoch) | {"history_": past}
+
+        run = None
+        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
+            beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
+            n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
+            run = Run(self, *given, max(n_epochs, 0), beginning, attributes)
         if validation is None and self.early_stopping:
             data, validation = self._hold_out(data, random_state)
         state = replace(
@@ -109,19 +121,6 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
-        entries = None if progress is None else progress.entries
-        history = {key: values[:entries] for key, values in self.history_.items()} if resumed else empty_history()
-
-        def attributes(state: State, progress: Progress) -> dict[str, Any]:
-            """Return what a callback's copy of the estimator knows, as if training had ended here."""
-            past = {key: list(values) for key, values in history.items()}
-            fitted = self._fitted_attributes(replace(state), plan, progress.epoch)
-            return {**fitted, "history_": past, "_progress": Unfinished(beginning(), progress)}
-
-        run = None
-        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
-            n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
-            run = Run(self, *given, max(n_epochs, 0), attributes)
         with np.errstate(all="ignore"):
             state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
         self.history_ = history

@@ -362,7 +362,7 @@ def train_epochs(
         shortest = min(map(len, history.values()))
         for values in history.values():
             del values[shortest:]
-        _warn_interrupted(f"epoch {epoch}")
+        _warn_interrupted(f"epoch {epoch}", stacklevel=6)
     if validation is not None and best_iterate is not None:
         state.iterate = best_iterate
     return state, len(watched) - began
@@ -408,7 +408,7 @@ def _warn_unless_converged(watched: Sequence[float], baseline: float, max_iter: 
             f"{watched[-1]:.3g} in the last tenth of them. Increase max_iter, raise learning_rate, or set tol=None if "
             "this number of epochs is what you want.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -444,7 +444,7 @@ def train_stream(
             state = advanced
             summaries.append(summary)
         except KeyboardInterrupt:
-            _warn_interrupted("partial_fit")
+            _warn_interrupted("partial_fit", stacklevel=5)
             break
     if not summaries:
         return state, None
@@ -498,9 +498,9 @@ def _divergence(plan: Plan, where: str, what: str) -> DivergenceError:
     )
 
 
-def _warn_interrupted(where: str) -> None:
+def _warn_interrupted(where: str, stacklevel: int) -> None:
     message = f"Training was interrupted in {where}; the model keeps what it has learnt so far."
-    warnings.warn(message, UserWarning, stacklevel=5)
+    warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
 
 def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], started: float) -> dict[str, float]:
