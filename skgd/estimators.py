@@ -113,6 +113,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
             run = Run(self, *given, max(n_epochs, 0), beginning, attributes)
+        self.__dict__.pop("_unfinished", None)
         if validation is None and self.early_stopping:
             data, validation = self._hold_out(data, random_state)
         state = replace(
@@ -530,7 +531,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     random_state : int, RandomState or None, default=None
         Determines the shuffling and the rows that ``early_stopping`` holds out.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print ``history_`` as a table, a line an epoch.
 
     Attributes
     ----------
@@ -543,8 +544,11 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
-        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
-        set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
+        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
+        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
+        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``pandas.DataFrame(model.history_)`` is a table of it.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
@@ -559,6 +563,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
 
     See Also
     --------
+    skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
     sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one row at a time.
     sklearn.linear_model.Ridge : The same minimiser for the squared error, by linear algebra.
 
@@ -637,7 +642,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with.
+            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
+            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
+            ``Pipeline(..., transform_input=["X_val"])``.
         sample_weight_val : default=None
             Weights of the validation set's rows.
 
@@ -831,7 +838,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     random_state : int, RandomState or None, default=None
         Determines the shuffling and the rows that ``early_stopping`` holds out.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print ``history_`` as a table, a line an epoch.
 
     Attributes
     ----------
@@ -846,8 +853,11 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
-        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
-        set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
+        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
+        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
+        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``pandas.DataFrame(model.history_)`` is a table of it.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
@@ -862,6 +872,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
 
     See Also
     --------
+    skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
     sklearn.linear_model.SGDClassifier : Stochastic gradient descent, one row and one class at a time.
     sklearn.linear_model.LogisticRegression : The same minimiser for the log loss, by second-order solvers.
 
@@ -942,7 +953,9 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with.
+            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
+            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
+            ``Pipeline(..., transform_input=["X_val"])``.
         sample_weight_val : default=None
             Weights of the validation set's rows.
 
