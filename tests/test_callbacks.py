@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_class_weight
 
-from skgd import GDClassifier, GDRegressor
+from skgd import GDClassifier, GDRegressor, training
 from skgd.callbacks import Checkpoint, EarlyStopping
 from skgd.optimizers import SGD
 from skgd.schedules import ReduceOnPlateau
@@ -484,6 +484,16 @@ def test_early_stopping(estimator, monitor, by_hand, patience, min_delta, weight
     assert_array_equal(model.coef_, copy.deepcopy(best_epoch).partial_fit(X, y).coef_)
 
 
+def test_early_stopping_restores_the_first_of_equal_epochs():
+    models = trained(GDClassifier, 0.3, 25)
+    few, labels = X_VAL[:15], LABELS_VAL[:15]
+    scores = [model.score(few, labels) for model in models]
+    assert scores.count(max(scores)) > 1
+    callback = EarlyStopping(few, labels, monitor="accuracy", patience=100)
+    model = short(GDClassifier, learning_rate=0.3, max_iter=25).set_callbacks(callback).fit(X, LABELS)
+    assert model.t_ == models[int(np.argmax(scores))].t_
+
+
 @pytest.mark.parametrize("end", ["max_iter", "tol", "callback", "interrupt"])
 def test_early_stopping_restores_the_best_whatever_ends_the_training(end):
     params = {"learning_rate": 0.5, "max_iter": 8}
@@ -738,6 +748,20 @@ def test_an_interrupt_in_the_middle_of_an_epoch_loses_only_that_epoch(monkeypatc
     assert_same_training(resumed.fit(X, Y), whole)
 
 
+def test_an_interrupt_after_the_epochs_entry_was_recorded(monkeypatch, tmp_path):
+    """The entry of the epoch that is trained again is not recorded twice."""
+
+    def interrupted(epoch, entry, header):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_print", interrupted)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3"):
+        short(GDRegressor, verbose=1).set_callbacks(Checkpoint(tmp_path / "file")).fit(X, Y)
+    resumed = Checkpoint.load(tmp_path / "file")
+    assert_same_training(resumed.set_params(verbose=0).fit(X, Y), short(GDRegressor).fit(X, Y))
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("epoch", range(2, 9))
 def test_early_stopping_goes_on_counting(epoch, order, tmp_path):
@@ -782,6 +806,13 @@ def test_a_finished_training_has_nothing_left_to_do_until_max_iter_is_raised(tmp
     assert_same_training(longer, short(GDRegressor, max_iter=9).fit(X, Y))
 
 
+def test_training_that_tol_stopped_stays_stopped(tmp_path):
+    estimator, params, _ = TRAININGS["tol"]
+    stopped = short(estimator, **params).set_callbacks(Checkpoint(tmp_path / "file")).fit(X, Y)
+    assert stopped.n_iter_ < 50
+    assert_same_training(Checkpoint.load(tmp_path / "file").fit(X, Y), stopped)
+
+
 def test_training_that_a_callback_stopped_stays_stopped(tmp_path):
     path = tmp_path / "file"
     stopped = short(GDRegressor).set_callbacks(Checkpoint(path), After(3, True)).fit(X, Y)
@@ -798,6 +829,13 @@ def test_a_loaded_estimator_predicts_and_learns_like_any_other(tmp_path):
     assert_array_equal(resumed.coef_, fitted.partial_fit(X, Y).coef_)
     resumed.fit(X[:50], Y[:50])  # after which there is nothing to go on with
     assert_same_training(resumed, short(GDRegressor).fit(X[:50], Y[:50]))
+
+
+def test_a_copy_that_a_resumed_training_hands_out_is_an_ordinary_estimator(tmp_path):
+    recorder = Recorder()
+    killed_after(short(GDRegressor), 4, tmp_path / "file").set_callbacks(recorder).fit(X, Y)
+    handed_out = recorder.fitted("end")[0].set_callbacks().fit(X[:50], Y[:50])
+    assert_same_training(handed_out, short(GDRegressor).fit(X[:50], Y[:50]))
 
 
 OTHER_DATA = {
