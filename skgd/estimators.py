@@ -22,25 +22,50 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.engines import initial_iterate, readout
+from skgd.engines import Engine, initial_iterate, readout
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
 from skgd.strategy import resolve, snapshot
-from skgd.training import Data, Plan, State, append, empty_history, start_state, train_epochs, train_stream
+from skgd.training import (
+    Data,
+    Plan,
+    Progress,
+    State,
+    append,
+    empty_history,
+    start_state,
+    train_epochs,
+    train_stream,
+    validation_loss,
+)
 from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
 
-class _GDEstimator(BaseEstimator):
+# What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
+_MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+
+
+class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
     class_weight: Any = None
+    coef_: Any
+    intercept_: np.ndarray
+    n_iter_: int
+    t_: int
+    engine_: Engine
+    optimizer_: Optimizer
+    loss_: Loss
+    history_: dict[str, list[float]]
+    _state: State
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
 
@@ -58,9 +83,13 @@ class _GDEstimator(BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
+    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
         plan, loss = self._plan(stream=False)
-        resumed = self.warm_start and hasattr(self, "_state")
+        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
+        progress = None if unfinished is None else unfinished.progress
+        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
+        given = X, y, sample_weight
         X, y, weight = self._read(X, y, sample_weight, resumed)
         state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, None)
         if self.class_weight is not None:
@@ -69,6 +98,22 @@ class _GDEstimator(BaseEstimator):
         data: Data = (X, self._encode(y, "y"), weight)
         validation = self._read_validation(X_val, y_val, sample_weight_val, X.dtype, loss)
         random_state = self._random_state()
+        if unfinished is not None:
+            unfinished.beginning.check(self._lasting_parameters(), data, validation)
+            random_state = unfinished.beginning.random_state()
+        entries = None if progress is None else progress.entries
+        history = {key: values[:entries] for key, values in self.history_.items()} if resumed else empty_history()
+
+        def attributes(state: State, progress: Progress) -> dict[str, Any]:
+            past = {key: list(values) for key, values in history.items()}
+            return self._fitted_attributes(replace(state), progress.epoch) | {"history_": past}
+
+        run = None
+        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
+            beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
+            n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
+            run = Run(self, *given, max(n_epochs, 0), beginning, attributes)
+        self.__dict__.pop("_unfinished", None)
         if validation is None and self.early_stopping:
             data, validation = self._hold_out(data, random_state)
         state = replace(
@@ -77,11 +122,12 @@ class _GDEstimator(BaseEstimator):
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
-        history = {key: list(values) for key, values in self.history_.items()} if resumed else empty_history()
         with np.errstate(all="ignore"):
-            state, n_iter = train_epochs(state, plan, data, validation, history, random_state)
-        self.history_: dict[str, list[float]] = history
+            state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
+        self.history_ = history
         self._publish(state, n_iter)
+        if run is not None:
+            run.end()
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
         plan, loss = self._plan(stream=True)
@@ -160,20 +206,27 @@ class _GDEstimator(BaseEstimator):
 
     def _publish(self, state: State, n_iter: int) -> None:
         """Set the fitted attributes."""
+        self.__dict__.pop("_unfinished", None)
+        self.__dict__.update(self._fitted_attributes(state, n_iter))
+
+    def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
+        """Return the attributes of an estimator that has learnt until ``state``."""
         coef, intercept = state.readout()
         if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
             raise ValueError(
                 f"The coefficients cannot be represented in {coef.dtype}: the units of X and y lie too far apart. "
                 "Rescale y or columns of X."
             )
-        self.coef_: Any = np.ascontiguousarray(coef.T)
-        self.intercept_ = intercept
-        self.n_iter_ = n_iter
-        self.t_ = state.iterate.t
-        self.engine_ = state.engine
-        self.optimizer_ = state.optimizer
-        self.loss_ = state.objective.loss
-        self._state = state
+        return {
+            "coef_": np.ascontiguousarray(coef.T),
+            "intercept_": intercept,
+            "n_iter_": n_iter,
+            "t_": state.iterate.t,
+            "engine_": state.engine,
+            "optimizer_": state.optimizer,
+            "loss_": state.objective.loss,
+            "_state": state,
+        }
 
     @contextmanager
     def _atomic(self) -> Iterator[None]:
@@ -207,6 +260,10 @@ class _GDEstimator(BaseEstimator):
     @cache
     def _parameter_names(cls) -> tuple[str, ...]:
         return tuple(cls().get_params(deep=False))  # which reads the signature anew each time
+
+    def _lasting_parameters(self) -> dict[str, Any]:
+        """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
+        return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
     def _resolve(self, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
         """Check every parameter and return them resolved."""
@@ -333,6 +390,13 @@ class _GDEstimator(BaseEstimator):
             raise ValueError(f"y_val: {error}") from None
         return X, self._encode(y, "y_val"), read_weight(sample_weight, X.shape[0], "sample_weight_val")
 
+    def _validation_loss(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Return the loss of a validation set, as ``history_`` has it."""
+        state, plan = self._state, replace(self._resolved[0], class_weight=self._class_weight())
+        dtype = state.iterate.theta.dtype
+        validation: Any = self._read_validation(X, y, sample_weight, dtype, self.loss_)
+        return validation_loss(state, plan, validation)
+
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""
         X, y, weight = data
@@ -359,6 +423,7 @@ class _GDEstimator(BaseEstimator):
             raise ValueError(f"random_state={self.random_state!r}: {error}") from None
 
     def _class_weight(self) -> np.ndarray | str | None:
+        """Return the weights of the classes, or "balanced", or None for weights of one."""
         return None
 
     # -- prediction ---------------------------------------------------------------------------------------------------
@@ -468,7 +533,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     random_state : int, RandomState or None, default=None
         Determines the shuffling and the rows that ``early_stopping`` holds out.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print ``history_`` as a table, a line an epoch.
 
     Attributes
     ----------
@@ -481,8 +546,11 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
-        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
-        set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
+        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
+        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
+        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``pandas.DataFrame(model.history_)`` is a table of it.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
@@ -497,6 +565,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
 
     See Also
     --------
+    skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
     sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one row at a time.
     sklearn.linear_model.Ridge : The same minimiser for the squared error, by linear algebra.
 
@@ -575,7 +644,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with.
+            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
+            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
+            ``Pipeline(..., transform_input=["X_val"])``.
         sample_weight_val : default=None
             Weights of the validation set's rows.
 
@@ -664,10 +735,11 @@ class GDRegressor(RegressorMixin, _GDEstimator):
             )
         return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
-    def _publish(self, state, n_iter):
-        super()._publish(state, n_iter)
+    def _fitted_attributes(self, state, n_iter):
+        attributes = super()._fitted_attributes(state, n_iter)
         if not self._output_shape:
-            self.coef_ = self.coef_.ravel()
+            attributes["coef_"] = attributes["coef_"].ravel()
+        return attributes
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -768,7 +840,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     random_state : int, RandomState or None, default=None
         Determines the shuffling and the rows that ``early_stopping`` holds out.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print ``history_`` as a table, a line an epoch.
 
     Attributes
     ----------
@@ -783,8 +855,11 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
-        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss (nan without a validation
-        set), seconds. Objective, loss and gradient norm are means over the epoch's batches, each before its step.
+        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
+        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
+        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
+        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``pandas.DataFrame(model.history_)`` is a table of it.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
@@ -799,6 +874,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
 
     See Also
     --------
+    skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
     sklearn.linear_model.SGDClassifier : Stochastic gradient descent, one row and one class at a time.
     sklearn.linear_model.LogisticRegression : The same minimiser for the log loss, by second-order solvers.
 
@@ -879,7 +955,9 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with.
+            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
+            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
+            ``Pipeline(..., transform_input=["X_val"])``.
         sample_weight_val : default=None
             Weights of the validation set's rows.
 

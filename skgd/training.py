@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -92,7 +92,15 @@ def _polynomial_decay(k: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 9.0 / (k + 8.0))
 
 
-HISTORY_KEYS = ("objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "seconds")
+HISTORY_KEYS = (
+    "objective",
+    "loss",
+    "gradient_norm",
+    "learning_rate",
+    "validation_loss",
+    "validation_score",
+    "seconds",
+)
 
 
 def empty_history() -> dict[str, list[float]]:
@@ -115,6 +123,30 @@ class State:
     def readout(self) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) to predict with, in user's units."""
         return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where `train_epochs` stands between two epochs: from here, with the same data, it goes on to the same bits."""
+
+    epoch: int  # of this fit
+    entries: int  # of the history, which earlier calls may have begun
+    iterate: Iterate
+    best: float
+    best_iterate: Iterate | None
+    waited: int
+    random_state: Any
+    stopped: bool = False
+
+
+class Observer(Protocol):
+    """Who is told when an epoch begins and ends, and may ask to stop."""
+
+    def begin_epoch(self, state: State, progress: Progress) -> None:
+        """Be told that an epoch begins."""
+
+    def end_epoch(self, state: State, progress: Progress) -> bool:
+        """Be told that an epoch has ended; return whether to stop."""
 
 
 class DivergenceError(ValueError):
@@ -288,37 +320,51 @@ def _average_every(size: int, columns: ColumnStatistics) -> int:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _unchanged(state: State) -> State:
-    return state
-
-
-def _packed(state: State, X: sp.csr_array) -> tuple[State, sp.csr_array, Callable[[State], State]]:
-    """Return an untrained state and rows with the frequent columns first, without empty ones; and what undoes that.
+class _Packing:
+    """The frequent columns of sparse rows first, and none that are empty, for parameters that begin at zero.
 
     Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
     """
-    objective, columns = state.objective, state.columns
-    kept = np.argsort(-columns.filled, kind="stable")[: np.count_nonzero(columns.filled)]
-    number = np.zeros(X.shape[1], dtype=X.indices.dtype)
-    number[kept] = np.arange(len(kept))
-    rows = sp.csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], len(kept)))
-    fewer = replace(objective, n_features=len(kept), coordinates=objective.coordinates.of_subset(kept))
 
-    def unpacked(state: State) -> State:
-        def spread(theta: np.ndarray, value: float = 0.0) -> np.ndarray:
-            coef, intercept = fewer.split(theta)
-            full = np.full((objective.n_features, objective.n_outputs), value, dtype=theta.dtype)
-            full[kept] = coef
-            return objective.join(full, intercept, theta.dtype)
+    def __init__(self, state: State):
+        filled = state.columns.filled
+        self._kept = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
+        self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
+        coordinates = state.objective.coordinates.of_subset(self._kept)
+        self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
 
-        theta, slots, average, t, averaged = state.iterate
-        slots = tuple(map(spread, slots, state.optimizer.initial()))
-        iterate = Iterate(spread(theta), slots, None if average is None else spread(average), t, averaged)
-        return replace(state, objective=objective, columns=columns, iterate=iterate)
+    def rows(self, X: sp.csr_array) -> sp.csr_array:
+        """Return rows with fewer columns."""
+        number = np.zeros(X.shape[1], dtype=X.indices.dtype)
+        number[self._kept] = np.arange(len(self._kept))
+        return sp.csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], len(self._kept)))
 
-    theta: np.ndarray = np.zeros(fewer.n_parameters, dtype=state.iterate.theta.dtype)
-    iterate = initial_iterate(theta, state.optimizer, state.iterate.average is not None)
-    return replace(state, objective=fewer, columns=columns.of_subset(kept), iterate=iterate), rows, unpacked
+    def packed(self, state: State) -> State:
+        """Return the state for fewer columns."""
+
+        def pack(theta: np.ndarray, _: float) -> np.ndarray:
+            coef, intercept = self._objective.split(theta)
+            return self._fewer.join(coef[self._kept], intercept, theta.dtype)
+
+        iterate = self._each(pack, state.iterate)
+        return replace(state, objective=self._fewer, columns=self._columns.of_subset(self._kept), iterate=iterate)
+
+    def unpacked(self, state: State) -> State:
+        """Return the state for all columns."""
+
+        def unpack(theta: np.ndarray, value: float) -> np.ndarray:
+            coef, intercept = self._fewer.split(theta)
+            full = np.full((self._objective.n_features, self._objective.n_outputs), value, dtype=theta.dtype)
+            full[self._kept] = coef
+            return self._objective.join(full, intercept, theta.dtype)
+
+        iterate = self._each(unpack, state.iterate)
+        return replace(state, objective=self._objective, columns=self._columns, iterate=iterate)
+
+    def _each(self, change: Callable[[np.ndarray, float], np.ndarray], iterate: Iterate) -> Iterate:
+        slots = tuple(map(change, iterate.slots, self._initial))
+        average = None if iterate.average is None else change(iterate.average, 0.0)
+        return iterate._replace(theta=change(iterate.theta, 0.0), slots=slots, average=average)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -333,17 +379,16 @@ def train_epochs(
     validation: Data | None,
     history: dict[str, list[float]],
     random_state: np.random.RandomState,
+    resumed: Progress | None = None,
+    observer: Observer | None = None,
 ) -> tuple[State, int]:
     """Train until the objective stops improving, at most ``plan.max_iter`` epochs; append to ``history``.
 
-    With validation data, its loss is watched instead, and the parameters of the best epoch are kept. Return the state
-    and the number of epochs.
+    With validation data, its loss is watched instead, and the parameters of the best epoch are kept. With ``resumed``,
+    go on from there, where an earlier call with the same data ended. Return the state and the number of epochs.
     """
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=False)
-    if validation is not None and plan.class_weight is not None:
-        by_class = _with_class_weight(plan.class_weight, state.class_totals, *validation[1:])
-        validation = (*validation[:2], by_class)
     n_rows = X.shape[0]
     brief, size = _is_brief(state, plan), _batch_size(state, plan, y.dtype.kind == "f")
     n_steps = -(-n_rows // size)
@@ -356,13 +401,31 @@ def train_epochs(
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
-    unpacked: Callable[[State], State] = _unchanged
-    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and state.iterate.t == 0:
-        state, X, unpacked = _packed(state, X)
     best, best_iterate, waited = _HUGE, None, 0
-    began = len(watched)
+    epoch, done, began, t = 0, False, len(watched), state.iterate.t
+    if resumed is not None:
+        best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
+        epoch, done, began, t = resumed.epoch, resumed.stopped, began - resumed.epoch, t - resumed.epoch * n_steps
+        state.iterate = resumed.iterate
+        random_state.set_state(resumed.random_state)
+        done = done or (plan.tol is not None and waited >= patience)
+    packing = None
+    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and t == 0:
+        packing = _Packing(state)
+        state, X = packing.packed(state), packing.rows(X)
+
+    def whole(state: State) -> State:
+        return state if packing is None else packing.unpacked(state)
+
+    def progress() -> Progress:
+        now = random_state.get_state(legacy=False)
+        return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now)
+
     try:
-        for epoch in range(1, plan.max_iter + 1):
+        while epoch < plan.max_iter and not done:
+            if observer is not None:
+                observer.begin_epoch(whole(state), progress())
+            epoch += 1
             started = time.perf_counter()
             order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
             rates, longest = _rates(state, plan, n_steps, [value for value in watched if value == value])
@@ -370,37 +433,37 @@ def train_epochs(
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
                 raise _divergence(plan, where, "exploded")
-            validation_loss = np.nan
+            validated = (np.nan, np.nan)
             if validation is not None:
-                shown = unpacked(state)
-                theta = readout(shown.iterate, shown.optimizer, shown.objective)
-                validation_loss = shown.objective.mean_loss(theta, *validation)
-                if not np.isfinite(validation_loss):
-                    raise ValueError(f"The loss of X_val and y_val is {validation_loss}: their numbers are too large.")
-            entry = _entry(summary, rates[-1], validation_loss, started)
+                shown = whole(state)
+                validated = validation_loss(shown, plan, validation), validation_score(shown, validation)
+                if not np.isfinite(validated[0]):
+                    raise ValueError(f"The loss of X_val and y_val is {validated[0]}: their numbers are too large.")
+            entry = _entry(summary, rates[-1], validated, started)
             append(history, entry)
             if plan.verbose:
-                _print(len(watched), entry)
+                _print(len(watched), entry, header=epoch == 1 or len(watched) == began + 1)
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             falling = watched[-1] < best - tol * _scale_of(best, baseline)
             if brief and validation is None:
                 falling = falling and _falls_within(summary.losses, plan.tol or 0.0)
             waited = 0 if falling else waited + 1
             if watched[-1] < best:
-                best, best_iterate = watched[-1], state.iterate
-            if plan.tol is not None and waited >= patience:
-                break
-        else:
-            if plan.tol is not None and waited == 0:
-                _warn_unless_converged(watched, baseline, plan.max_iter)
+                best, best_iterate = watched[-1], None if validation is None else whole(state).iterate
+            done = plan.tol is not None and waited >= patience
+            if observer is not None and observer.end_epoch(whole(state), progress()):
+                done = True
+        if not done and plan.tol is not None and waited == 0:
+            _warn_unless_converged(watched, baseline, plan.max_iter)
     except KeyboardInterrupt:
         shortest = min(map(len, history.values()))
         for values in history.values():
             del values[shortest:]
-        _warn_interrupted(f"epoch {epoch}")
-    if validation is not None and best_iterate is not None:
+        _warn_interrupted(f"epoch {epoch}", stacklevel=6)
+    state = whole(state)
+    if best_iterate is not None:
         state.iterate = best_iterate
-    return unpacked(state), len(watched) - began
+    return state, len(watched) - began
 
 
 def _falls_within(losses: np.ndarray, tol: float) -> bool:
@@ -413,6 +476,36 @@ def _falls_within(losses: np.ndarray, tol: float) -> bool:
     return losses[-quarter:].sum() < (1.0 - 10.0 * tol) * losses[-2 * quarter : -quarter].sum()
 
 
+def validation_loss(state: State, plan: Plan, validation: Data) -> float:
+    """Return the mean loss of a validation set, with the class weights that training has learnt."""
+    X, y, weight = validation
+    if plan.class_weight is not None:
+        weight = _with_class_weight(plan.class_weight, state.class_totals, y, weight)
+    theta = readout(state.iterate, state.optimizer, state.objective)
+    return state.objective.mean_loss(theta, X, y, weight)
+
+
+def validation_score(state: State, validation: Data) -> float:
+    """Return the accuracy, or R², of a validation set.
+
+    This is the estimator's ``score`` without its checks of the input, which take longer than a small epoch.
+    """
+    X, y, weight = validation
+    coef, intercept = state.readout()
+    raw = X @ coef + intercept
+    if y.dtype.kind != "f":
+        predicted = raw > 0.0
+        if y.ndim == 2:  # multilabel: all labels of a row have to be right
+            return float(np.average((predicted == y).all(axis=1), weights=weight))
+        return float(np.average((predicted[:, 0] if raw.shape[1] == 1 else raw.argmax(axis=1)) == y, weights=weight))
+    if len(y) < 2:
+        return np.nan
+    predicted = np.exp(raw) if state.objective.loss.log_link else raw
+    error = np.average((y - predicted) ** 2, axis=0, weights=weight)
+    spread = np.average((y - np.average(y, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    return float(np.mean(np.where(spread > 0.0, 1.0 - error / spread, error == 0.0)))
+
+
 def _warn_unless_converged(watched: Sequence[float], baseline: float, max_iter: int) -> None:
     """Warn where the objective was still falling fast in the last tenth of the epochs."""
     before = len(watched) - 1 - max(max_iter // 10, 1)
@@ -423,7 +516,7 @@ def _warn_unless_converged(watched: Sequence[float], baseline: float, max_iter: 
             f"{watched[-1]:.3g} in the last tenth of them. Increase max_iter, raise learning_rate, or set tol=None if "
             "this number of epochs is what you want.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -459,7 +552,7 @@ def train_stream(
             state = advanced
             summaries.append(summary)
         except KeyboardInterrupt:
-            _warn_interrupted("partial_fit")
+            _warn_interrupted("partial_fit", stacklevel=5)
             break
     if not summaries:
         return state, None
@@ -471,9 +564,9 @@ def train_stream(
         int(counts.sum()),
         losses,
     )
-    entry = _entry(mean, rates[-1], np.nan, started)
+    entry = _entry(mean, rates[-1], (np.nan, np.nan), started)
     if plan.verbose:
-        _print(len(objectives) + 1, entry)
+        _print(len(objectives) + 1, entry, header=not objectives)
     return state, entry
 
 
@@ -514,19 +607,19 @@ def _divergence(plan: Plan, where: str, what: str) -> DivergenceError:
     )
 
 
-def _warn_interrupted(where: str) -> None:
+def _warn_interrupted(where: str, stacklevel: int) -> None:
     message = f"Training was interrupted in {where}; the model keeps what it has learnt so far."
-    warnings.warn(message, UserWarning, stacklevel=5)
+    warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
 
-def _entry(summary: EpochSummary, rate: float, validation_loss: float, started: float) -> dict[str, float]:
-    """Return one epoch's entry of the history."""
+def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], started: float) -> dict[str, float]:
+    """Return one epoch's entry of the history; ``validated`` are the loss and the score of the validation set."""
     values = (
         summary.loss + summary.penalty,
         summary.loss,
         summary.gradient_norm,
         float(rate),
-        validation_loss,
+        *validated,
         time.perf_counter() - started,
     )
     return dict(zip(HISTORY_KEYS, values, strict=True))
@@ -538,6 +631,14 @@ def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
         history[key].append(value)
 
 
-def _print(epoch: int, entry: dict[str, float]) -> None:
-    columns = (f"{key} {value:<10.4g}" for key, value in entry.items() if value == value)
-    print(f"epoch {epoch:>5d}  " + "  ".join(columns))
+def _print(epoch: int, entry: dict[str, float], header: bool) -> None:
+    """Print an epoch's entry as a line of a table, without the columns of a validation set where there is none."""
+    shown = {key: value for key, value in entry.items() if value == value}
+    if header:
+        print("epoch" + "".join(f"  {key:>{_width(key)}}" for key in shown))
+    print(f"{epoch:>5d}" + "".join(f"  {value:>{_width(key)}.4g}" for key, value in shown.items()))
+
+
+def _width(key: str) -> int:
+    """Return the width of a column: that of its title, or of the longest number with four digits, -1.234e-100."""
+    return max(len(key), 11)

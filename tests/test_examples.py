@@ -36,6 +36,16 @@ def check_descent_on_a_line(printed, tmp_path):
         assert losses[-1] < 1e-3 < losses[0]
 
 
+def check_imbalanced_stream(printed, tmp_path):
+    score = {name: numbers(rest) for name, rest in re.findall(r"^(plain|balanced) +(.*)$", printed, re.MULTILINE)}
+    found, _, balanced_accuracy = zip(score["plain"], score["balanced"], strict=True)
+    assert found[1] > found[0] + 0.2
+    assert balanced_accuracy[1] > balanced_accuracy[0] + 0.1
+    assert "the same: True" in printed
+    by_stream, by_fit = re.findall(r"coefficients after one .*: +\[(.*)\]", printed)
+    assert by_stream == by_fit
+
+
 def check_online_text_classification(printed, tmp_path):
     score = {name: float(value) for name, value in re.findall(r"^(\w+):\s+(\S+)$", printed, re.MULTILINE)}
     assert score["GDClassifier"] > score["majority"] + 0.3

@@ -1,0 +1,67 @@
+"""
+A stream with a rare class
+==========================
+
+Of the payments of a web shop about two in a hundred are fraud. A classifier that minimises the mean loss of all
+payments can afford to overlook most of them. ``class_weight="balanced"`` gives both classes the same total weight: a
+payment of class c weighs ``n_payments / (2 * n_payments_of_c)``. In a stream nobody knows these numbers beforehand;
+``partial_fit`` counts what has come so far.
+
+The payments are **made up**: amounts, minutes since the last payment, and the age of the account in days.
+"""
+
+import numpy as np
+from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
+from sklearn.utils import compute_sample_weight
+
+from skgd import GDClassifier
+
+# %%
+# The stream: a row of raw numbers for each payment, and whether it was fraud.
+
+BATCHES, BATCH_SIZE = 60, 200
+
+
+def payments(n_rows, rng):
+    """Return payments, of which about two in a hundred are fraud: larger, hastier, and from younger accounts."""
+    fraud = rng.random(n_rows) < 0.02
+    amount = rng.lognormal(np.where(fraud, 4.5, 3.5), 0.7)
+    minutes = rng.lognormal(np.where(fraud, 3.0, 5.0), 1.2)
+    age = rng.gamma(2.0, np.where(fraud, 100.0, 400.0))
+    return np.column_stack([np.log(amount), np.log(minutes), age]), fraud
+
+
+# %%
+# Test each batch, then train on it, with and without the weights. The first batch is trained on only.
+
+rng = np.random.default_rng(0)
+models = {"plain": GDClassifier(), "balanced": GDClassifier(class_weight="balanced")}
+predicted = {name: [] for name in models}
+actual = []
+for batch in range(BATCHES):
+    X, fraud = payments(BATCH_SIZE, rng)
+    for name, model in models.items():
+        if batch > 0:
+            predicted[name].extend(model.predict(X))
+        model.partial_fit(X, fraud, classes=[False, True])
+    if batch > 0:
+        actual.extend(fraud)
+
+print(f"{np.mean(actual):.1%} of {len(actual)} payments were fraud")
+print(f"{'':10s}{'found':>8s}{'right alarms':>14s}{'balanced accuracy':>19s}")
+for name, answers in predicted.items():
+    scores = [score(actual, answers) for score in (recall_score, precision_score, balanced_accuracy_score)]
+    print(f"{name:10s}{scores[0]:8.2f}{scores[1]:14.2f}{scores[2]:19.2f}")
+
+# %%
+# The weights are those that ``compute_sample_weight`` gives to all rows seen so far. Where one call brings all rows, in
+# one batch, they are therefore the weights of the whole data set, and ``partial_fit`` does what an epoch of ``fit``
+# does with these weights passed by hand.
+
+X, fraud = payments(5000, rng)
+streamed = GDClassifier(class_weight="balanced", batch_size=None).partial_fit(X, fraud, classes=[False, True])
+fitted = GDClassifier(batch_size=None, max_iter=1, tol=None)
+fitted.fit(X, fraud, sample_weight=compute_sample_weight("balanced", fraud))
+print(f"\ncoefficients after one partial_fit, balanced:       {np.round(streamed.coef_[0], 6)}")
+print(f"coefficients after one epoch of fit, with weights:  {np.round(fitted.coef_[0], 6)}")
+print(f"the same: {np.allclose(streamed.coef_, fitted.coef_, rtol=1e-10)}")

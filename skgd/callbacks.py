@@ -1,0 +1,499 @@
+"""Callbacks: who watches a ``fit``, and may stop it. They follow scikit-learn's protocol, :mod:`sklearn.callback`.
+
+`GDRegressor` and `GDClassifier` take scikit-learn's callbacks and those of this module, from scikit-learn 1.9 on::
+
+    GDClassifier().set_callbacks(ProgressBar(), EarlyStopping(X_val, y_val)).fit(X, y)
+
+The tasks that callbacks are told of are the whole fit, "fit", and in it one "epoch" after the other. A callback gets
+X, y and the sample weights as they were passed to ``fit``, and, if its hook asks for it, ``fitted_estimator``: a copy
+with the parameters of that moment, ready to predict, and the history until then. A hook at the end of an epoch that
+returns True ends the training there.
+
+The callbacks of this module hold no state of a training: one object may serve many estimators, as in a grid search.
+What they have to remember lives in the estimator that is being trained.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import os
+import pickle
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+import sklearn
+from numpy.typing import ArrayLike
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_scalar
+
+from skgd.training import Data, Progress, State
+
+if TYPE_CHECKING:
+    from skgd.estimators import GDClassifier, GDRegressor
+
+__all__ = ["Checkpoint", "EarlyStopping"]
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Takes the place of scikit-learn's, which came with version 1.9."""
+
+        def set_callbacks(self, *callbacks: Any) -> Self:
+            """Raise an error that says which version of scikit-learn has callbacks."""
+            raise ImportError(
+                f"set_callbacks needs scikit-learn 1.9 or newer, and this is {sklearn.__version__}. Upgrade it: "
+                "pip install -U scikit-learn"
+            )
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method with as many frames around it as scikit-learn's decorator has, for warnings to skip."""
+
+        @functools.wraps(method)
+        def without_callbacks(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return without_callbacks
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the estimators do for callbacks
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What training began with; it goes on to the same bits only with the same."""
+
+    parameters: Mapping[str, Any]
+    data: int  # a checksum
+    states: Any  # of the random state, before rows were held out
+
+    @classmethod
+    def of(
+        cls,
+        parameters: Mapping[str, Any],
+        data: Data,
+        validation: Data | None,
+        random_state: np.random.RandomState,
+    ) -> Callable[[], Beginning]:
+        """Return a function that returns what training begins with now: reading all data takes time, if once only."""
+        states = random_state.get_state(legacy=False)
+        return functools.cache(lambda: cls(parameters, _checksum(data, validation), states))
+
+    def check(self, parameters: Mapping[str, Any], data: Data, validation: Data | None) -> None:
+        """Raise ValueError where the parameters or the data are others."""
+        anew = "To train anew, call fit of a clone: sklearn.base.clone(estimator).fit(...)."
+        for name, value in self.parameters.items():
+            if parameters[name] != value:
+                raise ValueError(
+                    f"{name} was changed after the checkpoint was written, so that training cannot go on from it. Set "
+                    f"it back. {anew}"
+                )
+        if _checksum(data, validation) != self.data:
+            raise ValueError(
+                "X, y, the sample weights or the validation set are not those that the checkpoint was written with, so "
+                f"that training cannot go on from it. Pass the same data. {anew}"
+            )
+
+    def random_state(self) -> np.random.RandomState:
+        """Return the random state as it was."""
+        random_state = np.random.RandomState()
+        random_state.set_state(self.states)
+        return random_state
+
+
+def _checksum(*data_sets: Data | None) -> int:
+    """Return a number that tells data sets apart."""
+    value = 0
+    for data in data_sets:
+        part: Any
+        for part in data or ():
+            arrays = (part.data, part.indices, part.indptr) if sp.issparse(part) else (part,)
+            for array in arrays:
+                value = zlib.crc32(repr(np.shape(array)).encode(), value)
+                value = zlib.crc32(b"" if array is None else np.ascontiguousarray(array).data, value)
+    return value
+
+
+@dataclass(frozen=True)
+class _Best:
+    """What `EarlyStopping` has seen of a training."""
+
+    value: float = float("inf")
+    waited: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A fit between two of its epochs: what a `Checkpoint` adds to the estimator, and `fit` goes on from."""
+
+    beginning: Beginning
+    progress: Progress
+    best: _Best = field(default_factory=_Best)
+
+
+class Run:
+    """One call of ``fit`` as its callbacks see it: a root task, and a subtask for each epoch.
+
+    ``beginning`` and ``attributes``, which returns the fitted attributes at a moment of the training, are called only
+    if a callback asks for ``fitted_estimator``.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        n_epochs: int,
+        beginning: Callable[[], Beginning],
+        attributes: Callable[[State, Progress], dict[str, Any]],
+    ):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._estimator = estimator
+        self._given = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._beginning = beginning
+        self._attributes = attributes
+        self._root = estimator._init_callback_context(max_subtasks=n_epochs)
+        self._root.call_on_fit_task_begin(**self._given)
+        self._now: tuple[State, Progress] | None = None
+
+    def begin_epoch(self, state: State, progress: Progress) -> None:
+        """Tell the callbacks that an epoch begins."""
+        self._now = state, progress
+        self._epoch = self._root.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(**self._given, reconstruction_attributes=self._fitted_now)
+
+    def end_epoch(self, state: State, progress: Progress) -> bool:
+        """Tell the callbacks that an epoch has ended; return whether one of them wants to stop."""
+        self._now = state, progress
+        stop = self._epoch.call_on_fit_task_end(**self._given, reconstruction_attributes=self._fitted_now)
+        self._now = state, replace(progress, stopped=stop)
+        return stop
+
+    def end(self) -> None:
+        """Tell the callbacks that the estimator is fitted: to the best epoch, if one of them has chosen it."""
+        if hasattr(self._estimator, "_early_stopping"):
+            self._estimator.__dict__.update(self._estimator._early_stopping.attributes)
+        self._root.call_on_fit_task_end(**self._given, reconstruction_attributes=self._unfinished)
+
+    def _fitted_now(self) -> dict[str, Any]:
+        """Return the attributes of an estimator that is fitted as far as training has come."""
+        assert self._now is not None
+        return self._attributes(*self._now) | self._unfinished()
+
+    def _unfinished(self) -> dict[str, Any]:
+        """Return, for a `Checkpoint`, where the last complete epoch ended, unless this call had no epoch at all."""
+        return {} if self._now is None else {"_progress": Unfinished(self._beginning(), self._now[1])}
+
+
+_OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due")  # attributes that the fitted estimator has not
+
+
+def _is_epoch(context: Any) -> bool:
+    return context.task_name == "epoch"
+
+
+def _check_estimator(callback: Any, estimator: Any) -> None:
+    if not hasattr(estimator, "_validation_loss"):
+        raise TypeError(
+            f"{type(callback).__name__} is for GDRegressor and GDClassifier, got {type(estimator).__name__}. In a "
+            "pipeline, set it on the last step: pipeline[-1].set_callbacks(...)."
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Callbacks
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class EarlyStopping:
+    r"""Stop when a validation set's loss or score no longer improves, and go back to the best epoch.
+
+    Let :math:`v_k` be the monitored value after epoch k (a score counts as its negative, so that less is better), and
+    :math:`v^*` the least so far. Training stops after ``patience`` epochs in a row without
+
+    .. math:: v_k < v^* - \text{min\_delta}
+
+    The fitted estimator has the parameters of the epoch with the least value, the first of equals, bit for bit,
+    whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
+
+    Parameters
+    ----------
+    X_val : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The validation set, as the estimator itself would take it: in a pipeline, after the transformers.
+    y_val : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Its targets.
+    sample_weight_val : array-like of shape (n_samples,), default=None
+        Its weights.
+    monitor : "loss", str, callable or None, default="loss"
+        What to watch: the estimator's loss, with class weights if it has them, or a scorer, by name (such as
+        "roc_auc") or as an object, of which more is better. None is the estimator's ``score``.
+    patience : int, default=10
+        How many epochs without improvement end the training, at least 1.
+    min_delta : float, default=0.0
+        By how much a value has to fall below the best to count as an improvement, at least 0, in units of the value.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad parameters; in ``fit``, for a validation set that does not fit the training data, for a second
+        EarlyStopping, and on estimators of others.
+
+    See Also
+    --------
+    skgd.GDClassifier.fit : With ``X_val`` and ``y_val`` it stops by their loss and ``tol`` without any callback.
+
+    Notes
+    -----
+    The estimator's own ``tol`` still ends the training, too, when the objective no longer falls: set ``tol=None`` to
+    leave that to this callback. Training that goes on from a `Checkpoint` goes on counting where it was.
+
+    References
+    ----------
+    L. Prechelt, "Early stopping - but when?", in Neural Networks: Tricks of the Trade, 1998.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skgd import GDClassifier
+    >>> from skgd.callbacks import EarlyStopping
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
+    >>> model = GDClassifier(tol=None, max_iter=500, random_state=0)
+    >>> model = model.set_callbacks(EarlyStopping(X_val, y_val, monitor="roc_auc", patience=5))
+    >>> model.fit(X, y).n_iter_ < 500
+    True
+    """
+
+    def __init__(
+        self,
+        X_val: ArrayLike,
+        y_val: ArrayLike,
+        sample_weight_val: ArrayLike | None = None,
+        *,
+        monitor: str | Callable | None = "loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+    ):
+        if X_val is None or y_val is None:
+            raise ValueError("EarlyStopping needs X_val and y_val, the validation set that it watches.")
+        _check_number("EarlyStopping(patience)", patience, Integral, 1)
+        _check_number("EarlyStopping(min_delta)", min_delta, Real, 0.0)
+        self.X_val = X_val
+        self.y_val = y_val
+        self.sample_weight_val = sample_weight_val
+        self.monitor = monitor
+        self.patience = patience
+        self.min_delta = min_delta
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Begin to watch a training."""
+        _check_estimator(self, estimator)
+        if self.monitor != "loss":
+            check_scoring(estimator, self.monitor)
+        if hasattr(estimator, "_early_stopping"):
+            raise ValueError("Two EarlyStopping callbacks would choose different epochs as the best. Set only one.")
+        estimator._early_stopping = estimator._unfinished.best if hasattr(estimator, "_unfinished") else _Best()
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> bool:
+        """Look at the validation set after an epoch, and return whether to stop."""
+        if not _is_epoch(context):
+            return False
+        best: _Best = estimator._early_stopping
+        value = self._value(fitted_estimator)
+        waited = 0 if value < best.value - self.min_delta else best.waited + 1
+        if value < best.value:
+            attributes = {name: getattr(fitted_estimator, name) for name in ("coef_", "intercept_", "t_", "_state")}
+            best = replace(best, value=value, attributes=attributes)
+        estimator._early_stopping = replace(best, waited=waited)
+        return waited >= self.patience
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Forget what was seen."""
+        vars(estimator).pop("_early_stopping", None)
+
+    def _value(self, fitted_estimator: Any) -> float:
+        weight = self.sample_weight_val
+        if self.monitor == "loss":
+            return fitted_estimator._validation_loss(self.X_val, self.y_val, weight)
+        scorer = check_scoring(fitted_estimator, self.monitor)
+        weights = {} if weight is None else {"sample_weight": weight}
+        return -float(scorer(fitted_estimator, self.X_val, self.y_val, **weights))
+
+
+class Checkpoint:
+    """Write the training to a file every so often, so that it can go on after an interruption, to the same bits.
+
+    ``Checkpoint.load(path)`` returns the estimator as it was after the last epoch that was written: it predicts, and
+    its next ``fit``, called with the same data, goes on with the epochs that are left. The result is that of a training
+    that was never interrupted, bit for bit: coefficients, ``history_`` (but for the seconds) and ``n_iter_``.
+
+    A file is complete at any moment: it is written beside the old one, which it then replaces. At the end of training,
+    also by Ctrl-C, it is written once more. ``fit`` of a training that had ended has nothing left to do; raise
+    ``max_iter`` to go on with it.
+
+    Parameters
+    ----------
+    path : str or path
+        The file. Its folder has to exist; an existing file is overwritten.
+    every_n_epochs : int, default=None
+        Write after every so many epochs, at least 1.
+    every_n_seconds : float, default=None
+        Write after the first epoch that ends so many seconds, above 0, after the last writing. With both, whichever
+        comes first; with neither, every epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad parameters; in ``fit``, on estimators of others, and in a grid search, where all trainings would write
+        to one file.
+    FileNotFoundError
+        In ``fit``, where the folder does not exist.
+
+    Notes
+    -----
+    Callbacks are not written: set them again on what was loaded, as in the example; an `EarlyStopping` then goes on
+    counting where it was. Before going on, ``max_iter``, ``tol``, ``n_iter_no_change``, ``verbose`` and ``warm_start``
+    may be changed; ``fit`` refuses other changes, and other data. The same bits need the same versions of the libraries
+    on the same kind of machine. Writing needs scikit-learn 1.9 or newer, as all callbacks do.
+
+    The file is a :mod:`pickle`: load only files that you trust.
+
+    Examples
+    --------
+    A script that goes on where it ended, however often it is started:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skgd import GDClassifier
+    >>> from skgd.callbacks import Checkpoint
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> path = Path(tempfile.mkdtemp()) / "cancer.checkpoint"
+    >>> model = Checkpoint.load(path) if path.exists() else GDClassifier(random_state=0)
+    >>> model.set_callbacks(Checkpoint(path, every_n_epochs=10)).fit(X, y)
+    GDClassifier(random_state=0)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        every_n_epochs: int | None = None,
+        every_n_seconds: float | None = None,
+    ):
+        if every_n_epochs is not None:
+            _check_number("Checkpoint(every_n_epochs)", every_n_epochs, Integral, 1)
+        if every_n_seconds is not None:
+            _check_number("Checkpoint(every_n_seconds)", every_n_seconds, Real, 0.0, "neither")
+        self.path = Path(path)
+        self.every_n_epochs = every_n_epochs
+        self.every_n_seconds = every_n_seconds
+
+    @staticmethod
+    def load(path: str | os.PathLike) -> GDClassifier | GDRegressor:
+        """Return the estimator that was written to a file, ready to predict, and to go on with its ``fit``.
+
+        Parameters
+        ----------
+        path : str or path
+            The file. It is a pickle: load only files that you trust.
+
+        Returns
+        -------
+        estimator : GDClassifier or GDRegressor
+            Without callbacks.
+
+        Raises
+        ------
+        ValueError
+            Where the file holds no checkpoint.
+        """
+        with open(path, "rb") as file:
+            try:
+                estimator = pickle.load(file)
+            except (pickle.UnpicklingError, EOFError) as error:
+                raise ValueError(f"{os.fspath(path)!r} holds no checkpoint: {error}") from None
+        if not hasattr(estimator, "_unfinished"):
+            raise ValueError(f"{os.fspath(path)!r} holds no checkpoint, but an object of {type(estimator).__name__}.")
+        return estimator
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Check, before the first epoch, that writing after it will make sense."""
+        _check_estimator(self, estimator)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"The folder of the checkpoint {str(self.path)!r} does not exist. Make it first.")
+        ancestor = context.parent
+        while ancestor is not None:
+            if not ancestor.sequential_subtasks:
+                raise ValueError(
+                    f"{ancestor.estimator_name} trains several estimators, which would all write to "
+                    f"{str(self.path)!r}. Set Checkpoint on an estimator that you fit yourself."
+                )
+            ancestor = ancestor.parent
+        estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
+
+    def on_fit_task_begin(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
+        """Write, if it is time to: before the next epoch, when other callbacks are done with the last one."""
+        if not (_is_epoch(context) and fitted_estimator.n_iter_):
+            return
+        n_epochs = self.every_n_epochs
+        every_epoch = n_epochs is None and self.every_n_seconds is None
+        by_time = self.every_n_seconds is not None and time.monotonic() >= estimator._checkpoint_due
+        if every_epoch or by_time or (n_epochs is not None and fitted_estimator.n_iter_ % n_epochs == 0):
+            self._write(fitted_estimator)
+            estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
+        """Write when training has ended."""
+        if not _is_epoch(context):
+            self._write(fitted_estimator)
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Forget when to write."""
+        vars(estimator).pop("_checkpoint_due", None)
+
+    def _write(self, fitted_estimator: Any) -> None:
+        """Write the estimator, without its callbacks; the file is replaced only when the new one is complete."""
+        if not hasattr(fitted_estimator, "_progress"):  # nothing was left to do: what was loaded is complete
+            return
+        estimator = copy.copy(fitted_estimator)
+        best = getattr(estimator, "_early_stopping", _Best())
+        estimator._unfinished = replace(estimator._progress, best=best)
+        for name in [name for name in vars(estimator) if "callback" in name or name in _OF_A_RUN]:
+            delattr(estimator, name)
+        temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                pickle.dump(estimator, file, protocol=pickle.HIGHEST_PROTOCOL)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _check_number(name: str, value: Any, kind: Any, low: float, ends: str = "left") -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} must be {'an integer' if kind is Integral else 'a number'}, got {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    check_scalar(value, name, kind, min_val=low, include_boundaries=ends)
