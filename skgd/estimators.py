@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -28,16 +29,23 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
-from skgd.strategy import resolve, snapshot
+from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot
 from skgd.training import Data, Plan, State, append, empty_history, start_state, train_epochs, train_stream
 from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
 
+def _strategies(estimator: BaseEstimator) -> dict[str, Strategy]:
+    """Return the parameters that are strategy objects."""
+    return {name: value for name, value in estimator.get_params(deep=False).items() if isinstance(value, Strategy)}
+
+
 class _GDEstimator(BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
+    _doc_link_module = "skgd"
+    _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
     class_weight: Any = None
@@ -397,6 +405,16 @@ class _GDEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    @available_if(_strategies)
+    def _sk_visual_block_(self) -> SimpleNamespace:
+        """Show strategy objects in a notebook as scikit-learn shows a meta-estimator's parts: a box for each."""
+        parts = _strategies(self)
+        names = [f"{name}: {' '.join(repr(part).split())}" for name, part in parts.items()]
+        estimators, untitled = list(parts.values()), [None] * len(parts)
+        return SimpleNamespace(
+            kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
+        )
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):

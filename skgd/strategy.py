@@ -18,9 +18,15 @@ __all__ = ["Strategy"]
 
 S = TypeVar("S", bound="Strategy")
 
+# Where the documentation has a page for each public object; scikit-learn's HTML representation links to it.
+API_REFERENCE = "https://skgd.readthedocs.io/en/latest/api/generated"
+
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
+
+    _doc_link_module = "skgd"
+    _doc_link_template = f"{API_REFERENCE}/{{estimator_module}}.{{estimator_name}}.html"
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
