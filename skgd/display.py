@@ -240,7 +240,7 @@ class TrainingDisplay:
 
     def _unit(self, quantity: str) -> str:
         if quantity in ("objective", "loss", "validation_loss"):
-            return "mean loss" if self.loss_name is None else f"mean {self.loss_name}"
+            return "mean loss" if self.loss_name is None else f"mean loss ({self.loss_name})"
         if quantity == "validation_score" and self.score_name is not None:
             return f"validation {self.score_name}"
         return self._LABELS[quantity]
@@ -623,10 +623,12 @@ class DescentPathDisplay:
         """
         plt = _pyplot(self)
         if ax is None:
-            _, ax = plt.subplots(layout="constrained")
+            _, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
         low, high = np.min(self.objective), np.max(self.objective)
         levels = low + (high - low) * np.linspace(0.0, 1.0, 16)[1:] ** 2  # evenly apart on a paraboloid
-        self.contours_ = ax.contour(self.first, self.second, self.objective, levels, cmap="Greys_r", linewidths=0.8)
+        self.contours_ = ax.contour(
+            self.first, self.second, self.objective, levels, cmap="Greys_r", linewidths=0.8, alpha=0.7
+        )
         self.lines_: dict[str, Any] = {}
         for index, (name, path) in enumerate(self.paths.items()):
             style = {**_style(index, len(path)), "label": name, "linewidth": 1.8, **line_kw}
@@ -641,7 +643,7 @@ class DescentPathDisplay:
             xlim=(self.first[0], self.first[-1]),
             ylim=(self.second[0], self.second[-1]),
         )
-        ax.legend()
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small", frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -59,7 +59,7 @@ def test_training_curves_are_the_history(model):
     assert list(display.lines_) == ["loss", "validation_loss"]
     for quantity, line in display.lines_.items():
         assert_array_equal(line_data(line), [np.arange(1, 8), model.history_[quantity]])
-    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "mean squared error")
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "mean loss (squared error)")
     assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["training loss", "validation loss"]
     assert display.figure_ is display.ax_.figure
 
@@ -81,7 +81,11 @@ def test_training_curves_against_time(model):
 def test_each_unit_has_a_panel(model):
     quantities = ["objective", "learning_rate", "loss", "gradient_norm"]
     display = TrainingDisplay.from_estimator(model, quantities)
-    assert [axes.get_ylabel() for axes in display.axes_] == ["mean squared error", "learning rate", "gradient norm"]
+    assert [axes.get_ylabel() for axes in display.axes_] == [
+        "mean loss (squared error)",
+        "learning rate",
+        "gradient norm",
+    ]
     for axes, shown in zip(display.axes_, (["objective", "loss"], ["learning_rate"], ["gradient_norm"]), strict=True):
         assert list(axes.lines) == [display.lines_[quantity] for quantity in shown]
     assert display.ax_ is display.axes_[0]
