@@ -390,7 +390,7 @@ class LearningRateDisplay:
             )
         rates = np.geomspace(lowest, highest, n_steps)
         probe.set_params(learning_rate=lambda step: rates[np.asarray(step, dtype=int)])
-        sample = check_random_state(estimator.random_state).permutation(X.shape[0])[:2000]
+        sample = check_random_state(probe.random_state).permutation(X.shape[0])[:2000]
         objective, *data = _evaluation(probe, X, y, weight, sample)
         ceiling = 10.0 * objective.mean_loss(_parameters(probe), *data) or np.inf
         losses: list[float] = []
@@ -539,7 +539,7 @@ class DescentPathDisplay:
             `GDRegressor` or `GDClassifier` objects with the same loss and penalty. A dict names them; otherwise they
             go by their optimizers. A step takes as many rows as in ``fit``; ``batch_size=None`` takes all.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The features.
+            The features. Some thousand rows are enough.
         y : array-like of shape (n_samples,)
             One target, or two classes.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -574,7 +574,8 @@ class DescentPathDisplay:
         model, _ = _untrained(next(iter(named.values())), X, y, weight)
         if model._state.objective.n_outputs > 1:
             raise ValueError(
-                "y must be one target or two classes, because a loss surface has two axes. Choose among y."
+                "y must be one target or two classes, for each output has a surface of its own. Pass one column of y, "
+                "or compare one class with the rest: y == that_class."
             )
         pair, labels = _parameter_pair(coefficients, names, X.shape[1], model.fit_intercept)
         if n_steps < 1 or resolution < 2:
@@ -784,24 +785,26 @@ def _read(X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Any, np.ndar
 def _untrained(estimator: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Any, Iterator[np.ndarray]]:
     """Return a clone that has seen the data but has not taken a step, and the rows of one step after the other.
 
-    An epoch at the rate zero teaches it the classes and the columns' scales, and how many rows ``fit`` takes at a time.
+    An epoch at the rate zero teaches it the classes and the columns' scales, and about how many rows a step takes.
     """
     # Training that goes on with another optimizer begins with empty slots.
     other = "adagrad" if estimator.optimizer == "sgd" or isinstance(estimator.optimizer, SGD) else "sgd"
     still = {"optimizer": other, "learning_rate": np.zeros_like, "average": False, "max_grad_norm": None}
     still |= {"max_iter": 1, "tol": None, "early_stopping": False, "warm_start": False, "verbose": 0}
     probe = clone(estimator).set_params(**still).fit(X, y, sample_weight=weight)
-    n_rows, size = X.shape[0], -(-X.shape[0] // probe.t_)
+    n_rows, size = X.shape[0], estimator.batch_size
+    if size == "auto":
+        size = -(-n_rows // probe.t_)
     probe._state = replace(probe._state, iterate=probe._state.iterate._replace(t=0))
     probe.history_ = {key: [] for key in probe.history_}
     own = {key: getattr(estimator, key) for key in ("optimizer", "learning_rate", "average", "max_grad_norm")}
-    return probe.set_params(batch_size=None, **own), _batches(n_rows, size, estimator)
+    return probe.set_params(batch_size=None, **own), _batches(n_rows, size or n_rows, probe)
 
 
-def _batches(n_rows: int, size: int, estimator: Any) -> Iterator[np.ndarray]:
-    random_state = check_random_state(estimator.random_state)
+def _batches(n_rows: int, size: int, probe: Any) -> Iterator[np.ndarray]:
+    random_state = check_random_state(probe.random_state)
     while True:
-        order = random_state.permutation(n_rows) if estimator.shuffle and size < n_rows else np.arange(n_rows)
+        order = random_state.permutation(n_rows) if probe.shuffle and size < n_rows else np.arange(n_rows)
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 

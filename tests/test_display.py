@@ -274,6 +274,27 @@ def test_path_of_adam_over_slope_and_intercept():
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("intercept", "coefficient of column 0")
 
 
+def test_path_takes_batches_in_turn():
+    estimator = GDRegressor(optimizer=SGD(0.1), fit_intercept=False, **PLAIN | {"batch_size": 40, "shuffle": False})
+    display = DescentPathDisplay.from_estimator({"sgd": estimator}, X, y, n_steps=5)
+    w = np.zeros(2)
+    expected = [w]
+    for rows in (slice(0, 40), slice(40, 80), slice(80, 90), slice(0, 40), slice(40, 80)):
+        w = w - 0.1 * X[rows].T @ (X[rows] @ w - y[rows]) / len(y[rows])
+        expected.append(w)
+    assert_allclose(display.paths["sgd"], expected)
+
+
+def test_batches_are_shuffled_alike_each_time():
+    random_state = np.random.RandomState(0)
+    estimator = GDRegressor(optimizer=SGD(0.1), **PLAIN | {"batch_size": 10, "random_state": random_state})
+    one, other = (DescentPathDisplay.from_estimator({"sgd": estimator}, X, y, n_steps=5).paths["sgd"] for _ in range(2))
+    assert_array_equal(one, other)
+    assert random_state.randint(10**6) == np.random.RandomState(0).randint(10**6)  # the user's was not drawn from
+    in_order = clone(estimator).set_params(shuffle=False)
+    assert not np.allclose(one, DescentPathDisplay.from_estimator({"sgd": in_order}, X, y, n_steps=5).paths["sgd"])
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_starts_at_the_start_and_descends(name):
     estimator = GDClassifier(optimizer=name, alpha=0.01, random_state=0)
