@@ -29,16 +29,11 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
-from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot
+from skgd.strategy import API_REFERENCE, resolve, snapshot, strategies_of
 from skgd.training import Data, Plan, State, append, empty_history, start_state, train_epochs, train_stream
 from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
-
-
-def _strategies(estimator: BaseEstimator) -> dict[str, Strategy]:
-    """Return the parameters that are strategy objects."""
-    return {name: value for name, value in estimator.get_params(deep=False).items() if isinstance(value, Strategy)}
 
 
 class _GDEstimator(BaseEstimator):
@@ -406,10 +401,10 @@ class _GDEstimator(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    @available_if(_strategies)
+    @available_if(strategies_of)
     def _sk_visual_block_(self) -> SimpleNamespace:
         """Show strategy objects in a notebook as scikit-learn shows a meta-estimator's parts: a box for each."""
-        parts = _strategies(self)
+        parts = strategies_of(self)
         names = [f"{name}: {' '.join(repr(part).split())}" for name, part in parts.items()]
         estimators, untitled = list(parts.values()), [None] * len(parts)
         return SimpleNamespace(

@@ -46,6 +46,11 @@ class Strategy(BaseEstimator):
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
 
 
+def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
+    """Return the parameters of an estimator that are strategy objects."""
+    return {name: value for name, value in estimator.get_params(deep=False).items() if isinstance(value, Strategy)}
+
+
 def snapshot(value: Any) -> Any:
     """Return something equal to a parameter's snapshot for as long as it, or what it holds, does not change."""
     inside = {name: snapshot(inner) for name, inner in vars(value).items()} if isinstance(value, Strategy) else None
