@@ -1,7 +1,8 @@
 """skgd: gradient descent for scikit-learn.
 
 `GDRegressor` and `GDClassifier` are linear models trained by gradient descent, with pluggable optimizers
-(:mod:`skgd.optimizers`), learning-rate schedules (:mod:`skgd.schedules`) and losses (:mod:`skgd.losses`).
+(:mod:`skgd.optimizers`), learning-rate schedules (:mod:`skgd.schedules`) and losses (:mod:`skgd.losses`). Pictures of
+the training are in :mod:`skgd.display`.
 """
 
 from importlib.metadata import version

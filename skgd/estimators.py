@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -29,7 +30,7 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
-from skgd.strategy import resolve, snapshot
+from skgd.strategy import API_REFERENCE, resolve, snapshot, strategies_of
 from skgd.training import (
     Data,
     Plan,
@@ -54,6 +55,8 @@ _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
 class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
+    _doc_link_module = "skgd"
+    _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
     class_weight: Any = None
@@ -464,6 +467,16 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    @available_if(strategies_of)
+    def _sk_visual_block_(self) -> SimpleNamespace:
+        """Show strategy objects in a notebook as scikit-learn shows a meta-estimator's parts: a box for each."""
+        parts = strategies_of(self)
+        names = [f"{name}: {' '.join(repr(part).split())}" for name, part in parts.items()]
+        estimators, untitled = list(parts.values()), [None] * len(parts)
+        return SimpleNamespace(
+            kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
+        )
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):

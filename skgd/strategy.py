@@ -18,9 +18,15 @@ __all__ = ["Strategy"]
 
 S = TypeVar("S", bound="Strategy")
 
+# Where the documentation has a page for each public object; scikit-learn's HTML representation links to it.
+API_REFERENCE = "https://skgd.readthedocs.io/en/latest/api/generated"
+
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
+
+    _doc_link_module = "skgd"
+    _doc_link_template = f"{API_REFERENCE}/{{estimator_module}}.{{estimator_name}}.html"
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
@@ -38,6 +44,11 @@ class Strategy(BaseEstimator):
         if not math.isfinite(value):
             raise ValueError(f"{full_name} must be finite, got {value!r}.")
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
+
+
+def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
+    """Return the parameters of an estimator that are strategy objects."""
+    return {name: value for name, value in estimator.get_params(deep=False).items() if isinstance(value, Strategy)}
 
 
 def snapshot(value: Any) -> Any:

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
@@ -86,6 +87,30 @@ def check_plot_learning_rate_search(printed, tmp_path):
     assert (tmp_path / "rates.png").stat().st_size > 10_000
 
 
+def check_plot_training_curves(printed, tmp_path):
+    best, epoch, last, kept, penalised = numbers(printed)
+    assert best == kept < penalised < last
+    assert 10 < epoch < 200
+
+
+def check_plot_learning_rate_range(printed, tmp_path):
+    suggestions = re.findall(r": (\S+) is suggested", printed)
+    assert len(suggestions) == 3
+    assert float(suggestions[1]) == pytest.approx(float(suggestions[0]) / 10, rel=0.7)  # momentum: 1 / (1 - 0.9) times
+    for scores in re.findall(r"too low (\S+), suggested (\S+), too high (\S+)", printed):
+        too_low, suggested, too_high = map(float, scores)
+        assert suggested > 0.9
+        assert suggested > max(too_low, too_high)
+
+
+def check_plot_descent_path(printed, tmp_path):
+    low, high, higher = (float(distance) for distance in re.findall(r"rate \S+: (\S+) from the minimum", printed))
+    assert low > 10 * high > 10 * higher
+    assert re.search(r"explodes at rates above (\S+)", printed)[1] > "0.2"
+    slope, intercept = map(float, re.search(r"y = (\S+) x \+ (\S+)", printed).groups())
+    assert (slope, intercept) == pytest.approx((2, 3), abs=0.2)
+
+
 def check_raw_data(printed, tmp_path):
     table = {line[:15].strip(): numbers(line[25:]) for line in printed.splitlines()[1:]}
     assert len(table) == 4
@@ -99,7 +124,9 @@ def check_raw_data(printed, tmp_path):
 def test_example(name, monkeypatch, capsys, tmp_path):
     output = ["--output", str(tmp_path / "rates.png")] if name == "plot_learning_rate_search" else []
     monkeypatch.setattr("sys.argv", [str(EXAMPLES[name]), *output])
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
+    plt.close("all")
     globals()[f"check_{name}"](capsys.readouterr().out, tmp_path)
 
 
