@@ -57,6 +57,7 @@ touch: Any = None
 touch_all: Any = None
 read_row: Any = None
 place: Any = None
+look_ahead: Any = None
 gradient_of: Any = None
 move_of: Any = None
 catch_up: Any = None
@@ -215,8 +216,8 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     slots = parameters[1].reshape(len(parameters[1]), -1, n_outputs)
     average = parameters[2].reshape(-1, n_outputs)
     l1, l2, penalised = penalty[0].reshape(-1, n_outputs), penalty[1].reshape(-1, n_outputs), penalty[2]
-    longest = bounds[0].reshape(-1, n_outputs)
-    weight_decay, n_penalised = bounds[3], bounds[5] // n_outputs
+    longest = bounds[0][::n_outputs]  # the same for all outputs
+    bounded, weight_decay, n_penalised = len(longest) > 0, bounds[3], bounds[5] // n_outputs
     raw, moved, slopes = np.empty((1, n_outputs)), np.empty((1, n_outputs)), np.empty((1, n_outputs))
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     point, lengths = np.empty_like(theta), np.empty_like(theta)
@@ -242,9 +243,11 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         else:
             raw[:] = 0.0
             for u in range(n):
-                square += entries[u] * entries[u]
+                c, z = place(columns, u), entries[u]
+                square += z * z
                 for k in range(n_outputs):
-                    raw[0, k] += entries[u] * theta[place(columns, u), k]
+                    raw[0, k] += z * theta[c, k]
+            look_ahead(data, order, step, theta)
         losses[:] = 0.0
         _slopes_of_loss(raw, y, weight, step, hypers, scales, slopes, losses, slope_sizes)
         steepness = 0.0
@@ -257,17 +260,18 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         record[step, 1] = square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
         for u in range(n):
-            c = place(columns, u)
+            c, z = place(columns, u), clip * entries[u]
+            most = longest[c] if bounded else np.inf
             for k in range(n_outputs):
-                w, g, before = 1.0 * theta[c, k], clip * entries[u] * slopes[0, k], slots_of(slots, c, k)
+                w, g, before = 1.0 * theta[c, k], z * slopes[0, k], slots_of(slots, c, k)
                 if not proximal and penalised:
                     g += l2[c, k] * w
                 if weight_decay > 0.0 and c < n_penalised:
                     w *= 1.0 - rate * weight_decay
                     theta[c, k] = w
                 to, length, after = rule(w, g, rate, now, before, hypers[0])
-                if len(longest) > 0 and length > longest[c, k] and g != 0.0:
-                    to, length, after = rule(w, g, rate * (longest[c, k] / length), now, before, hypers[0])
+                if bounded and length > most and g != 0.0:
+                    to, length, after = rule(w, g, rate * (most / length), now, before, hypers[0])
                 point[u, k] = to
                 lengths[u, k] = length
                 keep_slots(slots, c, k, after)
@@ -275,8 +279,9 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         if bounds[2]:
             moved[:] = 0.0
             for u in range(n):
+                c, z = place(columns, u), entries[u]
                 for k in range(n_outputs):
-                    moved[0, k] += entries[u] * (point[u, k] - theta[place(columns, u), k])
+                    moved[0, k] += z * (point[u, k] - theta[c, k])
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
@@ -474,6 +479,10 @@ def _dense_row(data, order, step, scales, entries, columns):
     return len(center)
 
 
+def _dense_look_ahead(data, order, step, theta):
+    """Do nothing: dense rows have the same columns."""
+
+
 def _dense_touch_all(data, order, touched):
     touched[:] = True
 
@@ -619,6 +628,15 @@ def _sparse_row(data, order, step, scales, entries, columns):
         columns[u] = j
         entries[u] = row_values[u] * scale[j]
     return len(row_values)
+
+
+def _sparse_look_ahead(data, order, step, theta):
+    """Ask for the parameters of the next row's columns."""
+    _, indices, indptr, _ = data
+    if step + 1 < len(order):
+        for j in indices[indptr[order[step + 1]] : indptr[order[step + 1] + 1]]:
+            for k in range(0, theta.shape[1], 64 // theta.itemsize):
+                prefetch(theta, (j, k))
 
 
 def _sparse_touch_all(data, order, touched):
@@ -984,6 +1002,7 @@ def _loop(
         "workspace": _sparse_workspace if sparse else _dense_workspace,
         "touch": _sparse_touch if sparse else _dense_touch,
         "read_row": _sparse_row if sparse else _dense_row,
+        "look_ahead": _sparse_look_ahead if sparse else _dense_look_ahead,
         "place": _sparse_place if sparse else _dense_place,
         "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
         "gradient_of": _sparse_gradient if sparse else _dense_gradient,
