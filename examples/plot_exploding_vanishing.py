@@ -44,7 +44,7 @@ for max_grad_norm, (label, color, line) in labels.items():
     bottom.plot(paths[max_grad_norm], color=color, linestyle=line, label=label)
 top.set_ylabel("norm of the gradient (y²)")
 bottom.set(yscale="symlog", xlabel="rows seen", ylabel="coefficient (2 is right)")
-bottom.legend(loc="upper left")
+bottom.legend(loc="lower right")
 
 # %%
 # Vanishing: the squared error of a probability. It looks reasonable, but its gradient has the factor p(1 - p), the

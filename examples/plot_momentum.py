@@ -56,11 +56,11 @@ for name, optimizer in optimizers.items():
 
 colors = dict(zip(paths, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4), layout="constrained")
-first, second = np.meshgrid(np.linspace(-0.2, 2.3, 100), np.linspace(-0.9, 0.9, 100))
-levels = np.geomspace(0.002, 4, 9)
+first, second = np.meshgrid(np.linspace(-0.2, 2.4, 100), np.linspace(-0.9, 1.6, 100))
+levels = np.geomspace(0.001, 2, 9)
 left.contour(first, second, gap(np.stack([first, second], axis=-1)), levels=levels, colors="0.75", linewidths=0.8)
 for name, path in paths.items():
-    left.plot(*path[:41].T, color=colors[name], marker=".", markersize=5, linewidth=1, label=name)
+    left.plot(*path[:41].T, color=colors[name], marker=".", markersize=9 if name == "plain" else 5, linewidth=1)
     right.semilogy(gap(path), color=colors[name], label=name)
 left.plot(*best, color="black", marker="*", markersize=12)
 left.set(title="40 steps, seen from above", xlabel="coefficient 1", ylabel="coefficient 2")

@@ -23,7 +23,7 @@ from skgd.schedules import Piecewise
 
 rng = np.random.default_rng(0)
 rooms = rng.integers(1, 6, size=200)
-area = 22 * rooms + rng.normal(0, 18, size=200)
+area = 22 * rooms + rng.normal(0, 30, size=200)
 X = np.column_stack([area - area.mean(), rooms - rooms.mean()])
 y = X @ [10.0, 80.0] + rng.normal(0, 40, size=200)
 best = np.linalg.lstsq(X, y)[0]
@@ -50,7 +50,7 @@ print(f"minimum:             €/m² {best[0]:5.2f}, € per room {best[1]:6.2f}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 4), layout="constrained")
 for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
     unit = X.std(axis=0) if precondition else np.ones(2)
-    low, high = np.array([-1.5, -25]), np.array([15, 120])
+    low, high = np.array([-1, -15]), np.array([14, 195])
     first, second = np.meshgrid(*np.linspace(low, high, 100).T)
     heights = gap(np.stack([first, second], axis=-1))
     levels = np.geomspace(heights.min() + 50, heights.max(), 9)
@@ -58,8 +58,7 @@ for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
     ax.plot(*(path * unit).T, color="#D55E00" if precondition else "#0072B2", marker=".", linewidth=1)
     ax.plot(*(best * unit), color="black", marker="*", markersize=12)
     if precondition:
-        label = "€ per standard deviation of the {}"
-        ax.set(title="precondition=True", xlabel=label.format("area"), ylabel=label.format("rooms"), aspect="equal")
+        ax.set(title="precondition=True", xlabel="€ per typical difference in area", ylabel="... in the number of rooms")
     else:
         ax.set(title="precondition=False", xlabel="€ per m²", ylabel="€ per room")
 

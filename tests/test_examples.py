@@ -1,4 +1,4 @@
-"""Every example, and every Python block of the README, runs without a warning and prints what it says it does."""
+"""Every example, and every Python block of the README and the documentation, runs and prints what it says it does."""
 
 import re
 import runpy
@@ -6,11 +6,13 @@ import tomllib
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -76,6 +78,74 @@ def check_plot_learning_rate_search(printed, tmp_path):
     assert (tmp_path / "rates.png").stat().st_size > 10_000
 
 
+def check_plot_adaptive_rates(printed, tmp_path):
+    rare = {name: numbers(line)[-1] for line in printed.splitlines()[1:] for name in [line.split()[0]]}
+    assert rare["SGD"] < 0.7 < 0.9 < min(rare["AdaGrad"], rare["Adam"])
+    assert rare["SGD"] < rare["RMSProp"] < rare["AdaGrad"]
+
+
+def check_plot_batch_sizes(printed, tmp_path):
+    gap = {line.split()[0]: numbers(line)[-1] for line in printed.splitlines()}
+    assert gap["mini-batch"] < gap["stochastic"] < gap["batch"]
+
+
+def check_plot_exploding_vanishing(printed, tmp_path):
+    plain, clipped = (float(value) for value in re.findall(r"off by up to (\S+)", printed))
+    assert clipped < 0.5 < 100 < plain
+    log_loss, squared = (float(value) for value in re.findall(r"wrong side: (\S+)", printed))
+    assert squared < 0.1 < 0.9 < log_loss
+
+
+def check_plot_local_minima(printed, tmp_path):
+    ends = [numbers(line) for line in printed.splitlines() if line.startswith("from")]
+    assert len(ends) == 4
+    assert all(end == pytest.approx(2 if start > 0 else -2, abs=0.1) for start, end in ends)
+    steps = {line.split()[0]: numbers(line)[0] for line in printed.splitlines() if "saddle" in line}
+    assert steps["Adam"] < steps["momentum"] < steps["SGD"]
+
+
+def check_plot_momentum(printed, tmp_path):
+    gap = {line.split()[0]: numbers(line)[-1] for line in printed.splitlines()[1:]}
+    assert max(gap["momentum"], gap["Nesterov"]) < gap["plain"] / 50
+
+
+def check_plot_preconditioning(printed, tmp_path):
+    raw, standardised, minimum = (numbers(line) for line in printed.splitlines()[:3])
+    assert standardised == pytest.approx(minimum, rel=0.02)
+    assert raw[1] < 0.1 * minimum[1]
+    explicit, implicit = (numbers(line.split(" at ")[1]) for line in printed.splitlines()[-2:])
+    assert implicit[0] == explicit[0]
+    assert implicit[1] == 1000 > 100 * explicit[1]
+
+
+def check_plot_regularisation(printed, tmp_path):
+    ridge, lasso, stopping = printed.splitlines()
+    assert numbers(ridge.split(": ")[-1]) == [0] * 15
+    assert numbers(lasso.split(": ")[-1])[-2:] == [10, 10]
+    best, epochs, lowest, kept = numbers(stopping)
+    assert 1 < best < epochs / 2
+    assert lowest == kept
+
+
+def check_plot_schedules(printed, tmp_path):
+    fast, slow, falling, averaged = (numbers(line.split("above")[0])[-1] for line in printed.splitlines())
+    assert falling < averaged < fast / 50
+    assert falling < slow < fast / 5
+
+
+def check_plot_second_order(printed, tmp_path):
+    passes = {line.split()[0]: numbers(line.split("after")[1])[0] for line in printed.splitlines()}
+    assert passes["Newton"] <= passes["L-BFGS"] < 20
+    assert passes["mini-batch"] < 20 < passes["batch"]
+
+
+def check_plot_valley(printed, tmp_path):
+    small, right, large = (float(guess) for guess in re.findall(r": +(\S+) €", printed))
+    assert right == pytest.approx(12, abs=0.2)
+    assert small < 8
+    assert abs(large - 12) > abs(8 - 12)  # farther than its start
+
+
 def check_raw_data(printed, tmp_path):
     table = {line[:15].strip(): numbers(line[25:]) for line in printed.splitlines()[1:]}
     assert len(table) == 4
@@ -89,7 +159,9 @@ def check_raw_data(printed, tmp_path):
 def test_example(name, monkeypatch, capsys, tmp_path):
     output = ["--output", str(tmp_path / "rates.png")] if name == "plot_learning_rate_search" else []
     monkeypatch.setattr("sys.argv", [str(EXAMPLES[name]), *output])
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
     runpy.run_path(str(EXAMPLES[name]), run_name="__main__")
+    plt.close("all")
     globals()[f"check_{name}"](capsys.readouterr().out, tmp_path)
 
 
@@ -100,14 +172,14 @@ def test_picture_is_not_shown_without_a_screen(monkeypatch, capsys):
     assert "--output" in capsys.readouterr().out
 
 
-def test_readme(capsys):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page, capsys):
     """The blocks run one after the other, as pasted into one session; each prints the text block that follows it."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```\s+```text\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == readme.count("```python") >= 4
-    namespace = {}
+    blocks = re.findall(r"```python\n(.*?)```(?:\s+```text\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks or page.name != "README.md"
+    namespace = {"__name__": "page"}
     for code, expected in blocks:
-        exec(compile(code, "README.md", "exec"), namespace)
+        exec(compile(code, page.name, "exec"), namespace)
         printed = capsys.readouterr().out
         assert NUMBER.sub("#", printed) == NUMBER.sub("#", expected)
         assert numbers(printed) == pytest.approx(numbers(expected), abs=0.03)
