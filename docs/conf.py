@@ -89,11 +89,13 @@ html_static_path = ["_static"]
 html_css_files = ["skgd.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"changelog": [], "index": [], "getting_started": [], "performance": [], "defaults": []}
+html_sidebars = dict.fromkeys(
+    ("index", "getting_started", "online", "extending", "performance", "defaults", "architecture", "changelog"), []
+)
 html_theme_options = {
     "logo": {"text": "skgd"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

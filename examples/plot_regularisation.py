@@ -24,7 +24,7 @@ X, y = StandardScaler().fit_transform(data.data), data.target
 alphas = np.geomspace(1e-2, 1e2, 15)
 coefficients = {}
 for name, l1_ratio in {"L2 (ridge)": 0.0, "L1 (lasso)": 1.0}.items():
-    model = GDRegressor(l1_ratio=l1_ratio, average=False, tol=1e-4, max_iter=3000)
+    model = GDRegressor(l1_ratio=l1_ratio, tol=1e-4, max_iter=3000)
     coefficients[name] = np.array([model.set_params(alpha=alpha).fit(X, y).coef_ for alpha in alphas])
     zeros = (coefficients[name] == 0).sum(axis=1)
     print(f"{name}: exact zeros from alpha = {alphas[0]:.2g} to {alphas[-1]:.2g}: {', '.join(map(str, zeros))}")
