@@ -1,5 +1,6 @@
 """Sphinx's settings. Build with ``sphinx-build -W docs docs/_build``; nothing is downloaded."""
 
+import inspect
 import os
 import re
 import sys
@@ -37,16 +38,26 @@ templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-suppress_warnings = ["config.cache"]  # sphinx-gallery is given a function below, which cannot be pickled
+suppress_warnings = ["config.cache"]  # functions are given below, which cannot be pickled
 
 # -- API reference ----------------------------------------------------------------------------------------------------
 
 # One page for each public name: what a module lists in ``__all__`` is found by itself.
 autosummary_ignore_module_all = False
+maximum_signature_line_length = 60  # longer ones: a line for each parameter
 autodoc_typehints = "none"  # numpydoc's parameter sections say it better
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_class_members_toctree = False
+toc_object_entries_show_parents = "hide"
+
+
+def in_source_order(module, names):
+    """Sort the classes of a module as they stand in it: by growing complexity."""
+    return sorted(names, key=lambda name: inspect.getsourcelines(getattr(sys.modules[module], name))[1])
+
+
 autosummary_context = {
+    "in_source_order": in_source_order,
     # What every strategy has is documented once, with its base.
     "strategy_bases": [base.__name__ for base in (Optimizer, Loss, Schedule)],
     "strategy_methods": sorted({name for base in (Optimizer, Loss, Schedule) for name in dir(base)}),
@@ -77,6 +88,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "min_reported_time": 10_000,
     "show_memory": False,
+    "write_computation_times": False,  # its page would load scripts from the network
     "show_signature": False,
     "remove_config_comments": True,
 }

@@ -41,7 +41,7 @@ for name, optimizer in optimizers.items():
 # %%
 # The pictures.
 
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4), sharey=True, layout="constrained")
 styles = zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), ("-", "-", "--", "-."), strict=True)
 for (name, path), (color, line) in zip(paths.items(), styles, strict=True):
     for ax, column in zip(axes, path.T, strict=True):

@@ -53,7 +53,7 @@ for name, batch_size in {"batch": len(y), "mini-batch": 20, "stochastic": 1}.ite
 slopes, intercepts = np.meshgrid(np.linspace(-0.5, 3.5, 80), np.linspace(-0.5, 4.5, 80))
 levels = cost(*best) + np.array([0.05, 0.2, 0.5, 1, 2, 3.5, 5.5])
 colors = {"batch": "#0072B2", "mini-batch": "#009E73", "stochastic": "#D55E00"}
-figure, axes = plt.subplots(2, 2, figsize=(7.5, 7), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(6.2, 6), layout="constrained")
 for ax, (name, path) in zip(axes.flat, paths.items(), strict=False):
     ax.contour(slopes, intercepts, cost(slopes, intercepts), levels=levels, colors="0.75", linewidths=0.8)
     marker = {"marker": ".", "markersize": 4 if name == "stochastic" else 7}

@@ -37,7 +37,7 @@ for max_grad_norm in (None, 1.0):
     farthest = max(np.abs(paths[max_grad_norm]))
     print(f"max_grad_norm={max_grad_norm}: the coefficient was off by up to {farthest - 2:.3g}")
 
-figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(6, 5.2), sharex=True, layout="constrained")
 labels = {None: ("max_grad_norm=None", "#D55E00", "--"), 1.0: ("max_grad_norm=1", "#0072B2", "-")}
 for max_grad_norm, (label, color, line) in labels.items():
     top.semilogy(norms[max_grad_norm], color=color, linestyle=line, linewidth=1, label=label)
@@ -83,7 +83,7 @@ for name, loss in {"log loss": "log_loss", "squared error": SquaredProbabilityEr
     print(f"{name:14s}accuracy after 100 steps from the wrong side: {accuracies[name][-1]:.2f}")
 
 raw = np.linspace(-8, 8, 200)
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
 left.plot(raw, expit(raw) - 1, color="#0072B2", label="log loss")
 left.plot(raw, SquaredProbabilityError.gradient(1.0, raw, ()), color="#D55E00", linestyle="--", label="squared error")
 left.set(title="gradient where the label is 1", xlabel="raw prediction (log-odds)", ylabel="gradient")

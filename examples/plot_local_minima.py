@@ -73,7 +73,7 @@ for name, optimizer in {"SGD": SGD(), "momentum": SGD(momentum=0.9), "Adam": Ada
 # %%
 # The pictures.
 
-figure, (first, second) = plt.subplots(2, 1, figsize=(7, 7), layout="constrained")
+figure, (first, second) = plt.subplots(2, 1, figsize=(6, 6), layout="constrained")
 first.plot(grid, cost, color="black", linewidth=1)
 for start, end in ends.items():
     ys = np.interp([start, end], grid, cost)

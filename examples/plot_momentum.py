@@ -55,7 +55,7 @@ for name, optimizer in optimizers.items():
 # The pictures: the first 40 steps, and how near the bottom all 120 lead.
 
 colors = dict(zip(paths, ("#0072B2", "#D55E00", "#009E73"), strict=True))
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
 first, second = np.meshgrid(np.linspace(-0.2, 2.4, 100), np.linspace(-0.9, 1.6, 100))
 levels = np.geomspace(0.001, 2, 9)
 left.contour(first, second, gap(np.stack([first, second], axis=-1)), levels=levels, colors="0.75", linewidths=0.8)

@@ -47,7 +47,7 @@ for precondition in (False, True):
     print(f"precondition={precondition!s:6s} €/m² {path[-1][0]:5.2f}, € per room {path[-1][1]:6.2f}")
 print(f"minimum:             €/m² {best[0]:5.2f}, € per room {best[1]:6.2f}")
 
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
 for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
     unit = X.std(axis=0) if precondition else np.ones(2)
     low, high = np.array([-1, -15]), np.array([14, 195])
@@ -86,7 +86,7 @@ for kind, parameters in kinds.items():
     works = multiples[np.nan_to_num(scores[kind], nan=-1.0) > 0.4]
     print(f"{kind:23s}R² above 0.4 at " + (f"{works[0]:.2g} to {works[-1]:.2g} times auto" if works.size else "no rate"))
 
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 styles = zip(("#0072B2", "#D55E00", "#009E73"), "s^o", strict=True)
 for (kind, score), (color, marker) in zip(scores.items(), styles, strict=True):
     ax.semilogx(multiples, np.nan_to_num(score, nan=-1.0).clip(-0.1), color=color, marker=marker, label=kind)

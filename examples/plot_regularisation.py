@@ -29,7 +29,7 @@ for name, l1_ratio in {"L2 (ridge)": 0.0, "L1 (lasso)": 1.0}.items():
     zeros = (coefficients[name] == 0).sum(axis=1)
     print(f"{name}: exact zeros from alpha = {alphas[0]:.2g} to {alphas[-1]:.2g}: {', '.join(map(str, zeros))}")
 
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 4), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.8), sharey=True, layout="constrained")
 for ax, (name, paths) in zip(axes, coefficients.items(), strict=True):
     colors = plt.colormaps["cividis"](np.linspace(0, 0.95, len(data.feature_names)))
     for number, (path, feature) in enumerate(zip(paths.T, data.feature_names, strict=True)):
@@ -52,7 +52,7 @@ best = validation.argmin()
 kept = np.mean((model.predict(X_val) - y_val) ** 2) / 2
 print(f"best epoch {best + 1} of {model.n_iter_}, its validation loss {validation[best]:.0f}, that kept {kept:.0f}")
 
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 epochs = np.arange(1, model.n_iter_ + 1)
 ax.loglog(epochs, losses, color="#0072B2", label="training rows")
 ax.loglog(epochs, validation, color="#D55E00", linestyle="--", label="validation rows")

@@ -27,7 +27,7 @@ schedules = [
     OneCycle(0.1, total_steps=1000),
 ]
 steps = np.arange(1000)
-figure, axes = plt.subplots(4, 2, figsize=(7.5, 8), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(4, 2, figsize=(6, 7), sharex=True, sharey=True, layout="constrained")
 for ax, schedule in zip(axes.flat, schedules, strict=True):
     ax.plot(steps, schedule(steps), color="#0072B2")
     ax.set_title(type(schedule).__name__)
@@ -73,7 +73,7 @@ for name, (schedule, average) in ways.items():
 # %%
 # The picture.
 
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 styles = zip(("#D55E00", "#0072B2", "#009E73", "#CC79A7"), ("-", "--", "-.", "-"), strict=True)
 for (name, gap), (color, line) in zip(gaps.items(), styles, strict=True):
     ax.semilogy(np.arange(1, 31), gap, color=color, linestyle=line, label=name)

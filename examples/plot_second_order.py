@@ -62,7 +62,7 @@ for name, gap in gaps.items():
 # The picture. Mini-batches make the first hundredths fastest where rows are many; the last digits, which rarely
 # matter for predictions, belong to Newton.
 
-figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 styles = zip(("#CC79A7", "#009E73", "#0072B2", "#D55E00"), ("-", "-.", "--", "-"), strict=True)
 for (name, gap), (color, line) in zip(gaps.items(), styles, strict=True):
     ax.loglog(passes, np.maximum(gap, 1e-10), color=color, linestyle=line, label=name)

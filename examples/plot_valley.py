@@ -55,7 +55,7 @@ for name, share in {"too small": 0.05, "about right": 0.5, "too large": 2.05}.it
 # The pictures.
 
 grid = np.linspace(-1, 25, 200)
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(6.4, 3.2), sharey=True, layout="constrained")
 for ax, (name, (rate, path)) in zip(axes, paths.items(), strict=True):
     ax.plot(grid, cost(grid) / 1e3, color="black", linewidth=1)
     ax.plot(path, cost(path) / 1e3, color="#D55E00", marker="o", markersize=5, linewidth=1, alpha=0.8)
