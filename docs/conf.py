@@ -101,9 +101,7 @@ html_static_path = ["_static"]
 html_css_files = ["skgd.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = dict.fromkeys(
-    ("index", "getting_started", "online", "extending", "performance", "defaults", "architecture", "changelog"), []
-)
+html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}  # they have no pages below them
 html_theme_options = {
     "logo": {"text": "skgd"},
     "navbar_align": "left",

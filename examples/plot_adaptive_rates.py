@@ -50,5 +50,5 @@ for ax, title in zip(axes, ("the word in every message", "the word in one of fif
     ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
     ax.set(title=title, xlabel="messages seen")
 axes[0].set(ylabel="coefficient (minutes)", ylim=(-0.05, 1.4))
-axes[1].legend(loc="upper left")
+axes[0].legend(loc="lower right")
 plt.show()

@@ -39,9 +39,7 @@ cost = Welsch.value(y, np.multiply.outer(grid, x.ravel()), ()).mean(axis=1)
 
 ends = {}
 for start in (-3.0, -0.8, 0.8, 3.0):
-    model = GDRegressor(
-        loss=Welsch(), optimizer=SGD(0.1), batch_size=None, fit_intercept=False, precondition=False
-    )
+    model = GDRegressor(loss=Welsch(), optimizer=SGD(0.1), batch_size=None, fit_intercept=False, precondition=False)
     model.partial_fit(x, y).coef_ = np.array([start])
     for _ in range(200):
         model.partial_fit(x, y)

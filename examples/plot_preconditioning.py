@@ -58,7 +58,9 @@ for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
     ax.plot(*(path * unit).T, color="#D55E00" if precondition else "#0072B2", marker=".", linewidth=1)
     ax.plot(*(best * unit), color="black", marker="*", markersize=12)
     if precondition:
-        ax.set(title="precondition=True", xlabel="€ per typical difference in area", ylabel="... in the number of rooms")
+        ax.set(
+            title="precondition=True", xlabel="€ per typical difference in area", ylabel="... in the number of rooms"
+        )
     else:
         ax.set(title="precondition=False", xlabel="€ per m²", ylabel="€ per room")
 
@@ -69,6 +71,16 @@ for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
 X, y = load_diabetes(return_X_y=True, scaled=False)
 settings = {"optimizer": "sgd", "batch_size": 32, "max_iter": 10, "tol": None, "random_state": 0}
 auto = GDRegressor(**settings).fit(X, y).history_["learning_rate"][0]
+
+
+def score_unless_diverged(model):
+    """Return R², and minus infinity where training diverges."""
+    try:
+        return model.fit(X, y).score(X, y)
+    except ValueError:
+        return -np.inf
+
+
 multiples = np.geomspace(0.01, 1000, 16)
 kinds = {
     "explicit, raw columns": lambda m: {"learning_rate": m * auto, "precondition": False},
@@ -77,19 +89,17 @@ kinds = {
 }
 scores = {}
 for kind, parameters in kinds.items():
-    scores[kind] = np.full(len(multiples), np.nan)
-    for i, multiple in enumerate(multiples):
-        try:
-            scores[kind][i] = GDRegressor(**settings, **parameters(multiple)).fit(X, y).score(X, y)
-        except ValueError:  # it diverged
-            pass
-    works = multiples[np.nan_to_num(scores[kind], nan=-1.0) > 0.4]
-    print(f"{kind:23s}R² above 0.4 at " + (f"{works[0]:.2g} to {works[-1]:.2g} times auto" if works.size else "no rate"))
+    models = [GDRegressor(**settings, **parameters(multiple)) for multiple in multiples]
+    scores[kind] = np.array([score_unless_diverged(model) for model in models])
+    works = multiples[scores[kind] > 0.4]
+    print(
+        f"{kind:23s}R² above 0.4 at " + (f"{works[0]:.2g} to {works[-1]:.2g} times auto" if works.size else "no rate")
+    )
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 styles = zip(("#0072B2", "#D55E00", "#009E73"), "s^o", strict=True)
 for (kind, score), (color, marker) in zip(scores.items(), styles, strict=True):
-    ax.semilogx(multiples, np.nan_to_num(score, nan=-1.0).clip(-0.1), color=color, marker=marker, label=kind)
+    ax.semilogx(multiples, score.clip(-0.1), color=color, marker=marker, label=kind)
 ax.set(ylim=(-0.12, 0.6), xlabel="learning rate (multiples of auto)", ylabel="R² after ten epochs (cut off at -0.1)")
 ax.legend(loc="center left")
 plt.show()

@@ -1,5 +1,6 @@
 """Every example, and every Python block of the README and the documentation, runs and prints what it says it does."""
 
+import inspect
 import re
 import runpy
 import tomllib
@@ -8,6 +9,11 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+import torch
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import skgd
 
 matplotlib.use("Agg")
 
@@ -183,6 +189,50 @@ def test_page(page, capsys):
         printed = capsys.readouterr().out
         assert NUMBER.sub("#", printed) == NUMBER.sub("#", expected)
         assert numbers(printed) == pytest.approx(numbers(expected), abs=0.03)
+
+
+def table_column(page, number):
+    """Return what stands as code in one column of a page's tables."""
+    rows = re.findall(r"^\| (.*) \|$", (ROOT / "docs/coming_from" / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [code for row in rows for code in re.findall("`([^`]+)`", row.split("|")[number])]
+
+
+@pytest.mark.parametrize(
+    ("page", "estimators"),
+    [
+        ("sgd.md", (SGDClassifier, SGDRegressor)),
+        ("mlp.md", (MLPClassifier, MLPRegressor)),
+        ("logistic_ridge.md", (LogisticRegression, Ridge, LinearRegression)),
+    ],
+)
+def test_tables_name_every_parameter_of_scikit_learn(page, estimators):
+    parameters = {name for estimator in estimators for name in inspect.signature(estimator).parameters}
+    named = {re.match(r"\w+", code)[0] for code in table_column(page, 0) if re.match(r"[a-zA-Z]", code)}
+    assert {name for name in named if not name.endswith("_")} == parameters
+
+
+def check_calls(column, modules):
+    """Check that whatever looks like ``Name(parameter, other=1)`` exists, and has these parameters."""
+    known = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
+    calls = [call for code in column for call in re.findall(r"^([A-Z]\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)$", code)]
+    for name, arguments in calls:
+        parameters = re.findall(r"(?:^|, )([a-z]\w*)(?==|,|$)", arguments)
+        assert set(parameters) <= set(inspect.signature(known[name]).parameters), name
+    return len(calls)
+
+
+@pytest.mark.parametrize("page", ["sgd.md", "mlp.md", "logistic_ridge.md", "pytorch.md", "keras.md"])
+def test_tables_name_parameters_that_skgd_has(page):
+    modules = (skgd, skgd.losses, skgd.optimizers, skgd.schedules)
+    n_calls = check_calls(table_column(page, 1), modules)
+    assert n_calls > 4 or page == "logistic_ridge.md"
+    named = {re.match(r"[a-z]\w*", code)[0] for code in table_column(page, 1) if re.match(r"[a-z]\w*=", code)}
+    assert named <= set(inspect.signature(skgd.GDClassifier).parameters)
+
+
+def test_tables_name_parameters_that_torch_has():
+    theirs = [code for code in table_column("pytorch.md", 0) if not code.startswith("DataLoader")]
+    assert check_calls(theirs, (torch.optim, torch.optim.lr_scheduler, torch.nn)) >= 15
 
 
 def test_readme_names_files_and_extras_that_exist():

@@ -1,8 +1,8 @@
 """Formulas as MathML, which browsers draw themselves: no JavaScript, and nothing to download.
 
-A formula that cannot be translated is a warning, and so fails the build. Browsers need a font with mathematical metrics,
-which not every system has, so that the pages bring one along: STIX Two Math, under the Open Font License, from the
-package ziamath.
+A formula that cannot be translated is a warning, and so fails the build. Browsers need a font with mathematical
+metrics, which not every system has, so that the pages bring one along: STIX Two Math, under the Open Font License, from
+the package ziamath.
 """
 
 from pathlib import Path
