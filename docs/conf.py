@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from sklearn.base import BaseEstimator
+
 import skgd
 from skgd.losses import Loss
 from skgd.optimizers import Optimizer
@@ -58,7 +60,8 @@ def in_source_order(module, names):
 
 autosummary_context = {
     "in_source_order": in_source_order,
-    # What every strategy has is documented once, with its base.
+    # What every strategy has is documented once, with its base; what every estimator has, by scikit-learn.
+    "estimator_methods": dir(BaseEstimator),
     "strategy_bases": [base.__name__ for base in (Optimizer, Loss, Schedule)],
     "strategy_methods": sorted({name for base in (Optimizer, Loss, Schedule) for name in dir(base)}),
 }

@@ -225,7 +225,7 @@ def check_calls(column, modules):
 def test_tables_name_parameters_that_skgd_has(page):
     modules = (skgd, skgd.losses, skgd.optimizers, skgd.schedules)
     n_calls = check_calls(table_column(page, 1), modules)
-    assert n_calls > 4 or page == "logistic_ridge.md"
+    assert n_calls >= 4 or page == "logistic_ridge.md"
     named = {re.match(r"[a-z]\w*", code)[0] for code in table_column(page, 1) if re.match(r"[a-z]\w*=", code)}
     assert named <= set(inspect.signature(skgd.GDClassifier).parameters)
 
