@@ -90,6 +90,7 @@ sphinx_gallery_conf = {
     "image_srcset": ["2x"],
     "download_all_examples": False,
     "min_reported_time": 10_000,
+    "parallel": True,  # on all cores
     "show_memory": False,
     "write_computation_times": False,  # its page would load scripts from the network
     "show_signature": False,
