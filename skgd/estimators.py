@@ -573,7 +573,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         The loss used.
     n_features_in_ : int
         The number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         The names of the features, where X has string column names.
 
     See Also
@@ -882,7 +882,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         The loss used.
     n_features_in_ : int
         The number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         The names of the features, where X has string column names.
 
     See Also

@@ -1,5 +1,6 @@
-"""Every example, and every Python block of the README, runs without a warning and prints what it says it does."""
+"""Every example, and every Python block of the README and the documentation, runs and prints what it says it does."""
 
+import inspect
 import re
 import runpy
 import tomllib
@@ -8,10 +9,16 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+import torch
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import skgd
 
 matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -111,6 +118,74 @@ def check_plot_descent_path(printed, tmp_path):
     assert (slope, intercept) == pytest.approx((2, 3), abs=0.2)
 
 
+def check_plot_adaptive_rates(printed, tmp_path):
+    rare = {name: numbers(line)[-1] for line in printed.splitlines()[1:] for name in [line.split()[0]]}
+    assert rare["SGD"] < 0.7 < 0.9 < min(rare["AdaGrad"], rare["Adam"])
+    assert rare["SGD"] < rare["RMSProp"] < rare["AdaGrad"]
+
+
+def check_plot_batch_sizes(printed, tmp_path):
+    gap = {line.split()[0]: numbers(line)[-1] for line in printed.splitlines()}
+    assert gap["mini-batch"] < gap["stochastic"] < gap["batch"]
+
+
+def check_plot_exploding_vanishing(printed, tmp_path):
+    plain, clipped = (float(value) for value in re.findall(r"off by up to (\S+)", printed))
+    assert clipped < 0.5 < 100 < plain
+    log_loss, squared = (float(value) for value in re.findall(r"wrong side: (\S+)", printed))
+    assert squared < 0.1 < 0.9 < log_loss
+
+
+def check_plot_local_minima(printed, tmp_path):
+    ends = [numbers(line) for line in printed.splitlines() if line.startswith("from")]
+    assert len(ends) == 4
+    assert all(end == pytest.approx(2 if start > 0 else -2, abs=0.1) for start, end in ends)
+    steps = {line.split()[0]: numbers(line)[0] for line in printed.splitlines() if "saddle" in line}
+    assert steps["Adam"] < steps["momentum"] < steps["SGD"]
+
+
+def check_plot_momentum(printed, tmp_path):
+    gap = {line.split()[0]: numbers(line)[-1] for line in printed.splitlines()[1:]}
+    assert max(gap["momentum"], gap["Nesterov"]) < gap["plain"] / 50
+
+
+def check_plot_preconditioning(printed, tmp_path):
+    raw, standardised, minimum = (numbers(line) for line in printed.splitlines()[:3])
+    assert standardised == pytest.approx(minimum, rel=0.02)
+    assert raw[1] < 0.1 * minimum[1]
+    explicit, implicit = (numbers(line.split(" at ")[1]) for line in printed.splitlines()[-2:])
+    assert implicit[0] == explicit[0]
+    assert implicit[1] == 1000 > 100 * explicit[1]
+
+
+def check_plot_regularisation(printed, tmp_path):
+    ridge, lasso, stopping = printed.splitlines()
+    assert numbers(ridge.split(": ")[-1]) == [0] * 15
+    assert numbers(lasso.split(": ")[-1])[-2:] == [10, 10]
+    best, epochs, lowest, kept = numbers(stopping)
+    assert 1 < best < epochs / 2
+    assert lowest == kept
+
+
+def check_plot_schedules(printed, tmp_path):
+    fast, slow, falling, averaged = (numbers(line.split("above")[0])[-1] for line in printed.splitlines())
+    assert falling < averaged < fast / 50
+    assert falling < slow < fast / 5
+
+
+def check_plot_second_order(printed, tmp_path):
+    passes = {line.split()[0]: numbers(line.split("after")[1])[0] for line in printed.splitlines()}
+    assert passes["Newton"] <= passes["L-BFGS"] < 20
+    assert passes["mini-batch"] < 20 < passes["batch"]
+
+
+def check_plot_valley(printed, tmp_path):
+    small, right, large = (float(guess) for guess in re.findall(r": +(\S+) €", printed))
+    assert right == pytest.approx(12, abs=0.2)
+    assert small < 8
+    assert abs(large - 12) > abs(8 - 12)  # farther than its start
+
+
 def check_raw_data(printed, tmp_path):
     table = {line[:15].strip(): numbers(line[25:]) for line in printed.splitlines()[1:]}
     assert len(table) == 4
@@ -137,17 +212,61 @@ def test_picture_is_not_shown_without_a_screen(monkeypatch, capsys):
     assert "--output" in capsys.readouterr().out
 
 
-def test_readme(capsys):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page(page, capsys):
     """The blocks run one after the other, as pasted into one session; each prints the text block that follows it."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```\s+```text\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == readme.count("```python") >= 4
-    namespace = {}
+    blocks = re.findall(r"```python\n(.*?)```(?:\s+```text\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks or page.name != "README.md"
+    namespace = {"__name__": "page"}
     for code, expected in blocks:
-        exec(compile(code, "README.md", "exec"), namespace)
+        exec(compile(code, page.name, "exec"), namespace)
         printed = capsys.readouterr().out
         assert NUMBER.sub("#", printed) == NUMBER.sub("#", expected)
         assert numbers(printed) == pytest.approx(numbers(expected), abs=0.03)
+
+
+def table_column(page, number):
+    """Return what stands as code in one column of a page's tables."""
+    rows = re.findall(r"^\| (.*) \|$", (ROOT / "docs/coming_from" / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [code for row in rows for code in re.findall("`([^`]+)`", row.split("|")[number])]
+
+
+@pytest.mark.parametrize(
+    ("page", "estimators"),
+    [
+        ("sgd.md", (SGDClassifier, SGDRegressor)),
+        ("mlp.md", (MLPClassifier, MLPRegressor)),
+        ("logistic_ridge.md", (LogisticRegression, Ridge, LinearRegression)),
+    ],
+)
+def test_tables_name_every_parameter_of_scikit_learn(page, estimators):
+    parameters = {name for estimator in estimators for name in inspect.signature(estimator).parameters}
+    named = {re.match(r"\w+", code)[0] for code in table_column(page, 0) if re.match(r"[a-zA-Z]", code)}
+    assert {name for name in named if not name.endswith("_")} == parameters
+
+
+def check_calls(column, modules):
+    """Check that whatever looks like ``Name(parameter, other=1)`` exists, and has these parameters."""
+    known = {name: value for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
+    calls = [call for code in column for call in re.findall(r"^([A-Z]\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)$", code)]
+    for name, arguments in calls:
+        parameters = re.findall(r"(?:^|, )([a-z]\w*)(?==|,|$)", arguments)
+        assert set(parameters) <= set(inspect.signature(known[name]).parameters), name
+    return len(calls)
+
+
+@pytest.mark.parametrize("page", ["sgd.md", "mlp.md", "logistic_ridge.md", "pytorch.md", "keras.md"])
+def test_tables_name_parameters_that_skgd_has(page):
+    modules = (skgd, skgd.losses, skgd.optimizers, skgd.schedules)
+    n_calls = check_calls(table_column(page, 1), modules)
+    assert n_calls >= 4 or page == "logistic_ridge.md"
+    named = {re.match(r"[a-z]\w*", code)[0] for code in table_column(page, 1) if re.match(r"[a-z]\w*=", code)}
+    assert named <= set(inspect.signature(skgd.GDClassifier).parameters)
+
+
+def test_tables_name_parameters_that_torch_has():
+    theirs = [code for code in table_column("pytorch.md", 0) if not code.startswith("DataLoader")]
+    assert check_calls(theirs, (torch.optim, torch.optim.lr_scheduler, torch.nn)) >= 15
 
 
 def test_readme_names_files_and_extras_that_exist():

@@ -1,0 +1,123 @@
+"""Sphinx's settings. Build with ``sphinx-build -W docs docs/_build``; nothing is downloaded."""
+
+import inspect
+import os
+import re
+import sys
+from pathlib import Path
+
+from sklearn.base import BaseEstimator
+
+import skgd
+from skgd.losses import Loss
+from skgd.optimizers import Optimizer
+from skgd.schedules import Schedule
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.append(str(Path(__file__).parent / "_extensions"))
+
+project = "skgd"
+author = "the skgd developers"
+copyright = "the skgd developers, BSD-3-Clause"
+version = release = skgd.__version__
+
+extensions = [
+    "myst_parser",
+    "native_math",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# -- Pages ------------------------------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+html_math_renderer = "mathml"
+suppress_warnings = ["config.cache"]  # functions are given below, which cannot be pickled
+
+# -- API reference ----------------------------------------------------------------------------------------------------
+
+# One page for each public name: what a module lists in ``__all__`` is found by itself.
+autosummary_ignore_module_all = False
+maximum_signature_line_length = 60  # longer ones: a line for each parameter
+autodoc_typehints = "none"  # numpydoc's parameter sections say it better
+numpydoc_show_class_members = False  # the template lists them
+numpydoc_class_members_toctree = False
+toc_object_entries_show_parents = "hide"
+
+
+def in_source_order(module, names):
+    """Sort the classes of a module as they stand in it: by growing complexity."""
+    return sorted(names, key=lambda name: inspect.getsourcelines(getattr(sys.modules[module], name))[1])
+
+
+autosummary_context = {
+    "in_source_order": in_source_order,
+    # What every strategy has is documented once, with its base; what every estimator has, by scikit-learn.
+    "estimator_methods": dir(BaseEstimator),
+    "strategy_bases": [base.__name__ for base in (Optimizer, Loss, Schedule)],
+    "strategy_methods": sorted({name for base in (Optimizer, Loss, Schedule) for name in dir(base)}),
+}
+
+
+def without_foreign_labels(app, what, name, obj, options, lines):
+    """Make plain text of references to scikit-learn's user guide, in the docstrings inherited from there."""
+    if getattr(obj, "__module__", "").startswith("sklearn."):
+        lines[:] = [re.sub(r":ref:`([^`<]*?)\s*(<[^`]*>)?`", r"\1", line) for line in lines]
+
+
+# -- Gallery ----------------------------------------------------------------------------------------------------------
+
+
+def first_plots_then_the_rest(name):
+    """Sort the examples: those with a picture first, then by name."""
+    return not name.startswith("plot_"), name
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",  # run all of them, not only plot_*.py
+    "within_subsection_order": first_plots_then_the_rest,
+    "abort_on_example_error": True,
+    "image_srcset": ["2x"],
+    "download_all_examples": False,
+    "min_reported_time": 10_000,
+    "parallel": True,  # on all cores
+    "show_memory": False,
+    "write_computation_times": False,  # its page would load scripts from the network
+    "show_signature": False,
+    "remove_config_comments": True,
+}
+
+# -- HTML -------------------------------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skgd"
+html_static_path = ["_static"]
+html_css_files = ["skgd.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}  # they have no pages below them
+html_theme_options = {
+    "logo": {"text": "skgd"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+}
+
+
+def setup(app):
+    """Connect what is defined above."""
+    app.connect("autodoc-process-docstring", without_foreign_labels)

@@ -1,0 +1,54 @@
+r"""
+A rate for each parameter
+=========================
+
+One word stands in every message, another in one of fifty. Plain gradient descent moves the second word's coefficient
+only when it meets the word, by steps as short as those of the first. Adaptive methods divide each parameter's step by
+the size of its own gradients, so that rare columns make long steps:
+
+.. math:: w \leftarrow w - \frac{\eta}{\sqrt{G} + \epsilon} \, g
+
+AdaGrad's :math:`G` is the sum of all squared gradients, so that its steps get shorter. RMSProp's is a running mean,
+which forgets; Adam adds momentum.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from skgd import GDRegressor
+from skgd.optimizers import SGD, AdaGrad, Adam, RMSProp
+
+# %%
+# A stream of 1500 messages with these two words; each adds one minute to the time that an answer takes.
+
+rng = np.random.default_rng(0)
+X = np.column_stack([np.ones(1500), rng.random(1500) < 0.02]).astype(float)
+y = X @ [1.0, 1.0] + rng.normal(0, 0.3, size=1500)
+print(f"The rare word is in {X[:, 1].sum():.0f} messages.")
+
+# %%
+# The coefficients after each message; rates that are usual for each method.
+
+optimizers = {"SGD": SGD(0.02), "AdaGrad": AdaGrad(0.5), "RMSProp": RMSProp(0.01), "Adam": Adam(0.01)}
+paths = {}
+for name, optimizer in optimizers.items():
+    model = GDRegressor(optimizer=optimizer, batch_size=1, fit_intercept=False, precondition=False)
+    path = [model.partial_fit(X[i : i + 1], y[i : i + 1]).coef_ for i in range(len(y))]
+    paths[name] = np.array(path)
+    frequent, rare = paths[name][-1]
+    print(f"{name:8s} frequent word {frequent:.2f}, rare word {rare:.2f}")
+
+# %%
+# The pictures.
+
+figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4), sharey=True, layout="constrained")
+styles = zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), ("-", "-", "--", "-."), strict=True)
+for (name, path), (color, line) in zip(paths.items(), styles, strict=True):
+    for ax, column in zip(axes, path.T, strict=True):
+        ax.plot(column, color=color, linestyle=line, linewidth=1.4, label=name)
+for ax, title in zip(axes, ("the word in every message", "the word in one of fifty"), strict=True):
+    ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    ax.set(title=title, xlabel="messages seen")
+axes[0].set(ylabel="coefficient (minutes)", ylim=(-0.05, 1.4))
+axes[0].legend(loc="lower right")
+plt.show()
