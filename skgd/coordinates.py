@@ -26,7 +26,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
 _SPARSE = 0.1
-_RARITY = 0.1
+_RARITY = 1.25
 _CHUNK_ELEMENTS = 2**17
 
 
@@ -162,11 +162,15 @@ class ColumnStatistics:
 
     @property
     def sparse_scale(self) -> np.ndarray:
-        """The largest absolute value of each column, never 0; smaller for rare columns, which therefore count for more.
+        r"""The root mean square of each column's entries that are not zero, smaller for rare columns; never 0.
 
-        As with the inverse document frequency of text: a word says the more, the fewer documents have it.
+        It is divided by a power of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+        column says the more, the fewer rows have it (Spärck Jones, 1972). Over all entries, the mean square is 1.
         """
-        return _nonzero(self.largest * self.filled**_RARITY)
+        filled = np.where(self.filled > 0.0, self.filled, 1.0)
+        rarity = (1.0 - np.log(filled)) ** _RARITY
+        usual = np.sqrt((self.filled * rarity**2).sum() / max(self.filled.sum(), 1e-300))
+        return _nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
@@ -196,8 +200,8 @@ class Coordinates:
     def of_columns(cls, columns: ColumnStatistics, *, sparse: bool, fit_intercept: bool, dtype: type) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
-        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, by
-        about the largest absolute value. Without an intercept, which would take it up, nothing is centred.
+        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, and
+        rare ones by less. Without an intercept, which would take it up, nothing is centred.
         """
         if sparse:
             return cls(scale=_representable(columns.sparse_scale, dtype))

@@ -190,7 +190,8 @@ def _learn(
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
-    if plan.automatic and columns.sparse and not (regression or stream or state.iterate.t):
+    text_like = columns.sparse and state.objective.n_features >= MANY_COLUMNS and not regression
+    if plan.automatic and text_like and not (stream or state.iterate.t):
         optimizer = SGD()
         iterate = initial_iterate(state.iterate.theta, optimizer, plan.averaging is not None)
         state = replace(state, optimizer=optimizer, iterate=iterate)
@@ -285,6 +286,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 
 STREAM_BATCH_SIZE = 8
 SPARSE_ALPHA = 1e-5
+MANY_COLUMNS = 1000
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
@@ -446,7 +448,7 @@ def train_epochs(
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             falling = watched[-1] < best - tol * _scale_of(best, baseline)
             if brief and validation is None:
-                falling = falling and _falls_within(summary.losses, plan.tol or 0.0)
+                falling = falling and _falls_within(summary.losses, baseline, plan.tol or 0.0)
             waited = 0 if falling else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], None if validation is None else whole(state).iterate
@@ -466,14 +468,15 @@ def train_epochs(
     return state, len(watched) - began
 
 
-def _falls_within(losses: np.ndarray, tol: float) -> bool:
-    """Say whether the loss still falls from the third quarter of an epoch to the last one.
+def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:
+    """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
     In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999).
+    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than untrained.
     """
-    quarter = len(losses) // 4
-    return losses[-quarter:].sum() < (1.0 - 10.0 * tol) * losses[-2 * quarter : -quarter].sum()
+    quarter, losses = len(losses) // 4, np.minimum(losses, baseline)
+    last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()
+    return last < (1.0 - 12.0 * tol) * third and last > 5.0 * tol * baseline
 
 
 def validation_loss(state: State, plan: Plan, validation: Data) -> float:

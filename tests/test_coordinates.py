@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from skgd import coordinates as module
 from skgd.coordinates import ColumnStatistics, Coordinates
@@ -275,8 +276,11 @@ def test_sparse_columns_stay_sparse():
     Z = learnt(sparse=True).standardized(X)
     assert_array_equal(Z.indices, X.indices)
     assert_array_equal(Z.indptr, X.indptr)
-    filled = (X.toarray() != 0.0).mean(axis=0)
-    assert_allclose(np.abs(Z.toarray()).max(axis=0), filled**-0.1, rtol=1e-14)  # rare columns weigh a little more
+    assert_allclose(np.square(Z.data).mean(), 1.0, rtol=1e-12)
+    n_filled = (X.toarray() != 0.0).sum(axis=0)
+    by_column = np.sqrt(np.square(Z.toarray()).sum(axis=0) / n_filled)
+    rarity = TfidfTransformer(smooth_idf=False).fit(X).idf_  # 1 + log(rows / filled rows)
+    assert_allclose(by_column / by_column[0], (rarity / rarity[0]) ** 1.25, rtol=1e-12)
     assert_array_equal(X.toarray(), data(sparse=True)[0])
 
 
