@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +26,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
 _SPARSE = 0.1
+_SPARSE_ALPHA = 1e-5
 _RARITY = 1.25
 _CHUNK_ELEMENTS = 2**17
 
@@ -53,6 +54,93 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
     relative -= mean
     return largest, mean, _mean(np.square(relative, out=relative), weight), filled
+
+
+def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
+    """Return the measures of all rows, from those of earlier ones and those of new ones with a share of the weight."""
+    largest, mean, variance, filled = new
+    shrunk = before[0] / unit_of(largest)
+    old_mean, old_variance = before[1] * shrunk, before[2] * shrunk * shrunk
+    moved = mean - old_mean
+    return (
+        largest,
+        old_mean + share * moved,
+        (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
+        (1.0 - share) * before[3] + share * filled,
+    )
+
+
+def deviation_of(measures: Measures) -> np.ndarray:
+    """Return the standard deviation of each column; of a constant one its size instead, never 0."""
+    largest, mean, variance, _ = measures
+    spread = np.sqrt(variance)
+    return _nonzero(np.where(spread <= _ROUNDING * np.abs(mean), 1.0, spread) * largest)
+
+
+def size_of(measures: Measures) -> np.ndarray:
+    """Return the root mean square of each column, never 0."""
+    largest, mean, variance, _ = measures
+    return _nonzero(np.sqrt(variance + mean**2) * largest)
+
+
+def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
+    """Return the mean square of each standardised column."""
+    largest, mean, variance, _ = measures
+    offset = (mean * largest - center) / scale
+    spread = np.sqrt(variance) * (largest / scale)
+    return spread * spread + offset * offset
+
+
+def is_sparse(filled: np.ndarray) -> bool:
+    """Say whether most entries are zero."""
+    return filled.mean() < _SPARSE
+
+
+def auto_alpha(filled: np.ndarray, n_classes: int) -> float:
+    """Return the strength of the penalty for ``alpha="auto"``; ``n_classes`` is 1 unless there are three or more."""
+    return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0
+
+
+def row_norm_of(squares: np.ndarray, fit_intercept: bool) -> float:
+    """Return the root mean square of the standardised rows' norms, from the mean squares of their columns."""
+    return min(max(np.sqrt(squares.sum() + fit_intercept), 1e-100), 1e100)
+
+
+def column_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the scale of dense columns."""
+    if centered:
+        return measures[1] * measures[0], deviation_of(measures)
+    return np.zeros_like(measures[0]), size_of(measures)
+
+
+def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the scale of the target; with a log link, of the raw prediction."""
+    mean = measures[1] * measures[0]
+    if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
+        center = np.log(np.where(mean > 0.0, mean, 1.0))
+        return center if centered else np.zeros_like(mean), np.ones_like(mean)
+    if centered:
+        return mean, deviation_of(measures)
+    return np.zeros_like(mean), size_of(measures)
+
+
+def moved_parameters(
+    coef: np.ndarray, intercept: np.ndarray, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parameters of the same model in new coordinates: centre and scale of the columns and the target."""
+    user_coef = old[3] * (coef / old[1].reshape(-1, 1))
+    intercept = old[2] - new[2] + old[3] * intercept + (new[0] - old[0]) @ user_coef
+    return user_coef / new[3] * new[1].reshape(-1, 1), intercept / new[3]
+
+
+def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the factor on each coefficient of a stream.
+
+    Where a column's scale grows more than tenfold at once, its standardised coefficient is kept: what was learnt of a
+    column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    """
+    ratio = old_scale / scale
+    return np.where(ratio < 0.1, ratio, 1.0)
 
 
 def unit_of(largest: np.ndarray) -> np.ndarray:
@@ -114,20 +202,9 @@ class ColumnStatistics:
         variance: np.ndarray,
         filled: np.ndarray,
     ) -> ColumnStatistics:
-        unit = unit_of(largest)
-        shrunk = self.largest / unit
-        old_mean, old_variance = self.relative_mean * shrunk, self.relative_variance * shrunk * shrunk
         total = self.weight + weight
-        share = weight / total
-        moved = mean - old_mean
-        return ColumnStatistics(
-            self.rows + n_rows,
-            total,
-            largest,
-            old_mean + share * moved,
-            (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
-            (1.0 - share) * self.filled + share * filled,
-        )
+        merged = merged_measures(self.measures, (largest, mean, variance, filled), weight / total)
+        return ColumnStatistics(self.rows + n_rows, total, *merged)
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
         """Return the statistics of some of the columns."""
@@ -142,7 +219,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(self.filled.mean() < _SPARSE)
+        return bool(is_sparse(self.filled))
 
     @property
     def constant(self) -> np.ndarray:
@@ -150,15 +227,19 @@ class ColumnStatistics:
         return np.sqrt(self.relative_variance) <= _ROUNDING * np.abs(self.relative_mean)
 
     @property
+    def measures(self) -> Measures:
+        """The four arrays."""
+        return self.largest, self.relative_mean, self.relative_variance, self.filled
+
+    @property
     def standard_deviation(self) -> np.ndarray:
         """The standard deviation of each column; of a constant one its size instead, never 0."""
-        spread = np.where(self.constant, 1.0, np.sqrt(self.relative_variance))
-        return _nonzero(spread * self.largest)
+        return deviation_of(self.measures)
 
     @property
     def root_mean_square(self) -> np.ndarray:
         """The root mean square of each column, never 0."""
-        return _nonzero(np.sqrt(self.relative_variance + self.relative_mean**2) * self.largest)
+        return size_of(self.measures)
 
     @property
     def sparse_scale(self) -> np.ndarray:
@@ -174,9 +255,7 @@ class ColumnStatistics:
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
-        offset = (self.mean - center) / scale
-        spread = np.sqrt(self.relative_variance) * (self.largest / scale)
-        return spread * spread + offset * offset
+        return mean_squares_of(self.measures, center, scale)
 
 
 def _nonzero(scale: np.ndarray) -> np.ndarray:
@@ -205,20 +284,13 @@ class Coordinates:
         """
         if sparse:
             return cls(scale=_representable(columns.sparse_scale, dtype))
-        if not fit_intercept:
-            return cls(scale=_representable(columns.root_mean_square, dtype))
-        scale = _representable(columns.standard_deviation, dtype)
-        return cls(center=columns.mean.astype(dtype), scale=scale)
+        center, scale = column_coordinates(columns.measures, fit_intercept)
+        return cls(center=center.astype(dtype) if fit_intercept else 0.0, scale=_representable(scale, dtype))
 
     def with_target(self, target: ColumnStatistics, *, log_link: bool, fit_intercept: bool) -> Coordinates:
         """Return these coordinates with the prediction centred and scaled like the target."""
-        if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
-            mean = target.mean
-            center = np.log(np.where(mean > 0.0, mean, 1.0))
-            return replace(self, target_center=center if fit_intercept else 0.0)
-        if not fit_intercept:
-            return replace(self, target_scale=target.root_mean_square)
-        return replace(self, target_center=target.mean, target_scale=target.standard_deviation)
+        center, scale = target_coordinates(target.measures, log_link, fit_intercept)
+        return replace(self, target_center=center, target_scale=scale)
 
     def of_subset(self, columns: np.ndarray) -> Coordinates:
         """Return the coordinates of some of the columns."""
@@ -258,10 +330,13 @@ class Coordinates:
 
         Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
         """
-        user_coef = old.target_scale * (coef / _column(old.scale))
-        shift = (self.center - old.center) @ user_coef if self.centered or old.centered else 0.0
-        intercept = old.target_center - self.target_center + old.target_scale * intercept + shift
-        return user_coef / self.target_scale * _column(self.scale), intercept / self.target_scale
+        return moved_parameters(coef, intercept, old.arrays(*coef.shape), self.arrays(*coef.shape))
+
+    def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
+        """Return centre and scale of the columns and the target as arrays."""
+        sizes = (n_features, n_features, n_outputs, n_outputs)
+        parts = (self.center, self.scale, self.target_center, self.target_scale)
+        return tuple(np.full(n, v) if isinstance(v, float) else v for n, v in zip(sizes, parts, strict=True))
 
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""

@@ -126,7 +126,8 @@ class Optimizer(Strategy):
         """
         return slots
 
-    def auto_learning_rate(self, row_norm: float, curvature: float, n_classes: int) -> float:
+    @staticmethod
+    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, hyper: tuple) -> float:
         """Return the rate of ``learning_rate="auto"``.
 
         By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
@@ -140,6 +141,8 @@ class Optimizer(Strategy):
             The loss's largest second derivative.
         n_classes : int
             For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
+        hyper : tuple
+            What :meth:`hyper` returns.
         """
         return 0.1 / row_norm
 
@@ -227,10 +230,12 @@ class SGD(Optimizer):
         direction = g + momentum * buffer if nesterov else buffer
         return w - lr * direction, lr / (1.0 - momentum), (buffer,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+        momentum, _ = hyper
         # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
-        classes = math.sqrt(n_classes) if self.implicit else 1.0
-        return classes * (1.0 - self.momentum) / (curvature * row_norm**2)
+        classes = math.sqrt(n_classes) if momentum == 0.0 else 1.0
+        return classes * (1.0 - momentum) / (curvature * row_norm**2)
 
 
 class AdaGrad(Optimizer):
@@ -281,7 +286,8 @@ class AdaGrad(Optimizer):
         step = lr / (np.sqrt(total) + epsilon)
         return w - step * g, step, (total,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         # A rare column meets each class only once in n_classes rows: its coefficients have so many fewer steps to make.
         return 3.0 * math.sqrt(n_classes) / row_norm
 
@@ -393,7 +399,8 @@ class AdaDelta(Optimizer):
         moved = rho * moved + (1.0 - rho) * delta * delta
         return w - lr * delta, lr * rate, (square, moved)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 1.0
 
 
@@ -826,7 +833,8 @@ class Lion(Optimizer):
         direction = np.sign(beta1 * mean + (1.0 - beta1) * g)
         return w - lr * direction, lr, (beta2 * mean + (1.0 - beta2) * g,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 0.03 / row_norm
 
 
@@ -908,7 +916,8 @@ class FTRL(Optimizer):
         z, total, precision, steps = slots
         return z + precision * (w - transform(w)), total, precision, steps
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 1.0 / row_norm
 
 

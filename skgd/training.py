@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, measure_columns
+from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, auto_alpha, measure_columns, relearnt, row_norm_of
 from skgd.engines import (
     USUAL_EPOCHS,
     Engine,
@@ -233,22 +233,19 @@ def _alpha(state: State, plan: Plan) -> float:
     if not isinstance(plan.alpha, str):
         return plan.alpha
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    return SPARSE_ALPHA / n_classes**0.5 if state.columns.sparse and not _is_brief(state, plan) else 0.0
+    return 0.0 if _is_brief(state, plan) else auto_alpha(state.columns.filled, n_classes)
 
 
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
-    """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them.
-
-    In a stream, where a column's scale grows more than tenfold at once, its standardised coefficient is kept instead:
-    what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
-    """
+    """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, t, averaged = state.iterate
     if t == 0:
         return replace(state, objective=new)
 
-    ratio = np.broadcast_to(old.coordinates.scale / coordinates.scale, (new.n_features,))
-    kept = np.where(stream & (ratio < 0.1), ratio, 1.0)[:, np.newaxis]
+    shape = (new.n_features, 1)
+    scales = (np.broadcast_to(part.coordinates.scale, shape[:1]) for part in (old, new))
+    kept = relearnt(*scales).reshape(shape) if stream else 1.0
 
     def transform(theta: np.ndarray) -> np.ndarray:
         coef, intercept = old.split(theta)
@@ -270,9 +267,9 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
     if isinstance(base, str):  # "auto"
         objective, curvature = state.objective, state.objective.loss.curvature
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
-        row_norm = float(np.clip(np.sqrt(squares.sum() + objective.fit_intercept), 1e-100, 1e100))
+        row_norm = row_norm_of(squares, objective.fit_intercept)
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes)
+        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
         by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs).reshape(objective.n_features, -1)
         intercepts = np.full(objective.n_outputs, 1.0 / curvature)
         longest = objective.join(by_feature, intercepts, state.iterate.theta.dtype)
@@ -285,7 +282,6 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 # ---------------------------------------------------------------------------------------------------------------------
 
 STREAM_BATCH_SIZE = 8
-SPARSE_ALPHA = 1e-5
 MANY_COLUMNS = 1000
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress

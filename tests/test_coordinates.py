@@ -264,7 +264,7 @@ def test_without_intercept_only_the_scale_changes():
     X, y = data()
     coordinates = learnt(fit_intercept=False)
     assert not coordinates.centered
-    assert coordinates.target_center == 0.0
+    assert np.all(coordinates.target_center == 0.0)
     assert_allclose(np.square(coordinates.standardized(X)).mean(axis=0), 1.0, rtol=1e-13)
     assert_allclose(np.square(y / coordinates.target_scale).mean(axis=0), 1.0, rtol=1e-13)
     coef, _ = parameters()
@@ -288,7 +288,7 @@ def test_with_a_log_link_the_untrained_model_predicts_the_mean():
     y = np.abs(data()[1])
     coordinates = learnt(log_link=True)
     assert_allclose(np.exp(coordinates.target_center), y.mean(axis=0), rtol=1e-13)
-    assert coordinates.target_scale == 1.0
+    assert np.all(coordinates.target_scale == 1.0)
     assert learnt(log_link=True, fit_intercept=False).target_center == 0.0
     zeros = Coordinates().with_target(of(np.zeros((5, 1))), log_link=True, fit_intercept=True)
     assert_array_equal(zeros.target_center, 0.0)
