@@ -7,6 +7,7 @@ Both change a :class:`State`, which holds everything that training resumes from.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,9 +27,11 @@ from skgd.engines import (
     StepSettings,
     choose,
     choose_measure,
+    choose_stream,
     initial_iterate,
     readout,
     run_epoch,
+    run_stream,
 )
 from skgd.objective import Objective
 from skgd.optimizers import SGD, Optimizer
@@ -539,34 +542,84 @@ def train_stream(
     n_rows = X.shape[0]
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
-    summaries: list[EpochSummary] = []
-    for start in range(0, n_rows, size):
-        rows = slice(start, start + size)
+    sums = np.zeros(3)  # over the rows: loss, square of the gradient, penalty
+    rate, start = np.nan, 0
+    while start < n_rows:
         try:
-            Xb, yb, wb = X[rows], y[rows], None if weight is None else weight[rows]
-            advanced, wb = _learn(state, plan, Xb, yb, wb, stream=True)
-            rates, longest = _rates(advanced, plan, 1, objectives)
-            order = np.arange(Xb.shape[0])
-            summary = _run(advanced, plan, (Xb, yb, wb), order, size, rates, longest, 1, "partial_fit")
+            if choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t) and plan.class_weight is None:
+                rest = slice(start, None)
+                data = X[rest], y[rest], None if weight is None else weight[rest]
+                advanced, part, rate = _take_stream(state, plan, data, size, objectives)
+                rows = rest
+            else:
+                rows = slice(start, start + size)
+                data = X[rows], y[rows], None if weight is None else weight[rows]
+                advanced, part, rate = _take_batch(state, plan, data, objectives)
             state = advanced
-            summaries.append(summary)
+            sums += part
+            start = n_rows if rows.stop is None else min(rows.stop, n_rows)
         except KeyboardInterrupt:
             _warn_interrupted("partial_fit", stacklevel=5)
             break
-    if not summaries:
+    if not start:
         return state, None
-    losses, penalties, norms, counts = (np.array(column) for column in list(zip(*summaries, strict=True))[:4])
-    mean = EpochSummary(
-        float(np.average(losses, weights=counts)),
-        float(np.average(penalties, weights=counts)),
-        float(np.sqrt(np.average(norms**2, weights=counts))),
-        int(counts.sum()),
-        losses,
-    )
-    entry = _entry(mean, rates[-1], (np.nan, np.nan), started)
+    loss, square, penalty = (sums / start).tolist()
+    summary = EpochSummary(loss, penalty, math.sqrt(square), start, sums[:1])
+    entry = _entry(summary, rate, (np.nan, np.nan), started)
     if plan.verbose:
         _print(len(objectives) + 1, entry, header=not objectives)
     return state, entry
+
+
+def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, np.ndarray, float]:
+    """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
+    X, y, weight = data
+    state, weight = _learn(state, plan, X, y, weight, stream=True)
+    rates, longest = _rates(state, plan, 1, objectives)
+    order = np.arange(X.shape[0])
+    summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
+    sums = np.array([summary.loss, summary.gradient_norm**2, summary.penalty]) * summary.rows
+    return state, sums, float(rates[0])
+
+
+def _take_stream(
+    state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
+) -> tuple[State, np.ndarray, float]:
+    """Do the same for all batches at once, in compiled loops; where they fail, batch by batch, which says why."""
+    X, y, weight = data
+    steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
+    alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
+    rate, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
+    result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, rate, factors, plan.precondition)
+    if result is None:
+        sums: np.ndarray = np.zeros(3)
+        for start in range(0, len(y), size):
+            rows = slice(start, start + size)
+            data = X[rows], y[rows], None if weight is None else weight[rows]
+            state, part, rate = _take_batch(state, plan, data, objectives)
+            sums += part
+        return state, sums, rate
+    _, (theta, slots, average), columns, targets, totals, coordinates, alpha, base, record, penalties = result
+    n_rows, total = int(totals[0]), float(totals[1])
+    old = state.objective
+    objective = Objective(
+        old.loss,
+        old.n_features,
+        old.n_outputs,
+        old.fit_intercept,
+        alpha,
+        old.l1_ratio,
+        Coordinates(*coordinates) if plan.precondition else old.coordinates,
+        old.exclusive_classes,
+    )
+    before = state.iterate
+    averaged = before.averaged + (0 if before.average is None else len(steps))
+    iterate = Iterate(theta, tuple(slots), None if before.average is None else average, before.t + len(steps), averaged)
+    moments = ColumnStatistics(n_rows, total, *columns)
+    goals = ColumnStatistics(n_rows, total, *targets) if y.dtype.kind == "f" else state.targets
+    state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
+    sizes = np.minimum(size, len(y) - size * np.arange(len(steps)))
+    return state, np.array([*record.sum(axis=0), penalties @ sizes]), float(base[0])
 
 
 def _run(

@@ -24,9 +24,21 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from skgd.coordinates import Matrix, Measures
+from skgd.coordinates import (
+    Matrix,
+    Measures,
+    auto_alpha,
+    column_coordinates,
+    is_sparse,
+    mean_squares_of,
+    merged_measures,
+    moved_parameters,
+    relearnt,
+    row_norm_of,
+    target_coordinates,
+)
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
-from skgd.objective import Objective, proximal_point
+from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point, unit_of
 from skgd.optimizers import Optimizer
 
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
@@ -70,6 +82,12 @@ proximal: Any = None
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
+regression: Any = None  # of streams: whether y holds numbers
+log_link: Any = None
+precondition: Any = None
+automatic_rate: Any = None  # whether learning_rate is "auto"
+auto_rate: Any = None  # the optimizer's static method
+step: Any = None  # `take_steps`
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Targets
@@ -90,6 +108,13 @@ def _target_binary(y, row, output, labels):
 
 def _target_class(y, row, output, labels):
     return labels[1] if y[row] == output else labels[0]
+
+
+def _target_of(objective: Objective, y: np.ndarray) -> Any:
+    """Return the function that reads such targets."""
+    if y.ndim > 1:
+        return _target_number if y.dtype.kind == "f" else _target_label
+    return _target_class if objective.exclusive_classes else _target_binary
 
 
 @intrinsic
@@ -764,6 +789,235 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Streams
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def take_stream(X, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given):
+    """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
+
+    Return all that has changed, in new arrays, and whether every number is finite.
+    """
+    theta, slots, average = parameters[0].copy(), parameters[1].copy(), parameters[2].copy()
+    center, scale, target_center, target_scale = coordinates
+    alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit = given
+    n_rows, n_features, n_outputs = len(X), X.shape[1], len(target_center)
+    n_coefficients = n_features * n_outputs
+    totals = totals.copy()
+    record, penalties = np.zeros((len(rates), 2)), np.zeros(len(rates))
+    base, strength = np.ones(1), max(alpha, 0.0)
+    for k in range(len(rates)):
+        begin, end = k * size, min((k + 1) * size, n_rows)
+        rows = X[begin:end]
+        w = weight[begin:end] if len(weight) > 0 else weight
+        total = w.sum() if len(weight) > 0 else float(end - begin)
+        totals[0] += end - begin
+        totals[1] += total
+        columns = merged_measures(columns, _measured(rows, w, total, columns), total / totals[1])
+        if regression:
+            targets = merged_measures(targets, _measured(y[begin:end], w, total, targets), total / totals[1])
+        if len(weight) > 0 or totals[0] != totals[1]:
+            w = (w if len(weight) > 0 else np.ones(end - begin)) / (totals[1] / totals[0])
+        if alpha < 0.0:
+            strength = auto_alpha(columns[3], n_classes)
+        if precondition:
+            old = (center, scale, target_center, target_scale)
+            new_center, new_scale = column_coordinates(columns, has_intercept)
+            center = new_center.astype(theta.dtype)
+            scale = np.maximum(new_scale.astype(theta.dtype), np.finfo(theta.dtype).tiny)
+            if regression:
+                target_center, target_scale = target_coordinates(targets, log_link, has_intercept)
+            if t > 0:
+                new = (center, scale, target_center, target_scale)
+                kept = relearnt(old[1], scale)
+                theta = _moved(theta, n_coefficients, kept, old, new)
+                if len(average) > 0:
+                    average = _moved(average, n_coefficients, kept, old, new)
+        unit = unit_of(target_center, target_scale, log_link, degree)
+        if not (np.isfinite(unit).all() and (unit > 0.0).all()):
+            return False, parameters, columns, targets, totals, coordinates, strength, base, record, penalties
+        rate, longest = rates[k : k + 1], np.empty(0, theta.dtype)
+        if automatic_rate:
+            squares = mean_squares_of(columns, center, scale)
+            many = n_classes if is_sparse(columns[3]) else 1
+            base[0] = auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
+            rate = base[0] * rate
+            if bounded:
+                longest = np.full(len(theta), 1.0 / curvature).astype(theta.dtype)
+                for j in range(n_features):
+                    longest[j * n_outputs : (j + 1) * n_outputs] = 1.0 / (curvature * squares[j])
+        l1, l2 = np.zeros(len(theta)), np.zeros(len(theta))
+        if strength > 0.0:
+            by_column = penalty_rates(strength, l1_ratio, scale.reshape(-1, 1), target_scale, unit)
+            l1[:n_coefficients], l2[:n_coefficients] = by_column[0].ravel(), by_column[1].ravel()
+            penalties[k] = penalty_of(theta[:n_coefficients].reshape(-1, n_outputs), by_column[0], by_column[1], unit)
+        taken = step(
+            (X,),
+            y[begin:end],
+            w,
+            np.arange(begin, end),
+            size,
+            rate,
+            t,
+            (theta, slots, average),
+            shares[k : k + 1],
+            hypers,
+            (center, 1.0 / scale, target_center, target_scale, unit),
+            (l1, l2, strength > 0.0),
+            (longest, max_grad_norm, implicit, 0.0, has_intercept, n_coefficients),
+            record[k : k + 1],
+        )
+        if taken == 0 or not np.isfinite(theta).all():
+            return False, parameters, columns, targets, totals, coordinates, strength, base, record, penalties
+        t += 1
+    base *= rates[-1]
+    changed, coordinates = (theta, slots, average), (center, scale, target_center, target_scale)
+    return True, changed, columns, targets, totals, coordinates, strength, base, record, penalties
+
+
+def _measured(rows, weight, total, before):
+    """Return the measures of some rows."""
+    largest, mean, square, filled = (
+        before[0].copy(),
+        np.zeros_like(before[0]),
+        np.zeros_like(before[0]),
+        before[3] * 0.0,
+    )
+    _measure_dense(rows, weight, largest, mean, square, filled)
+    return largest, mean / total, square / total, filled / total
+
+
+def _moved(theta, n_coefficients, kept, old, new):
+    """Return parameters in new coordinates."""
+    coef = kept.reshape(-1, 1) * theta[:n_coefficients].reshape(len(kept), -1)
+    result = np.empty_like(theta)
+    intercept = theta[n_coefficients:] if has_intercept else np.zeros(len(old[2]))
+    moved = moved_parameters(coef, intercept.astype(np.float64), old, new)
+    result[:n_coefficients] = moved[0].ravel()
+    if has_intercept:
+        result[n_coefficients:] = moved[1]
+    return result
+
+
+def _placeholders(
+    optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool, memoryless: bool
+) -> dict[str, Any]:
+    """Return what stands for the placeholders of `take_steps`."""
+    strategies = {
+        "rule": optimizer.rule,
+        "readout": optimizer.readout,
+        "skip": optimizer.skip,
+        "value": loss.value,
+        "gradient": loss.gradient,
+    }
+    for name, function in strategies.items():
+        if not isinstance(function, FunctionType):
+            raise CannotCompile(f"{name} is not a static method written in Python.")
+    return {
+        **strategies,
+        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
+        "target": target,
+        "workspace": _sparse_workspace if sparse else _dense_workspace,
+        "touch": _sparse_touch if sparse else _dense_touch,
+        "read_row": _sparse_row if sparse else _dense_row,
+        "look_ahead": _sparse_look_ahead if sparse else _dense_look_ahead,
+        "place": _sparse_place if sparse else _dense_place,
+        "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
+        "gradient_of": _sparse_gradient if sparse else _dense_gradient,
+        "move_of": _sparse_move if sparse else _dense_move,
+        "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
+        "multiply": _multiply_one if single else _multiply_many,
+        "accumulate": _accumulate_one if single else _accumulate_many,
+        "slope_along": _slope_along,
+        "single": single,
+        "narrow": single and lazy != "",
+        "has_intercept": has_intercept,
+        "proximal": optimizer.proximal,
+        "lazy": lazy != "",
+        "resting": lazy == "rest",
+        "normalized": loss.normalized,
+    }
+
+
+@lru_cache(maxsize=256)
+def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tuple[bool, ...]) -> Any:
+    """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
+    names = ("has_intercept", "regression", "precondition", "automatic_rate", "memoryless")
+    kind = dict(zip(names, flags, strict=True))
+    steps = _placeholders(optimizer, loss, target, "", False, single, kind["has_intercept"], kind.pop("memoryless"))
+    auto_rate = optimizer.auto_learning_rate
+    if not isinstance(auto_rate, FunctionType):
+        raise CannotCompile("auto_learning_rate is not a static method written in Python.")
+    replacements = {**steps, **kind, "log_link": loss.log_link, "auto_rate": auto_rate, "step": take_steps}
+    return _Specialised(replacements)(take_stream)
+
+
+def run_stream(
+    state: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    size: int,
+    settings: StepSettings,
+    alpha: float,
+    learning_rate: float | str,
+    factors: np.ndarray,
+    precondition: bool,
+) -> Any:
+    """Take the steps of a call of ``partial_fit``; return what has changed, or None where the call goes wrong.
+
+    Negative ``alpha`` stands for "auto".
+    """
+    objective, optimizer, iterate = state.objective, state.optimizer, state.iterate
+    n_features, n_outputs, dtype = objective.n_features, objective.n_outputs, iterate.theta.dtype
+    automatic = isinstance(learning_rate, str)
+    regression = y.dtype.kind == "f"
+    flags = (objective.fit_intercept, regression, precondition, automatic, bool(optimizer.memoryless))
+    loss = objective.loss
+    loop = _stream_loop(type(optimizer), type(loss), _target_of(objective, y), n_outputs == 1, flags)
+    center, scale, *target = objective.coordinates.arrays(n_features, n_outputs)
+    slots = np.array(iterate.slots, dtype=dtype).reshape(-1, len(iterate.theta))
+    average = _NONE.astype(dtype) if iterate.average is None else iterate.average
+    columns = state.columns
+    given = (
+        alpha,
+        objective.l1_ratio,
+        float(loss.curvature),
+        float(loss.degree),
+        n_outputs if objective.exclusive_classes else 1,
+        np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
+        automatic and bool(optimizer.bounded),
+        automatic and bool(optimizer.implicit),
+    )
+    shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
+    try:
+        result = loop(
+            _read_only(X),
+            _read_only(y),
+            _NONE if weight is None else weight,
+            size,
+            iterate.t,
+            (iterate.theta, slots, average),
+            columns.measures,
+            state.targets.measures,
+            np.array([columns.rows, columns.weight], dtype=np.float64),
+            (center.astype(dtype), scale.astype(dtype), *target),
+            factors if automatic else learning_rate * factors,
+            shares,
+            (optimizer.hyper(), objective.hyper, tuple(map(float, loss.label_values))),
+            given,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CannotCompile(str(error)) from error
+    return result if result[0] else None
+
+
+_NONE = np.empty(0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Statistics of columns
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -985,40 +1239,9 @@ def _loop(
     memoryless: bool,
 ) -> Any:
     """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
-    strategies = {
-        "rule": optimizer.rule,
-        "readout": optimizer.readout,
-        "skip": optimizer.skip,
-        "value": loss.value,
-        "gradient": loss.gradient,
-    }
-    for name, function in strategies.items():
-        if not isinstance(function, FunctionType):
-            raise CannotCompile(f"{name} is not a static method written in Python.")
-    replacements = {
-        **strategies,
-        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
-        "target": target,
-        "workspace": _sparse_workspace if sparse else _dense_workspace,
-        "touch": _sparse_touch if sparse else _dense_touch,
-        "read_row": _sparse_row if sparse else _dense_row,
-        "look_ahead": _sparse_look_ahead if sparse else _dense_look_ahead,
-        "place": _sparse_place if sparse else _dense_place,
-        "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
-        "gradient_of": _sparse_gradient if sparse else _dense_gradient,
-        "move_of": _sparse_move if sparse else _dense_move,
-        "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
-        "multiply": _multiply_one if single else _multiply_many,
-        "accumulate": _accumulate_one if single else _accumulate_many,
-        "slope_along": _slope_along,
-        "single": single,
-        "narrow": single and (lazy != "" or row_by_row),
-        "has_intercept": has_intercept,
-        "proximal": optimizer.proximal,
-        "lazy": lazy != "",
-        "resting": lazy == "rest",
-        "normalized": loss.normalized,
-    }
+    kind = (target, lazy, sparse, single, has_intercept, memoryless)
+    replacements = _placeholders(optimizer, loss, *kind)
+    replacements["narrow"] = single and (lazy != "" or row_by_row)
     return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
 
 
@@ -1048,17 +1271,20 @@ def run_epoch(
     dtype, n_features, n_outputs = theta.dtype, objective.n_features, objective.n_outputs
     rows: Any = X
     sparse = not isinstance(X, np.ndarray)
-    if y.ndim > 1:
-        target = _target_number if y.dtype.kind == "f" else _target_label
-    else:
-        target = _target_class if objective.exclusive_classes else _target_binary
     lazy = _laziness(optimizer) if sparse else ""
     if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         lazy = ""
     row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "")
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     loop = _loop(
-        *strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept, row_by_row, optimizer.memoryless
+        *strategies,
+        _target_of(objective, y),
+        lazy,
+        sparse,
+        n_outputs == 1,
+        objective.fit_intercept,
+        row_by_row,
+        optimizer.memoryless,
     )
 
     coordinates = objective.coordinates
