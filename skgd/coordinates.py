@@ -31,8 +31,14 @@ _RARITY = 1.25
 _CHUNK_ELEMENTS = 2**17
 
 
+def choose(condition: Any, then: Any, otherwise: Any) -> Any:
+    """Return one or the other, elementwise; compiled loops put a conditional expression in its place."""
+    return np.where(condition, then, otherwise)
+
+
 # Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
-# variance and the share of entries that are not zero.
+# variance and the share of entries that are not zero. The functions below are elementwise: they take a number of each,
+# or arrays with one for each column, and serve the compiled loops as well.
 Measures: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -41,7 +47,7 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     n_columns = X.shape[1]
     if not isinstance(X, np.ndarray):
         largest = np.maximum(largest, _largest_absolute(X))
-        entries = X.data / unit_of(largest)[X.indices]
+        entries = X.data / nonzero(largest)[X.indices]
         shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
         mean, square, filled = (
             np.bincount(X.indices, values if shares is None else shares * values, n_columns) / total
@@ -49,17 +55,22 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         )
         return largest, mean, np.maximum(square - mean * mean, 0.0), filled
     largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
-    relative = X / unit_of(largest)
+    relative = X / nonzero(largest)
     mean = _mean(relative, weight)
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
     relative -= mean
     return largest, mean, _mean(np.square(relative, out=relative), weight), filled
 
 
+def nonzero(scale: Any) -> Any:
+    """Return the scale, or 1 in the place of 0."""
+    return choose(scale > 0.0, scale, 1.0)
+
+
 def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
     """Return the measures of all rows, from those of earlier ones and those of new ones with a share of the weight."""
     largest, mean, variance, filled = new
-    shrunk = before[0] / unit_of(largest)
+    shrunk = before[0] / nonzero(largest)
     old_mean, old_variance = before[1] * shrunk, before[2] * shrunk * shrunk
     moved = mean - old_mean
     return (
@@ -74,13 +85,13 @@ def deviation_of(measures: Measures) -> np.ndarray:
     """Return the standard deviation of each column; of a constant one its size instead, never 0."""
     largest, mean, variance, _ = measures
     spread = np.sqrt(variance)
-    return _nonzero(np.where(spread <= _ROUNDING * np.abs(mean), 1.0, spread) * largest)
+    return nonzero(choose(spread <= _ROUNDING * np.abs(mean), 1.0, spread) * largest)
 
 
 def size_of(measures: Measures) -> np.ndarray:
     """Return the root mean square of each column, never 0."""
     largest, mean, variance, _ = measures
-    return _nonzero(np.sqrt(variance + mean**2) * largest)
+    return nonzero(np.sqrt(variance + mean**2) * largest)
 
 
 def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
@@ -91,46 +102,52 @@ def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
     return spread * spread + offset * offset
 
 
-def is_sparse(filled: np.ndarray) -> bool:
-    """Say whether most entries are zero."""
-    return filled.mean() < _SPARSE
+def is_sparse(filled: float) -> bool:
+    """Say whether most entries are zero, from the share of those that are not."""
+    return filled < _SPARSE
 
 
-def auto_alpha(filled: np.ndarray, n_classes: int) -> float:
+def auto_alpha(filled: float, n_classes: int) -> float:
     """Return the strength of the penalty for ``alpha="auto"``; ``n_classes`` is 1 unless there are three or more."""
     return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0
 
 
-def row_norm_of(squares: np.ndarray, fit_intercept: bool) -> float:
-    """Return the root mean square of the standardised rows' norms, from the mean squares of their columns."""
-    return min(max(np.sqrt(squares.sum() + fit_intercept), 1e-100), 1e100)
+def row_norm_of(squares: float, fit_intercept: bool) -> float:
+    """Return the root mean square of the standardised rows' norms, from the sum of their columns' mean squares."""
+    return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
 def column_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the scale of dense columns."""
     if centered:
         return measures[1] * measures[0], deviation_of(measures)
-    return np.zeros_like(measures[0]), size_of(measures)
+    return 0.0 * measures[0], size_of(measures)
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the scale of the target; with a log link, of the raw prediction."""
     mean = measures[1] * measures[0]
     if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
-        center = np.log(np.where(mean > 0.0, mean, 1.0))
-        return center if centered else np.zeros_like(mean), np.ones_like(mean)
+        center = np.log(choose(mean > 0.0, mean, 1.0))
+        return (center if centered else 0.0 * mean), 1.0 + 0.0 * mean
     if centered:
         return mean, deviation_of(measures)
-    return np.zeros_like(mean), size_of(measures)
+    return 0.0 * mean, size_of(measures)
 
 
-def moved_parameters(
-    coef: np.ndarray, intercept: np.ndarray, old: tuple[np.ndarray, ...], new: tuple[np.ndarray, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parameters of the same model in new coordinates: centre and scale of the columns and the target."""
-    user_coef = old[3] * (coef / old[1].reshape(-1, 1))
-    intercept = old[2] - new[2] + old[3] * intercept + (new[0] - old[0]) @ user_coef
-    return user_coef / new[3] * new[1].reshape(-1, 1), intercept / new[3]
+def user_coefficient(v: Any, scale: Any, target_scale: Any) -> Any:
+    """Return a coefficient in the units of X and y from the optimizer's."""
+    return target_scale * (v / scale)
+
+
+def standardised_coefficient(w: Any, scale: Any, target_scale: Any) -> Any:
+    """Return the inverse of :func:`user_coefficient`."""
+    return w / target_scale * scale
+
+
+def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple) -> Any:
+    """Return the intercept for another centre and scale of the target; ``shift`` is what centres of columns add."""
+    return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
 def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -140,12 +157,7 @@ def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
     column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
     ratio = old_scale / scale
-    return np.where(ratio < 0.1, ratio, 1.0)
-
-
-def unit_of(largest: np.ndarray) -> np.ndarray:
-    """Return the unit of columns with these largest absolute values."""
-    return np.where(largest > 0.0, largest, 1.0)
+    return choose(ratio < 0.1, ratio, 1.0)
 
 
 def _largest_absolute(X: sp.csr_array) -> np.ndarray:
@@ -219,7 +231,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(is_sparse(self.filled))
+        return bool(is_sparse(self.filled.mean()))
 
     @property
     def constant(self) -> np.ndarray:
@@ -251,15 +263,11 @@ class ColumnStatistics:
         filled = np.where(self.filled > 0.0, self.filled, 1.0)
         rarity = (1.0 - np.log(filled)) ** _RARITY
         usual = np.sqrt((self.filled * rarity**2).sum() / max(self.filled.sum(), 1e-300))
-        return _nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
+        return nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
         return mean_squares_of(self.measures, center, scale)
-
-
-def _nonzero(scale: np.ndarray) -> np.ndarray:
-    return np.where(scale > 0.0, scale, 1.0)
 
 
 @dataclass(frozen=True)
@@ -321,7 +329,7 @@ class Coordinates:
 
     def to_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (features, outputs) and intercepts (outputs,) in the units of X and y."""
-        coef = self.target_scale * (coef / _column(self.scale))
+        coef = user_coefficient(coef, _column(self.scale), self.target_scale)
         intercept = self.target_center + self.target_scale * intercept
         return coef, intercept - self.center @ coef if self.centered else intercept
 
@@ -330,7 +338,11 @@ class Coordinates:
 
         Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
         """
-        return moved_parameters(coef, intercept, old.arrays(*coef.shape), self.arrays(*coef.shape))
+        user_coef = user_coefficient(coef, _column(old.scale), old.target_scale)
+        shift = (self.center - old.center) @ user_coef if self.centered or old.centered else 0.0
+        targets = ((part.target_center, part.target_scale) for part in (old, self))
+        intercept = moved_intercept(intercept, shift, *targets)
+        return standardised_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
 
     def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
         """Return centre and scale of the columns and the target as arrays."""
@@ -341,7 +353,8 @@ class Coordinates:
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""
         intercept = intercept + self.center @ coef if self.centered else intercept
-        return coef / self.target_scale * _column(self.scale), (intercept - self.target_center) / self.target_scale
+        standardised = standardised_coefficient(coef, _column(self.scale), self.target_scale)
+        return standardised, (intercept - self.target_center) / self.target_scale
 
 
 def _column(values: np.ndarray | float) -> np.ndarray | float:

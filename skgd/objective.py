@@ -187,7 +187,7 @@ class Objective:
         """Return the penalty, in the user's units."""
         if not self.alpha:
             return 0.0
-        return float(penalty_of(self.split(theta)[0], *self.penalty_rates, self.unit))
+        return float(penalty_of(self.split(theta)[0], *self.penalty_rates, self.unit).sum())
 
     def penalty_gradient(self, theta: np.ndarray) -> np.ndarray:
         """Return the gradient of the L2 penalty, flat, in the optimizer's coordinates."""
@@ -215,9 +215,9 @@ def penalty_rates(alpha: float, l1_ratio: float, scale: Any, target_scale: Any, 
     return alpha * l1_ratio * slope / unit, alpha * (1.0 - l1_ratio) * slope * (slope / unit)
 
 
-def penalty_of(coef: np.ndarray, l1: Any, l2: Any, unit: Any) -> Any:
-    """Return the penalty of coefficients, (features, outputs), in the user's units."""
-    return ((l1 * np.abs(coef) + 0.5 * l2 * coef * coef) * unit).sum()
+def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:
+    """Return the penalty of each coefficient, in the user's units."""
+    return (l1 * np.abs(w) + 0.5 * l2 * w * w) * unit
 
 
 def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:

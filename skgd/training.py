@@ -236,7 +236,7 @@ def _alpha(state: State, plan: Plan) -> float:
     if not isinstance(plan.alpha, str):
         return plan.alpha
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    return 0.0 if _is_brief(state, plan) else auto_alpha(state.columns.filled, n_classes)
+    return 0.0 if _is_brief(state, plan) else float(auto_alpha(state.columns.filled.mean(), n_classes))
 
 
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
@@ -270,7 +270,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
     if isinstance(base, str):  # "auto"
         objective, curvature = state.objective, state.objective.loss.curvature
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
-        row_norm = row_norm_of(squares, objective.fit_intercept)
+        row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
         base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
         by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs).reshape(objective.n_features, -1)
@@ -589,8 +589,8 @@ def _take_stream(
     X, y, weight = data
     steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
     alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
-    rate, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
-    result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, rate, factors, plan.precondition)
+    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
+    result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
     if result is None:
         sums: np.ndarray = np.zeros(3)
         for start in range(0, len(y), size):
@@ -599,7 +599,7 @@ def _take_stream(
             state, part, rate = _take_batch(state, plan, data, objectives)
             sums += part
         return state, sums, rate
-    _, (theta, slots, average), columns, targets, totals, coordinates, alpha, base, record, penalties = result
+    (theta, slots, average), columns, targets, totals, coordinates, alpha, rate, record = result
     n_rows, total = int(totals[0]), float(totals[1])
     old = state.objective
     objective = Objective(
@@ -618,8 +618,7 @@ def _take_stream(
     moments = ColumnStatistics(n_rows, total, *columns)
     goals = ColumnStatistics(n_rows, total, *targets) if y.dtype.kind == "f" else state.targets
     state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
-    sizes = np.minimum(size, len(y) - size * np.arange(len(steps)))
-    return state, np.array([*record.sum(axis=0), penalties @ sizes]), float(base[0])
+    return state, record.sum(axis=0), rate
 
 
 def _run(

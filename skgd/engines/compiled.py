@@ -32,10 +32,12 @@ from skgd.coordinates import (
     is_sparse,
     mean_squares_of,
     merged_measures,
-    moved_parameters,
+    moved_intercept,
     relearnt,
     row_norm_of,
+    standardised_coefficient,
     target_coordinates,
+    user_coefficient,
 )
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
 from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point, unit_of
@@ -87,7 +89,7 @@ log_link: Any = None
 precondition: Any = None
 automatic_rate: Any = None  # whether learning_rate is "auto"
 auto_rate: Any = None  # the optimizer's static method
-step: Any = None  # `take_steps`
+take_batch: Any = None  # `take_steps`
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Targets
@@ -793,150 +795,127 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def take_stream(X, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given):
+def take_stream(
+    X, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given, record
+):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
 
-    Return all that has changed, in new arrays, and whether every number is finite.
+    All arrays but the rows' are changed in place. Return whether all numbers are finite, and the strength of the
+    penalty and the rate of the last step.
     """
-    theta, slots, average = parameters[0].copy(), parameters[1].copy(), parameters[2].copy()
-    center, scale, target_center, target_scale = coordinates
+    theta, average = parameters[0], parameters[2]
+    center, scale, target_center, target_scale, unit = coordinates
     alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit = given
     n_rows, n_features, n_outputs = len(X), X.shape[1], len(target_center)
     n_coefficients = n_features * n_outputs
-    totals = totals.copy()
-    record, penalties = np.zeros((len(rates), 2)), np.zeros(len(rates))
-    base, strength = np.ones(1), max(alpha, 0.0)
-    for k in range(len(rates)):
-        begin, end = k * size, min((k + 1) * size, n_rows)
-        rows = X[begin:end]
+    l1, l2, longest = np.zeros(len(theta)), np.zeros(len(theta)), np.empty_like(theta)
+    scratch, goals, inverse = np.empty((4, n_features)), np.empty((4, n_outputs)), np.empty_like(scale)
+    old_scale, change, shift = np.empty_like(scale), np.empty_like(center), np.empty(n_outputs)
+    rate, strength = rates[:1].copy(), max(alpha, 0.0)
+    for step in range(len(rates)):
+        begin, end = step * size, min((step + 1) * size, n_rows)
         w = weight[begin:end] if len(weight) > 0 else weight
         total = w.sum() if len(weight) > 0 else float(end - begin)
         totals[0] += end - begin
         totals[1] += total
-        columns = merged_measures(columns, _measured(rows, w, total, columns), total / totals[1])
+        _learn_columns(X[begin:end], w, total, totals[1], columns, scratch)
         if regression:
-            targets = merged_measures(targets, _measured(y[begin:end], w, total, targets), total / totals[1])
+            _learn_columns(y[begin:end], w, total, totals[1], targets, goals)
         if len(weight) > 0 or totals[0] != totals[1]:
             w = (w if len(weight) > 0 else np.ones(end - begin)) / (totals[1] / totals[0])
+        filled = columns[3].mean()
         if alpha < 0.0:
-            strength = auto_alpha(columns[3], n_classes)
+            strength = auto_alpha(filled, n_classes)
         if precondition:
-            old = (center, scale, target_center, target_scale)
-            new_center, new_scale = column_coordinates(columns, has_intercept)
-            center = new_center.astype(theta.dtype)
-            scale = np.maximum(new_scale.astype(theta.dtype), np.finfo(theta.dtype).tiny)
+            for j in range(n_features):
+                old_scale[j], change[j] = scale[j], center[j]
+                c, s = column_coordinates(_measures_of(columns, j), has_intercept)
+                center[j] = c
+                scale[j] = max(theta.dtype.type(s), np.finfo(theta.dtype).tiny)
+                change[j] = center[j] - change[j]
+            old = (target_center.copy(), target_scale.copy())
             if regression:
-                target_center, target_scale = target_coordinates(targets, log_link, has_intercept)
-            if t > 0:
-                new = (center, scale, target_center, target_scale)
-                kept = relearnt(old[1], scale)
-                theta = _moved(theta, n_coefficients, kept, old, new)
+                for k in range(n_outputs):
+                    measures = _measures_of(targets, k)
+                    target_center[k], target_scale[k] = target_coordinates(measures, log_link, has_intercept)
+            if t + step > 0:
+                _move(theta, old_scale, scale, change, old, (target_center, target_scale), shift)
                 if len(average) > 0:
-                    average = _moved(average, n_coefficients, kept, old, new)
-        unit = unit_of(target_center, target_scale, log_link, degree)
-        if not (np.isfinite(unit).all() and (unit > 0.0).all()):
-            return False, parameters, columns, targets, totals, coordinates, strength, base, record, penalties
-        rate, longest = rates[k : k + 1], np.empty(0, theta.dtype)
+                    _move(average, old_scale, scale, change, old, (target_center, target_scale), shift)
+        for k in range(n_outputs):
+            unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
+            if not (np.isfinite(unit[k]) and unit[k] > 0.0):
+                return False, strength, rate[0]
+        squares: Any = 0.0
+        for j in range(n_features):
+            inverse[j] = 1.0 / scale[j]
+            square = mean_squares_of(_measures_of(columns, j), center[j], scale[j])
+            squares += square
+            for k in range(n_outputs):
+                i = j * n_outputs + k
+                longest[i] = 1.0 / (curvature * square)
+                if strength > 0.0:
+                    l1[i], l2[i] = penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
+                    record[step, 2] += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+        longest[n_coefficients:] = 1.0 / curvature
+        rate[0] = rates[step]
         if automatic_rate:
-            squares = mean_squares_of(columns, center, scale)
-            many = n_classes if is_sparse(columns[3]) else 1
-            base[0] = auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
-            rate = base[0] * rate
-            if bounded:
-                longest = np.full(len(theta), 1.0 / curvature).astype(theta.dtype)
-                for j in range(n_features):
-                    longest[j * n_outputs : (j + 1) * n_outputs] = 1.0 / (curvature * squares[j])
-        l1, l2 = np.zeros(len(theta)), np.zeros(len(theta))
-        if strength > 0.0:
-            by_column = penalty_rates(strength, l1_ratio, scale.reshape(-1, 1), target_scale, unit)
-            l1[:n_coefficients], l2[:n_coefficients] = by_column[0].ravel(), by_column[1].ravel()
-            penalties[k] = penalty_of(theta[:n_coefficients].reshape(-1, n_outputs), by_column[0], by_column[1], unit)
-        taken = step(
+            many = n_classes if is_sparse(filled) else 1
+            rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
+        taken = take_batch(
             (X,),
             y[begin:end],
             w,
             np.arange(begin, end),
             size,
             rate,
-            t,
-            (theta, slots, average),
-            shares[k : k + 1],
+            t + step,
+            parameters,
+            shares[step : step + 1],
             hypers,
-            (center, 1.0 / scale, target_center, target_scale, unit),
+            (center, inverse, target_center, target_scale, unit),
             (l1, l2, strength > 0.0),
-            (longest, max_grad_norm, implicit, 0.0, has_intercept, n_coefficients),
-            record[k : k + 1],
+            (longest if bounded else longest[:0], max_grad_norm, implicit, 0.0, has_intercept, n_coefficients),
+            record[step : step + 1],
         )
-        if taken == 0 or not np.isfinite(theta).all():
-            return False, parameters, columns, targets, totals, coordinates, strength, base, record, penalties
-        t += 1
-    base *= rates[-1]
-    changed, coordinates = (theta, slots, average), (center, scale, target_center, target_scale)
-    return True, changed, columns, targets, totals, coordinates, strength, base, record, penalties
+        if taken == 0:
+            return False, strength, rate[0]
+    return np.isfinite(theta).all(), strength, rate[0]
 
 
-def _measured(rows, weight, total, before):
-    """Return the measures of some rows."""
-    largest, mean, square, filled = (
-        before[0].copy(),
-        np.zeros_like(before[0]),
-        np.zeros_like(before[0]),
-        before[3] * 0.0,
-    )
-    _measure_dense(rows, weight, largest, mean, square, filled)
-    return largest, mean / total, square / total, filled / total
+def _choose(condition, then, otherwise):
+    return then if condition else otherwise
 
 
-def _moved(theta, n_coefficients, kept, old, new):
-    """Return parameters in new coordinates."""
-    coef = kept.reshape(-1, 1) * theta[:n_coefficients].reshape(len(kept), -1)
-    result = np.empty_like(theta)
-    intercept = theta[n_coefficients:] if has_intercept else np.zeros(len(old[2]))
-    moved = moved_parameters(coef, intercept.astype(np.float64), old, new)
-    result[:n_coefficients] = moved[0].ravel()
+def _measures_of(measures, j):
+    return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
+
+
+def _learn_columns(rows, weight, total, so_far, measures, scratch):
+    """Merge the measures of some rows into those of earlier ones."""
+    scratch[0] = measures[0]
+    scratch[1:] = 0.0
+    _measure_dense(rows, weight, scratch[0], scratch[1], scratch[2], scratch[3])
+    for j in range(measures.shape[1]):
+        new = (scratch[0, j], scratch[1, j] / total, scratch[2, j] / total, scratch[3, j] / total)
+        merged = merged_measures(_measures_of(measures, j), new, total / so_far)
+        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
+
+
+def _move(theta, old_scale, scale, change, old, new, shift):
+    """Express parameters in new coordinates."""
+    n_outputs = len(shift)
+    shift[:] = 0.0
+    for j in range(len(scale)):
+        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j])
+        for k in range(n_outputs):
+            w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
+            shift[k] += change[j] * w
+            theta[j * n_outputs + k] = standardised_coefficient(w, scale[j], new[1][k])
     if has_intercept:
-        result[n_coefficients:] = moved[1]
-    return result
-
-
-def _placeholders(
-    optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool, memoryless: bool
-) -> dict[str, Any]:
-    """Return what stands for the placeholders of `take_steps`."""
-    strategies = {
-        "rule": optimizer.rule,
-        "readout": optimizer.readout,
-        "skip": optimizer.skip,
-        "value": loss.value,
-        "gradient": loss.gradient,
-    }
-    for name, function in strategies.items():
-        if not isinstance(function, FunctionType):
-            raise CannotCompile(f"{name} is not a static method written in Python.")
-    return {
-        **strategies,
-        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
-        "target": target,
-        "workspace": _sparse_workspace if sparse else _dense_workspace,
-        "touch": _sparse_touch if sparse else _dense_touch,
-        "read_row": _sparse_row if sparse else _dense_row,
-        "look_ahead": _sparse_look_ahead if sparse else _dense_look_ahead,
-        "place": _sparse_place if sparse else _dense_place,
-        "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
-        "gradient_of": _sparse_gradient if sparse else _dense_gradient,
-        "move_of": _sparse_move if sparse else _dense_move,
-        "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
-        "multiply": _multiply_one if single else _multiply_many,
-        "accumulate": _accumulate_one if single else _accumulate_many,
-        "slope_along": _slope_along,
-        "single": single,
-        "narrow": single and lazy != "",
-        "has_intercept": has_intercept,
-        "proximal": optimizer.proximal,
-        "lazy": lazy != "",
-        "resting": lazy == "rest",
-        "normalized": loss.normalized,
-    }
+        for k in range(n_outputs):
+            i = len(theta) - n_outputs + k
+            theta[i] = moved_intercept(1.0 * theta[i], shift[k], (old[0][k], old[1][k]), (new[0][k], new[1][k]))
 
 
 @lru_cache(maxsize=256)
@@ -948,7 +927,14 @@ def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tu
     auto_rate = optimizer.auto_learning_rate
     if not isinstance(auto_rate, FunctionType):
         raise CannotCompile("auto_learning_rate is not a static method written in Python.")
-    replacements = {**steps, **kind, "log_link": loss.log_link, "auto_rate": auto_rate, "step": take_steps}
+    replacements = {
+        **steps,
+        **kind,
+        "log_link": loss.log_link,
+        "auto_rate": auto_rate,
+        "take_batch": take_steps,
+        "choose": _choose,
+    }
     return _Specialised(replacements)(take_stream)
 
 
@@ -969,19 +955,28 @@ def run_stream(
     Negative ``alpha`` stands for "auto".
     """
     objective, optimizer, iterate = state.objective, state.optimizer, state.iterate
-    n_features, n_outputs, dtype = objective.n_features, objective.n_outputs, iterate.theta.dtype
+    n_features, n_outputs = objective.n_features, objective.n_outputs
     automatic = isinstance(learning_rate, str)
     regression = y.dtype.kind == "f"
     flags = (objective.fit_intercept, regression, precondition, automatic, bool(optimizer.memoryless))
     loss = objective.loss
-    loop = _stream_loop(type(optimizer), type(loss), _target_of(objective, y), n_outputs == 1, flags)
+    strategies: tuple[Any, ...] = type(optimizer), type(loss)
+    loop = _stream_loop(*strategies, _target_of(objective, y), n_outputs == 1, flags)
+    dtype, columns = iterate.theta.dtype, np.array(state.columns.measures)
     center, scale, *target = objective.coordinates.arrays(n_features, n_outputs)
+    coordinates = (
+        center.astype(dtype),
+        scale.astype(dtype),
+        *(v.astype(np.float64) for v in target),
+        np.ones(n_outputs),
+    )
+    targets, totals = np.array(state.targets.measures), np.array([state.columns.rows, state.columns.weight], np.float64)
     slots = np.array(iterate.slots, dtype=dtype).reshape(-1, len(iterate.theta))
-    average = _NONE.astype(dtype) if iterate.average is None else iterate.average
-    columns = state.columns
+    average = np.empty(0, dtype) if iterate.average is None else iterate.average.copy()
+    parameters, record = (iterate.theta.copy(), slots, average), np.zeros((len(factors), 3))
     given = (
-        alpha,
-        objective.l1_ratio,
+        float(alpha),
+        float(objective.l1_ratio),
         float(loss.curvature),
         float(loss.degree),
         n_outputs if objective.exclusive_classes else 1,
@@ -989,29 +984,29 @@ def run_stream(
         automatic and bool(optimizer.bounded),
         automatic and bool(optimizer.implicit),
     )
-    shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
     try:
-        result = loop(
+        finite, alpha, rate = loop(
             _read_only(X),
             _read_only(y),
             _NONE if weight is None else weight,
             size,
             iterate.t,
-            (iterate.theta, slots, average),
-            columns.measures,
-            state.targets.measures,
-            np.array([columns.rows, columns.weight], dtype=np.float64),
-            (center.astype(dtype), scale.astype(dtype), *target),
+            parameters,
+            columns,
+            targets,
+            totals,
+            coordinates,
             factors if automatic else learning_rate * factors,
-            shares,
+            settings.averaging_shares(iterate.t, len(factors), iterate.averaged),
             (optimizer.hyper(), objective.hyper, tuple(map(float, loss.label_values))),
             given,
+            record,
         )
     except MemoryError:
         raise
     except Exception as error:
         raise CannotCompile(str(error)) from error
-    return result if result[0] else None
+    return (parameters, columns, targets, totals, coordinates[:4], alpha, rate, record) if finite else None
 
 
 _NONE = np.empty(0)
@@ -1179,7 +1174,7 @@ class _Specialised:
         for cell in function.__closure__ or ():
             self._note(cell.cell_contents)
         namespace = dict(function.__globals__)
-        ours = (function.__module__ or "").startswith(__package__)
+        ours = (function.__module__ or "").startswith("skgd.")
         for name in sorted(_global_names(code) & namespace.keys()):
             thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
             if isinstance(thing, FunctionType):
@@ -1224,6 +1219,46 @@ def _laziness(optimizer: Optimizer) -> str:
 def _kernel(function: Any) -> Any:
     """Return a function compiled, without placeholders."""
     return _Specialised({})(function)
+
+
+def _placeholders(
+    optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool, memoryless: bool
+) -> dict[str, Any]:
+    """Return what stands for the placeholders of `take_steps`."""
+    strategies = {
+        "rule": optimizer.rule,
+        "readout": optimizer.readout,
+        "skip": optimizer.skip,
+        "value": loss.value,
+        "gradient": loss.gradient,
+    }
+    for name, function in strategies.items():
+        if not isinstance(function, FunctionType):
+            raise CannotCompile(f"{name} is not a static method written in Python.")
+    return {
+        **strategies,
+        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
+        "target": target,
+        "workspace": _sparse_workspace if sparse else _dense_workspace,
+        "touch": _sparse_touch if sparse else _dense_touch,
+        "read_row": _sparse_row if sparse else _dense_row,
+        "look_ahead": _sparse_look_ahead if sparse else _dense_look_ahead,
+        "place": _sparse_place if sparse else _dense_place,
+        "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
+        "gradient_of": _sparse_gradient if sparse else _dense_gradient,
+        "move_of": _sparse_move if sparse else _dense_move,
+        "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
+        "multiply": _multiply_one if single else _multiply_many,
+        "accumulate": _accumulate_one if single else _accumulate_many,
+        "slope_along": _slope_along,
+        "single": single,
+        "narrow": single and lazy != "",
+        "has_intercept": has_intercept,
+        "proximal": optimizer.proximal,
+        "lazy": lazy != "",
+        "resting": lazy == "rest",
+        "normalized": loss.normalized,
+    }
 
 
 @lru_cache(maxsize=256)
