@@ -599,7 +599,7 @@ def _take_stream(
             state, part, rate = _take_batch(state, plan, data, objectives)
             sums += part
         return state, sums, rate
-    (theta, slots, average), columns, targets, totals, coordinates, alpha, rate, record = result
+    (theta, slots, average), averaged, columns, targets, totals, coordinates, alpha, rate, record = result
     n_rows, total = int(totals[0]), float(totals[1])
     old = state.objective
     objective = Objective(
@@ -613,7 +613,6 @@ def _take_stream(
         old.exclusive_classes,
     )
     before = state.iterate
-    averaged = before.averaged + (0 if before.average is None else len(steps))
     iterate = Iterate(theta, tuple(slots), None if before.average is None else average, before.t + len(steps), averaged)
     moments = ColumnStatistics(n_rows, total, *columns)
     goals = ColumnStatistics(n_rows, total, *targets) if y.dtype.kind == "f" else state.targets

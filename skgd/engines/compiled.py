@@ -984,6 +984,7 @@ def run_stream(
         automatic and bool(optimizer.bounded),
         automatic and bool(optimizer.implicit),
     )
+    shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
     try:
         finite, alpha, rate = loop(
             _read_only(X),
@@ -997,7 +998,7 @@ def run_stream(
             totals,
             coordinates,
             factors if automatic else learning_rate * factors,
-            settings.averaging_shares(iterate.t, len(factors), iterate.averaged),
+            shares,
             (optimizer.hyper(), objective.hyper, tuple(map(float, loss.label_values))),
             given,
             record,
@@ -1006,7 +1007,8 @@ def run_stream(
         raise
     except Exception as error:
         raise CannotCompile(str(error)) from error
-    return (parameters, columns, targets, totals, coordinates[:4], alpha, rate, record) if finite else None
+    averaged = iterate.averaged + int(np.count_nonzero(shares))
+    return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, record) if finite else None
 
 
 _NONE = np.empty(0)
