@@ -303,7 +303,7 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
-def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: bool) -> int:
+def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
     if n_iter_no_change != "auto":
         return n_iter_no_change
@@ -397,7 +397,7 @@ def train_epochs(
     state.engine = choose(
         state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
-    patience = _patience(plan.n_iter_no_change, n_steps // 8 if brief else n_steps, validation is not None)
+    patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
@@ -472,7 +472,7 @@ def _falls_within(losses: np.ndarray, tol: float) -> bool:
     In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
     rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999).
     """
-    quarter = len(losses) // 4
+    quarter = max(len(losses) // 4, 1)
     return losses[-quarter:].sum() < (1.0 - 10.0 * tol) * losses[-2 * quarter : -quarter].sum()
 
 
