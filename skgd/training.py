@@ -321,14 +321,16 @@ def _average_every(size: int, columns: ColumnStatistics) -> int:
 
 
 class _Packing:
-    """The frequent columns of sparse rows first, and none that are empty, for parameters that begin at zero.
+    """The frequent columns of sparse rows first, and none without an entry, for parameters that begin at zero.
 
     Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
     """
 
-    def __init__(self, state: State):
-        filled = state.columns.filled
-        self._kept = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
+    def __init__(self, state: State, X: sp.csr_array):
+        stored = np.zeros(X.shape[1], dtype=bool)  # zeros may be, too
+        stored[X.indices] = True
+        frequent_first = np.argsort(-state.columns.filled, kind="stable")
+        self._kept = frequent_first[stored[frequent_first]]
         self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
         coordinates = state.objective.coordinates.of_subset(self._kept)
         self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
@@ -410,8 +412,8 @@ def train_epochs(
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
-    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and t == 0:
-        packing = _Packing(state)
+    if state.engine == "compiled" and sp.issparse(X) and X.nnz and state.optimizer.lazy == "rest" and t == 0:
+        packing = _Packing(state, X)
         state, X = packing.packed(state), packing.rows(X)
 
     def whole(state: State) -> State:
