@@ -49,10 +49,12 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         return largest, mean, np.maximum(square - mean * mean, 0.0), filled
     largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
     relative = X / unit_of(largest)
-    mean = _mean(relative, weight)
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
-    relative -= mean
-    return largest, mean, _mean(np.square(relative, out=relative), weight), filled
+    first = relative[0].copy()  # from which a constant column does not differ, however weights are rounded
+    relative -= first
+    offset = _mean(relative, weight)
+    relative -= offset
+    return largest, first + offset, _mean(np.square(relative, out=relative), weight), filled
 
 
 def unit_of(largest: np.ndarray) -> np.ndarray:

@@ -768,24 +768,26 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _measure_dense(X, weight, largest, mean, square, filled):
+def _measure_dense(X, weight, largest, first, offset, square, filled):
     n_columns = X.shape[1]
     for i in range(len(X)):
         for j in range(n_columns):
             largest[j] = max(largest[j], abs(X[i, j]))
+    for j in range(n_columns):
+        first[j] = X[0, j] / (largest[j] if largest[j] > 0.0 else 1.0)
     relative = np.empty(X.shape)
     for i in range(len(X)):
         s = weight[i] if len(weight) > 0 else 1.0
         for j in range(n_columns):
             z = X[i, j] / (largest[j] if largest[j] > 0.0 else 1.0)
-            relative[i, j] = z
-            mean[j] += s * z
             filled[j] += s if z != 0.0 else 0.0
+            relative[i, j] = z - first[j]
+            offset[j] += s * relative[i, j]
     total = weight.sum() if len(weight) > 0 else float(len(X))
     for i in range(len(X)):
         s = weight[i] if len(weight) > 0 else 1.0
         for j in range(n_columns):
-            z = relative[i, j] - mean[j] / total
+            z = relative[i, j] - offset[j] / total
             square[j] += s * z * z
 
 
@@ -823,9 +825,9 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     """Do what `skgd.coordinates.measure_columns` does, faster."""
     largest, weights = largest.copy(), np.empty(0) if weight is None else _read_only(weight)
     if isinstance(X, np.ndarray):
-        mean, square, filled = np.zeros((3, X.shape[1]))
-        _kernel(_measure_dense)(_read_only(X), weights, largest, mean, square, filled)
-        return largest, mean / total, square / total, filled / total
+        first, offset, square, filled = np.zeros((4, X.shape[1]))
+        _kernel(_measure_dense)(_read_only(X), weights, largest, first, offset, square, filled)
+        return largest, first + offset / total, square / total, filled / total
     sums = np.zeros((X.shape[1], 3))
     _kernel(_measure_sparse)(*_read_only_rows(X), weights, largest, sums)
     mean, square, filled = sums.T / total
