@@ -412,7 +412,8 @@ def train_epochs(
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
-    if state.engine == "compiled" and sp.issparse(X) and X.nnz and state.optimizer.lazy == "rest" and t == 0:
+    sparse = not isinstance(X, np.ndarray) and X.nnz > 0
+    if state.engine == "compiled" and sparse and state.optimizer.lazy == "rest" and t == 0:
         packing = _Packing(state, X)
         state, X = packing.packed(state), packing.rows(X)
 
