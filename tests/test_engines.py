@@ -64,6 +64,14 @@ def assert_agree(one, other, tolerance=1e-10):
     assert one.coef_.dtype == other.coef_.dtype
     for name in one.history_.keys() - {"seconds"}:
         np.testing.assert_allclose(one.history_[name], other.history_[name], rtol=10.0 * tolerance, err_msg=name)
+    for slot, slots in zip(one.optimizer_.slots, zip(*both_slots(one, other), strict=True), strict=True):
+        atol = 10.0 * tolerance * np.abs(slots[1]).max(initial=1e-6)
+        np.testing.assert_allclose(*slots, rtol=0.0, atol=atol, err_msg=slot)
+
+
+def both_slots(one, other):
+    """Return what the optimizers remember, from which training would go on."""
+    return one._state.iterate.slots, other._state.iterate.slots
 
 
 def assert_engines_agree(estimator, *data, tolerance=1e-10, **more):
@@ -127,6 +135,7 @@ BASES = [
     ("ftrl", "modified_huber", "binary", "csr"),
 ]
 over_bases = pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), BASES)
+over_sizes = pytest.mark.parametrize("batch_size", [1, 7])  # steps of one row have a loop of their own
 
 
 def problem(optimizer, loss, kind, form, **parameters):
@@ -138,6 +147,7 @@ def problem(optimizer, loss, kind, form, **parameters):
 
 
 @over_bases
+@over_sizes
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -150,15 +160,16 @@ def problem(optimizer, loss, kind, form, **parameters):
     ],
     ids=str,
 )
-def test_parameters(optimizer, loss, kind, form, parameters):
-    assert_engines_agree(*problem(optimizer, loss, kind, form, **parameters))
+def test_parameters(optimizer, loss, kind, form, parameters, batch_size):
+    assert_engines_agree(*problem(optimizer, loss, kind, form, batch_size=batch_size, **parameters))
 
 
 @pytest.mark.parametrize("base", BASES[1:3])
+@over_sizes
 @pytest.mark.parametrize("precondition", [False, True])
-def test_without_intercept(base, precondition):
+def test_without_intercept(base, precondition, batch_size):
     parameters = {"learning_rate": "inverse_scaling", "fit_intercept": False, "precondition": precondition}
-    assert_engines_agree(*problem(*base, **parameters))
+    assert_engines_agree(*problem(*base, batch_size=batch_size, **parameters))
 
 
 @over_bases
@@ -168,8 +179,9 @@ def test_schedules(optimizer, loss, kind, form, schedule):
 
 
 @over_bases
-def test_weights_validation_and_warm_start(optimizer, loss, kind, form):
-    model, X, y = problem(optimizer, loss, kind, form)
+@over_sizes
+def test_weights_validation_and_warm_start(optimizer, loss, kind, form, batch_size):
+    model, X, y = problem(optimizer, loss, kind, form, batch_size=batch_size)
     weight = np.random.default_rng(2).integers(0, 4, len(y)).astype(float)
     assert_engines_agree(model, X, y, weight)
     assert_engines_agree(model, X, y, weight, X[::2], y[::2], weight[::2])
@@ -229,14 +241,17 @@ def test_unsorted_indices_duplicates_and_explicit_zeros():
 
 
 @pytest.mark.parametrize("base", BASES[1:3])
-def test_float32(base):
-    model, X, y = problem(*base)
+@over_sizes
+def test_float32(base, batch_size):
+    model, X, y = problem(*base, batch_size=batch_size)
     assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("base", BASES[1:3])
-def test_divergence_is_the_same(base):
-    model, X, y = problem(*base, learning_rate=1e6 if base[0] == "sgd" else 1e160, max_iter=100)
+@over_sizes
+def test_divergence_is_the_same(base, batch_size):
+    rate = 1e6 if base[0] == "sgd" else 1e160
+    model, X, y = problem(*base, learning_rate=rate, max_iter=100, batch_size=batch_size)
     if base[0] == "adamw":
         model.set_params(optimizer=OPTIMIZERS["adamw"](weight_decay=0.0))
     messages = []
