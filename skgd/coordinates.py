@@ -87,6 +87,7 @@ class ColumnStatistics:
     relative_mean: np.ndarray
     relative_variance: np.ndarray
     filled: np.ndarray
+    left_out: int = 0  # columns of nothing but zeros
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
@@ -132,9 +133,10 @@ class ColumnStatistics:
         )
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
-        """Return the statistics of some of the columns."""
-        parts = (self.largest, self.relative_mean, self.relative_variance, self.filled)
-        return ColumnStatistics(self.rows, self.weight, *(part[columns] for part in parts))
+        """Return the statistics of some of the columns, where the others are empty."""
+        names = ("largest", "relative_mean", "relative_variance", "filled")
+        parts = {name: getattr(self, name)[columns] for name in names}
+        return replace(self, **parts, left_out=len(self.filled) - len(columns))
 
     @property
     def mean(self) -> np.ndarray:
@@ -144,7 +146,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(self.filled.mean() < _SPARSE)
+        return bool(self.filled.sum() < _SPARSE * (len(self.filled) + self.left_out))
 
     @property
     def constant(self) -> np.ndarray:

@@ -161,6 +161,14 @@ def test_mean_squares_are_those_of_the_standardised_rows(container):
     assert_allclose(of(container(X), weight).mean_squares(0.0, 1.0), expected, rtol=1e-12)
 
 
+def test_rows_stay_sparse_where_empty_columns_are_left_out():
+    X = np.hstack([half_empty(), np.zeros((90, 30))])
+    statistics = of(X)
+    assert statistics.sparse
+    assert statistics.of_subset(np.array([4, 0, 1, 2, 5])).sparse
+    assert not of(half_empty()).sparse
+
+
 # -- compiled ---------------------------------------------------------------------------------------------------------
 
 
