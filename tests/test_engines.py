@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines
+import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.optimizers import OPTIMIZERS, AdaGrad, Optimizer
+from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Optimizer
 from skgd.schedules import SCHEDULES
 from skgd.training import DivergenceError
 
@@ -240,6 +241,111 @@ def test_unsorted_indices_duplicates_and_explicit_zeros():
     assert_agree(assert_engines_agree(model, untidy, y), fit_with("vectorized", model, X, y))
 
 
+def test_unsorted_rows_are_neither_sorted_nor_copied():
+    model, X, y = problem(*BASES[2])
+    backwards = np.concatenate([np.arange(*X.indptr[i : i + 2])[::-1] for i in range(N_ROWS)])
+    unsorted = sp.csr_array((X.data[backwards], X.indices[backwards], X.indptr), X.shape)
+    parts = unsorted.data, unsorted.indices, unsorted.indptr
+    for part in parts:
+        part.flags.writeable = False
+    assert_agree(assert_engines_agree(model, unsorted, y), fit_with("vectorized", model, X, y))
+    assert all(
+        now is before for now, before in zip((unsorted.data, unsorted.indices, unsorted.indptr), parts, strict=True)
+    )
+    assert not unsorted.has_sorted_indices
+
+
+# -- gaps -------------------------------------------------------------------------------------------------------------
+
+GAPS = [1, 2, 3, 31, 32, 33, 34, 100, 1000, 2400]
+
+
+@pytest.mark.parametrize("rate", ["constant", "inverse_scaling"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("base", BASES[2:])
+def test_penalties_of_steps_without_an_entry(base, l1_ratio, rate):
+    """Columns are touched every so many rows; meanwhile only their penalty changes them."""
+    model, *_ = problem(*base, batch_size=1, max_iter=1, shuffle=False, average=False, learning_rate=rate)
+    model.set_params(alpha=1e-3, l1_ratio=l1_ratio)
+    rows = np.arange(2500)[:, np.newaxis]
+    X = np.where(rows % np.array(GAPS) == 0, 1.0 + 0.1 * np.cos(rows + np.arange(len(GAPS))), 0.0)
+    y = target(base[2], np.random.default_rng(0).normal(size=(2500, 9)))[1]
+    assert_engines_agree(model, sp.csr_array(X), y)
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+
+class Unpacked:
+    """Leaves rows and state as they are, in place of `skgd.training._Packing`."""
+
+    def __init__(self, state, X):
+        pass
+
+    def rows(self, X):
+        return X
+
+    def packed(self, state):
+        return state
+
+    unpacked = packed
+
+
+def with_empty_columns():
+    """Rows of columns in no order of frequency, of nothing and of stored zeros."""
+    X = np.zeros((N_ROWS, 40))
+    X[:, [3, 30, 11, 8, 25, 39, 0, 17, 22]] = features()
+    X = sp.coo_array(X)
+    rows, columns = (
+        np.concatenate(pair) for pair in zip(X.coords, (np.arange(N_ROWS), np.full(N_ROWS, 5)), strict=True)
+    )
+    by_row = np.argsort(rows, kind="stable")
+    indptr = np.searchsorted(rows[by_row], np.arange(N_ROWS + 1))
+    return sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape)
+
+
+@over_sizes
+@pytest.mark.parametrize("base", BASES[2:4])
+@pytest.mark.parametrize("average", [False, "polynomial"])
+def test_packed_columns_change_nothing(base, average, batch_size):
+    model, _, y = problem(*base, average=average, batch_size=batch_size)
+    if base[0] == "adagrad":
+        model.set_params(optimizer=AdaGrad(initial_accumulator=0.25))
+    X = with_empty_columns()
+    validation = {"X_val": X[::2], "y_val": y[::2]}
+    packed = fit_with("compiled", model, X, y, **validation)
+    with mock.patch.object(skgd.training, "_Packing", Unpacked):
+        unpacked = fit_with("compiled", model, X, y, **validation)
+    for _ in range(2):
+        assert_agree(packed, unpacked, 1e-12)
+        empty = abs(X).sum(axis=0) == 0.0
+        assert empty.sum() == 32  # one of the nine columns is empty, too
+        assert not np.atleast_2d(packed.coef_)[:, empty].any()
+        assert packed.coef_.shape[-1] == packed._state.columns.filled.size == 40
+        packed.partial_fit(X, y)
+        unpacked.partial_fit(X, y)
+
+
+def test_warm_start_after_packing():
+    model, _, y = problem(*BASES[2], warm_start=True)
+    compiled = assert_engines_agree(model, with_empty_columns(), y, times=2)
+    assert len(compiled.history_["loss"]) == 6
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@over_sizes
+def test_rows_of_nothing(batch_size, fit_intercept):
+    model, _, y = problem(*BASES[2], batch_size=batch_size, fit_intercept=fit_intercept)
+    nothing, zeros = (
+        sp.csr_array((N_ROWS, 3)),
+        sp.csr_array((np.zeros(N_ROWS), (np.arange(N_ROWS), np.arange(N_ROWS) % 3))),
+    )
+    for X in (nothing, zeros):
+        compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
+        np.testing.assert_array_equal(compiled.coef_, 0.0)
+        np.testing.assert_allclose(compiled.intercept_, vectorized.intercept_, rtol=1e-10)
+
+
 @pytest.mark.parametrize("base", BASES[1:3])
 @over_sizes
 def test_float32(base, batch_size):
@@ -350,6 +456,19 @@ class Forgets(AdaGrad):  # moves without a gradient, as its base does not
 
 class Decays(AdaGrad):
     weight_decay = 0.1
+
+
+class Remembers(SGD):  # without momentum, its base does not
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        momentum = 0.9 * slots[0] + g
+        return w - lr * momentum, 10.0 * lr, (momentum,)
+
+
+def test_rules_derived_from_one_without_memory():
+    model, X, y = problem(Remembers(), "squared_error", "number", "dense", alpha=0.0, learning_rate=0.02)
+    expected = clone(model).set_params(optimizer=SGD(momentum=0.9))
+    assert_agree(assert_engines_agree(model, X, y), fit_with("vectorized", expected, X, y))
 
 
 @pytest.mark.parametrize("optimizer", [Forgets, Decays])
