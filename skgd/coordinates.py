@@ -92,7 +92,7 @@ class ColumnStatistics:
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
         """Return the statistics of no rows."""
-        return cls(0, 0.0, *(np.zeros(n_columns) for _ in range(4)))
+        return cls(0, 0.0, *np.zeros((4, n_columns)))
 
     def updated(
         self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
