@@ -56,10 +56,12 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         return largest, mean, np.maximum(square - mean * mean, 0.0), filled
     largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
     relative = X / nonzero(largest)
-    mean = _mean(relative, weight)
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
-    relative -= mean
-    return largest, mean, _mean(np.square(relative, out=relative), weight), filled
+    first = relative[0].copy()  # from which a constant column does not differ, however weights are rounded
+    relative -= first
+    offset = _mean(relative, weight)
+    relative -= offset
+    return largest, first + offset, _mean(np.square(relative, out=relative), weight), filled
 
 
 def nonzero(scale: Any) -> Any:
@@ -185,11 +187,12 @@ class ColumnStatistics:
     relative_mean: np.ndarray
     relative_variance: np.ndarray
     filled: np.ndarray
+    left_out: int = 0  # columns of nothing but zeros
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
         """Return the statistics of no rows."""
-        return cls(0, 0.0, *(np.zeros(n_columns) for _ in range(4)))
+        return cls(0, 0.0, *np.zeros((4, n_columns)))
 
     def updated(
         self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
@@ -219,9 +222,10 @@ class ColumnStatistics:
         return ColumnStatistics(self.rows + n_rows, total, *merged)
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
-        """Return the statistics of some of the columns."""
-        parts = (self.largest, self.relative_mean, self.relative_variance, self.filled)
-        return ColumnStatistics(self.rows, self.weight, *(part[columns] for part in parts))
+        """Return the statistics of some of the columns, where the others are empty."""
+        names = ("largest", "relative_mean", "relative_variance", "filled")
+        parts = {name: getattr(self, name)[columns] for name in names}
+        return replace(self, **parts, left_out=len(self.filled) - len(columns))
 
     @property
     def mean(self) -> np.ndarray:

@@ -88,6 +88,12 @@ class Optimizer(Strategy):
     bounded : bool
         Whether ``step`` is proportional to the rate, so that ``learning_rate="auto"`` can keep it below Newton's step
         for each parameter. ``lr`` is then an array, one value a parameter.
+    lazy : str
+        What the rule does to a parameter without a gradient, which rows of mostly zeros need not visit then: "rest"
+        leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
+        Empty: each step visits every parameter.
+    memoryless : bool
+        Whether the rule does not read its slots, which then need not be kept.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -213,7 +219,7 @@ class SGD(Optimizer):
 
     @property
     def memoryless(self) -> bool:  # type: ignore[override]
-        return self.momentum == 0
+        return self.momentum == 0 and type(self).rule is SGD.rule  # a rule of one's own may use its slots
 
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))
@@ -992,6 +998,13 @@ class ScheduleFree(Optimizer):
     @staticmethod
     def rebase(transform, w, slots, hyper):
         return (transform(w + slots[0]) - transform(w), *slots[1:])
+
+
+def laziness_of(optimizer: Optimizer) -> str:
+    """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
+    family = type(optimizer).__mro__
+    rule, promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", "lazy"))
+    return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

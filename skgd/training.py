@@ -34,7 +34,7 @@ from skgd.engines import (
     run_stream,
 )
 from skgd.objective import Objective
-from skgd.optimizers import SGD, Optimizer
+from skgd.optimizers import SGD, Optimizer, laziness_of
 from skgd.schedules import Schedule
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
@@ -304,7 +304,7 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
-def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: bool) -> int:
+def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
     if n_iter_no_change != "auto":
         return n_iter_no_change
@@ -322,14 +322,16 @@ def _average_every(size: int, columns: ColumnStatistics) -> int:
 
 
 class _Packing:
-    """The frequent columns of sparse rows first, and none that are empty, for parameters that begin at zero.
+    """The frequent columns of sparse rows first, and none without an entry, for parameters that begin at zero.
 
     Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
     """
 
-    def __init__(self, state: State):
-        filled = state.columns.filled
-        self._kept = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
+    def __init__(self, state: State, X: sp.csr_array):
+        stored = np.zeros(X.shape[1], dtype=bool)  # zeros may be, too
+        stored[X.indices] = True
+        frequent_first = np.argsort(-state.columns.filled, kind="stable")
+        self._kept = frequent_first[stored[frequent_first]]
         self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
         coordinates = state.objective.coordinates.of_subset(self._kept)
         self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
@@ -398,7 +400,7 @@ def train_epochs(
     state.engine = choose(
         state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
-    patience = _patience(plan.n_iter_no_change, n_steps // 8 if brief else n_steps, validation is not None)
+    patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
@@ -411,8 +413,9 @@ def train_epochs(
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
-    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and t == 0:
-        packing = _Packing(state)
+    sparse = not isinstance(X, np.ndarray) and X.nnz > 0
+    if state.engine == "compiled" and sparse and laziness_of(state.optimizer) == "rest" and t == 0:
+        packing = _Packing(state, X)
         state, X = packing.packed(state), packing.rows(X)
 
     def whole(state: State) -> State:
@@ -473,7 +476,7 @@ def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:
     In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
     rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than untrained.
     """
-    quarter, losses = len(losses) // 4, np.minimum(losses, baseline)
+    quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, baseline)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()
     return last < (1.0 - 12.0 * tol) * third and last > 5.0 * tol * baseline
 
