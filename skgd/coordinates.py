@@ -27,7 +27,6 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 _ROUNDING = 1e-14
 _SPARSE = 0.1
 _SPARSE_ALPHA = 1e-5
-_RARITY = 1.25
 _CHUNK_ELEMENTS = 2**17
 
 
@@ -265,8 +264,9 @@ class ColumnStatistics:
         column says the more, the fewer rows have it (Spärck Jones, 1972). Over all entries, the mean square is 1.
         """
         filled = np.where(self.filled > 0.0, self.filled, 1.0)
-        rarity = (1.0 - np.log(filled)) ** _RARITY
-        usual = np.sqrt((self.filled * rarity**2).sum() / max(self.filled.sum(), 1e-300))
+        idf = 1.0 - np.log(filled)
+        rarity = idf * np.sqrt(np.sqrt(idf))  # to the power 5/4, which in a stream is computed for each batch
+        usual = np.sqrt((self.filled @ (rarity * rarity)) / max(self.filled.sum(), 1e-300))
         return nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
