@@ -234,7 +234,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(is_sparse(self.filled.mean()))
+        return bool(is_sparse(self.filled.sum() / (len(self.filled) + self.left_out)))
 
     @property
     def constant(self) -> np.ndarray:

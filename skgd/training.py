@@ -236,7 +236,7 @@ def _alpha(state: State, plan: Plan) -> float:
     if not isinstance(plan.alpha, str):
         return plan.alpha
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    return 0.0 if _is_brief(state, plan) else float(auto_alpha(state.columns.filled.mean(), n_classes))
+    return 0.0 if _is_brief(state, plan) else auto_alpha(float(state.columns.filled.mean()), n_classes)
 
 
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:

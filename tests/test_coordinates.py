@@ -405,7 +405,7 @@ def test_with_a_log_link_the_untrained_model_predicts_the_mean():
     coordinates = learnt(log_link=True)
     assert_allclose(np.exp(coordinates.target_center), y.mean(axis=0), rtol=1e-13)
     assert np.all(coordinates.target_scale == 1.0)
-    assert learnt(log_link=True, fit_intercept=False).target_center == 0.0
+    assert np.all(learnt(log_link=True, fit_intercept=False).target_center == 0.0)
     zeros = Coordinates().with_target(of(np.zeros((5, 1))), log_link=True, fit_intercept=True)
     assert_array_equal(zeros.target_center, 0.0)
 
