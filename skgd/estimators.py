@@ -496,18 +496,17 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         "squared_error", "huber", "absolute_error", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile",
         "poisson", "gamma", "tweedie", or a :class:`~skgd.losses.Loss` object, such as ``Quantile(0.9)``. The last three
         named have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
-    optimizer : str or Optimizer, default="adagrad"
+    optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
         overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
         rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
-        (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
-        on coefficients in the units of the columns would depend on these.
+        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text,
+        and else 0, because a penalty on coefficients in the units of the columns would depend on these.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
@@ -563,12 +562,12 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it.
+        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
-        The optimizer used.
+        The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
         The loss used.
     n_features_in_ : int
@@ -800,10 +799,12 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     loss : str or Loss, default="log_loss"
         "log_loss" (logistic regression), "hinge" (linear support vector machine), "squared_hinge", "modified_huber",
         "perceptron", or a :class:`~skgd.losses.Loss` object.
-    optimizer : str or Optimizer, default="adagrad"
+    optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros, as in text, with
+        ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row each, without a penalty,
+        for one epoch or a few, which regularise. Later calls go on with what the first one chose, ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
         overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
@@ -811,24 +812,28 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
         (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
-        on coefficients in the units of the columns would depend on these.
+        on coefficients in the units of the columns would depend on these. It is 0, too, where ``optimizer="auto"`` is
+        plain SGD.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
         Whether to learn an intercept, which is never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
-        up to 64 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8.
+        up to 64 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8. It is 1 in ``fit``
+        where ``optimizer="auto"`` is plain SGD.
     max_iter : int, default=1000
         The largest number of epochs (passes over the rows) of ``fit``.
     tol : float or None, default=1e-2
         Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
-        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
-        ``max_iter`` epochs.
+        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. Where
+        ``optimizer="auto"`` is plain SGD and there is no validation set, an epoch has to make progress within itself,
+        too: the loss of its last quarter has to be below that of the third by the fraction ``10 * tol``. None trains
+        for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
-        validation set, whose loss is noisier.
+        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
+        eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -872,12 +877,12 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it.
+        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
-        The optimizer used.
+        The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
         The loss used.
     n_features_in_ : int
