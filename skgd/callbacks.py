@@ -226,10 +226,10 @@ class EarlyStopping:
     Let :math:`v_k` be the monitored value after epoch k (a score counts as its negative, so that less is better), and
     :math:`v^*` the least so far. Training stops after ``patience`` epochs in a row without
 
-    .. math:: v_k < v^* - \text{min\_delta}
+    .. math:: v_k < v^* - \delta
 
-    The fitted estimator has the parameters of the epoch with the least value, the first of equals, bit for bit,
-    whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
+    with :math:`\delta` = ``min_delta``. The fitted estimator has the parameters of the epoch with the least value, the
+    first of equals, bit for bit, whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
 
     Parameters
     ----------

@@ -36,6 +36,7 @@ from skgd.training import (
     Plan,
     Progress,
     State,
+    Walk,
     append,
     empty_history,
     start_state,
@@ -86,20 +87,30 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
-    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
-        plan, loss = self._plan(stream=False)
-        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
-        progress = None if unfinished is None else unfinished.progress
-        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
-        given = X, y, sample_weight
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, stream: bool, resumed: bool, classes: ArrayLike | None = None
+    ) -> tuple[State, Plan, Loss, Data]:
+        """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
+        plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed)
-        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, None)
+        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
-        data: Data = (X, self._encode(y, "y"), weight)
-        validation = self._read_validation(X_val, y_val, sample_weight_val, X.dtype, loss)
+        return state, plan, loss, (X, self._encode(y, "y"), weight)
+
+    def _walk(self, X: Any, y: Any, sample_weight: Any) -> Walk:
+        """Return the steps of ``fit``, of a clone, for `skgd.display`; "auto" does not average what is looked at."""
+        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=False)
+        return Walk(state, plan, data, self._random_state())
+
+    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
+        progress = None if unfinished is None else unfinished.progress
+        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
+        state, plan, loss, data = self._prepare(X, y, sample_weight, stream=False, resumed=resumed)
+        validation = self._read_validation(X_val, y_val, sample_weight_val, state.iterate.theta.dtype, loss)
         random_state = self._random_state()
         if unfinished is not None:
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
@@ -115,13 +126,13 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
             beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
-            run = Run(self, *given, max(n_epochs, 0), beginning, attributes)
+            run = Run(self, X, y, sample_weight, max(n_epochs, 0), beginning, attributes)
         self.__dict__.pop("_unfinished", None)
         if validation is None and self.early_stopping:
             data, validation = self._hold_out(data, random_state)
         state = replace(
             state,
-            columns=ColumnStatistics.empty(X.shape[1]),
+            columns=ColumnStatistics.empty(state.objective.n_features),
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
@@ -133,21 +144,16 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             run.end()
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
-        plan, loss = self._plan(stream=True)
+        resumed = hasattr(self, "_state")
+        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=resumed, classes=classes)
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
                 "early_stopping=False, and score on rows of your own between calls."
             )
-        resumed = hasattr(self, "_state")
-        X, y, weight = self._read(X, y, sample_weight, resumed)
-        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
-        if self.class_weight is not None:
-            plan = replace(plan, class_weight=self._class_weight())
-        loss.check_target(y)
         history = self.history_ if resumed else empty_history()
         with np.errstate(all="ignore"):
-            state, entry = train_stream(state, plan, (X, self._encode(y, "y"), weight), history["objective"])
+            state, entry = train_stream(state, plan, data, history["objective"])
         self._publish(state, 1)
         self.history_ = history
         if entry is not None:

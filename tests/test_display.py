@@ -295,6 +295,32 @@ def test_batches_are_shuffled_alike_each_time():
     assert not np.allclose(one, DescentPathDisplay.from_estimator({"sgd": in_order}, X, y, n_steps=5).paths["sgd"])
 
 
+@pytest.mark.parametrize("batch_size", ["auto", 30])
+@pytest.mark.parametrize("optimizer", ["auto", "adam"])
+@pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier, "mostly zeros"])
+def test_the_path_of_an_epoch_ends_where_fit_does(estimator, optimizer, batch_size):
+    """Its coordinates, batches and rates are those of fit, and "auto" is what it is there."""
+    rng = np.random.default_rng(1)
+    data, target = (X, y) if estimator is GDRegressor else (X, labels)
+    if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
+        estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.08, rng.normal(size=(200, 2)), 0.0)
+        target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
+    params = {"optimizer": optimizer, "batch_size": batch_size, "fit_intercept": False, "random_state": 0}
+    fitted = estimator(**params, max_iter=1, tol=None, average=False).fit(data, target)
+    display = DescentPathDisplay.from_estimator({"it": estimator(**params)}, data, target, n_steps=fitted.t_)
+    assert_allclose(display.paths["it"][-1], fitted.coef_.ravel(), rtol=1e-9)
+    rates = LearningRateDisplay.from_estimator(estimator(**params), data, target)
+    fitted.set_params(alpha=0.0)  # as with a rate, "auto" is AdaGrad then
+    assert_allclose(rates.auto, fitted.fit(data, target).history_["learning_rate"][0])
+
+
+def test_penalties_that_auto_makes_different_are_refused():
+    sparse = np.where(np.arange(200).reshape(100, 2) % 13 == 0, 1.0, 0.0)
+    both = [GDClassifier(optimizer="auto"), GDClassifier(optimizer="adam")]
+    with pytest.raises(ValueError, match=r"alpha='auto' is different.*same alpha"):
+        DescentPathDisplay.from_estimator(both, sparse, np.arange(100) % 2)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_starts_at_the_start_and_descends(name):
     estimator = GDClassifier(optimizer=name, alpha=0.01, random_state=0)
