@@ -351,7 +351,8 @@ class LearningRateDisplay:
         Parameters
         ----------
         estimator : GDClassifier or GDRegressor
-            With any loss, optimizer and parameters; its learning rate is not looked at.
+            With any loss, optimizer and parameters; its learning rate is not looked at. ``optimizer="auto"`` is
+            AdaGrad, as it is with any rate that you set.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The features. Some thousand rows are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)

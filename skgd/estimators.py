@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
@@ -124,7 +124,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
         run = None
         if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
-            beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
+            states = random_state.get_state(legacy=False)
+            beginning = cache(partial(Beginning.of, self._lasting_parameters(), data, validation, states))
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
             run = Run(self, X, y, sample_weight, max(n_epochs, 0), beginning, attributes)
         self.__dict__.pop("_unfinished", None)
