@@ -111,7 +111,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "coming_from/*": []},  # their tables need the width
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
