@@ -111,7 +111,11 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": {"**": ["page-toc"], "coming_from/*": []},  # their tables need the width
+    # Pages of tables need the width. (Patterns may not overlap: * stands for no slash.)
+    "secondary_sidebar_items": {
+        **dict.fromkeys(("*", "guide/*", "gallery/*", "api/*", "api/generated/*"), ["page-toc"]),
+        "coming_from/*": [],
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
