@@ -87,6 +87,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",  # run all of them, not only plot_*.py
     "within_subsection_order": first_plots_then_the_rest,
     "abort_on_example_error": True,
+    "capture_repr": (),  # what is printed, but not what an expression returns
     "image_srcset": ["2x"],
     "download_all_examples": False,
     "min_reported_time": 10_000,

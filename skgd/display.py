@@ -396,18 +396,17 @@ class LearningRateDisplay:
         rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]
         sample = [None if part is None else part[rows] for part in walk.data]
         losses: list[float] = []
-        with np.errstate(all="ignore"):
-            ceiling = 10.0 * _loss(walk.state, sample) or np.inf
-            for rate in rates:
-                try:
-                    loss = _loss(walk.step(rate), sample)
-                except DivergenceError:  # which the test is there to find
-                    break
-                if not np.isfinite(loss):
-                    break
-                losses.append(loss)
-                if loss > ceiling:
-                    break
+        ceiling = 10.0 * _loss(walk.state, sample) or np.inf
+        for rate in rates:
+            try:
+                loss = _loss(walk.step(rate), sample)
+            except DivergenceError:  # which the test is there to find
+                break
+            if not np.isfinite(loss):
+                break
+            losses.append(loss)
+            if loss > ceiling:
+                break
         return cls(rates[: len(losses)], losses, auto=auto).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> LearningRateDisplay:
@@ -451,6 +450,7 @@ class LearningRateDisplay:
         return self
 
 
+@np.errstate(all="ignore")
 def _loss(state: State, data: Any) -> float:
     """Return the mean loss of some rows, without the penalty."""
     objective = state.objective
@@ -704,12 +704,11 @@ def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
     """Return coefficients and intercept at the beginning and after each step, until it diverges."""
     walk.move_to(beginning[:-1, np.newaxis], beginning[-1:])
     path = [beginning]
-    with np.errstate(all="ignore"):
-        for _ in range(n_steps):
-            try:
-                path.append(np.append(*walk.step().readout()))
-            except DivergenceError:  # the path leaves the picture
-                break
+    for _ in range(n_steps):
+        try:
+            path.append(np.append(*walk.step().readout()))
+        except DivergenceError:  # the path leaves the picture
+            break
     return np.array(path, dtype=float)
 
 

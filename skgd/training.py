@@ -576,6 +576,7 @@ class Walk:
     ``data`` are X, y, and the weights of the rows with those of their classes.
     """
 
+    @np.errstate(all="ignore")
     def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
         X, y, weight = data
         self.state, weight = _learn(state, plan, X, y, weight, stream=False)
@@ -584,6 +585,7 @@ class Walk:
         self._batches = _batches(len(y), _batch_size(self.state, plan, y.dtype.kind == "f"), plan.shuffle, random_state)
 
     @property
+    @np.errstate(all="ignore")
     def automatic_rate(self) -> float:
         """The rate that ``learning_rate="auto"`` begins with."""
         return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, ())[0][0])
@@ -595,6 +597,7 @@ class Walk:
         theta = objective.join(coef, intercept, dtype=iterate.theta.dtype)
         self.state.iterate = initial_iterate(theta, self.state.optimizer, self._plan.averaging is not None)
 
+    @np.errstate(all="ignore")
     def step(self, rate: float | None = None) -> State:
         """Take the next step, at the plan's rate or another, and return the state after it."""
         rates, longest = _rates(self.state, self._plan, 1, ()) if rate is None else (np.array([rate]), None)

@@ -221,6 +221,13 @@ def test_range_test_of_sparse_columns(container):
     assert sparse.suggestion_ == pytest.approx(dense.suggestion_)
 
 
+def test_columns_that_are_empty_or_constant_warn_of_nothing():
+    data = np.column_stack([X, np.zeros(90), np.ones(90)])
+    assert LearningRateDisplay.from_estimator(GDRegressor(), data, y).suggestion_ > 0.0
+    display = DescentPathDisplay.from_estimator(GDRegressor(), data, y, n_steps=3)
+    assert np.isfinite(display.paths["auto"]).all()
+
+
 def test_range_test_weight_zero_is_no_row():
     weight = np.where(np.arange(90) < 60, 2.0, 0.0)
     estimator = GDRegressor(optimizer="sgd", batch_size=None)
