@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,12 +26,19 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
 _SPARSE = 0.1
-_RARITY = 0.1
+_SPARSE_ALPHA = 1e-5
+_RARITY = 1.25
 _CHUNK_ELEMENTS = 2**17
 
 
+def choose(condition: Any, then: Any, otherwise: Any) -> Any:
+    """Return one or the other, elementwise; compiled loops put a conditional expression in its place."""
+    return np.where(condition, then, otherwise)
+
+
 # Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
-# variance and the share of entries that are not zero.
+# variance and the share of entries that are not zero. The functions below are elementwise: they take a number of each,
+# or arrays with one for each column, and serve the compiled loops as well.
 Measures: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -40,7 +47,7 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     n_columns = X.shape[1]
     if not isinstance(X, np.ndarray):
         largest = np.maximum(largest, _largest_absolute(X))
-        entries = X.data / unit_of(largest)[X.indices]
+        entries = X.data / nonzero(largest)[X.indices]
         shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
         mean, square, filled = (
             np.bincount(X.indices, values if shares is None else shares * values, n_columns) / total
@@ -48,16 +55,111 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         )
         return largest, mean, np.maximum(square - mean * mean, 0.0), filled
     largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
-    relative = X / unit_of(largest)
-    mean = _mean(relative, weight)
+    relative = X / nonzero(largest)
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
-    relative -= mean
-    return largest, mean, _mean(np.square(relative, out=relative), weight), filled
+    first = relative[0].copy()  # from which a constant column does not differ, however weights are rounded
+    relative -= first
+    offset = _mean(relative, weight)
+    relative -= offset
+    return largest, first + offset, _mean(np.square(relative, out=relative), weight), filled
 
 
-def unit_of(largest: np.ndarray) -> np.ndarray:
-    """Return the unit of columns with these largest absolute values."""
-    return np.where(largest > 0.0, largest, 1.0)
+def nonzero(scale: Any) -> Any:
+    """Return the scale, or 1 in the place of 0."""
+    return choose(scale > 0.0, scale, 1.0)
+
+
+def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
+    """Return the measures of all rows, from those of earlier ones and those of new ones with a share of the weight."""
+    largest, mean, variance, filled = new
+    shrunk = before[0] / nonzero(largest)
+    old_mean, old_variance = before[1] * shrunk, before[2] * shrunk * shrunk
+    moved = mean - old_mean
+    return (
+        largest,
+        old_mean + share * moved,
+        (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
+        (1.0 - share) * before[3] + share * filled,
+    )
+
+
+def deviation_of(measures: Measures) -> np.ndarray:
+    """Return the standard deviation of each column; of a constant one its size instead, never 0."""
+    largest, mean, variance, _ = measures
+    spread = np.sqrt(variance)
+    return nonzero(choose(spread <= _ROUNDING * np.abs(mean), 1.0, spread) * largest)
+
+
+def size_of(measures: Measures) -> np.ndarray:
+    """Return the root mean square of each column, never 0."""
+    largest, mean, variance, _ = measures
+    return nonzero(np.sqrt(variance + mean**2) * largest)
+
+
+def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
+    """Return the mean square of each standardised column."""
+    largest, mean, variance, _ = measures
+    offset = (mean * largest - center) / scale
+    spread = np.sqrt(variance) * (largest / scale)
+    return spread * spread + offset * offset
+
+
+def is_sparse(filled: float) -> bool:
+    """Say whether most entries are zero, from the share of those that are not."""
+    return filled < _SPARSE
+
+
+def auto_alpha(filled: float, n_classes: int) -> float:
+    """Return the strength of the penalty for ``alpha="auto"``; ``n_classes`` is 1 unless there are three or more."""
+    return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0
+
+
+def row_norm_of(squares: float, fit_intercept: bool) -> float:
+    """Return the root mean square of the standardised rows' norms, from the sum of their columns' mean squares."""
+    return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
+
+
+def column_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the scale of dense columns."""
+    if centered:
+        return measures[1] * measures[0], deviation_of(measures)
+    return 0.0 * measures[0], size_of(measures)
+
+
+def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the scale of the target; with a log link, of the raw prediction."""
+    mean = measures[1] * measures[0]
+    if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
+        center = np.log(choose(mean > 0.0, mean, 1.0))
+        return (center if centered else 0.0 * mean), 1.0 + 0.0 * mean
+    if centered:
+        return mean, deviation_of(measures)
+    return 0.0 * mean, size_of(measures)
+
+
+def user_coefficient(v: Any, scale: Any, target_scale: Any) -> Any:
+    """Return a coefficient in the units of X and y from the optimizer's."""
+    return target_scale * (v / scale)
+
+
+def standardised_coefficient(w: Any, scale: Any, target_scale: Any) -> Any:
+    """Return the inverse of :func:`user_coefficient`."""
+    return w / target_scale * scale
+
+
+def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple) -> Any:
+    """Return the intercept for another centre and scale of the target; ``shift`` is what centres of columns add."""
+    return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
+
+
+def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the factor on each coefficient of a stream.
+
+    Where a column's scale grows more than tenfold at once, its standardised coefficient is kept: what was learnt of a
+    column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    """
+    ratio = old_scale / scale
+    return choose(ratio < 0.1, ratio, 1.0)
 
 
 def _largest_absolute(X: sp.csr_array) -> np.ndarray:
@@ -85,11 +187,12 @@ class ColumnStatistics:
     relative_mean: np.ndarray
     relative_variance: np.ndarray
     filled: np.ndarray
+    left_out: int = 0  # columns of nothing but zeros
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
         """Return the statistics of no rows."""
-        return cls(0, 0.0, *(np.zeros(n_columns) for _ in range(4)))
+        return cls(0, 0.0, *np.zeros((4, n_columns)))
 
     def updated(
         self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
@@ -114,25 +217,15 @@ class ColumnStatistics:
         variance: np.ndarray,
         filled: np.ndarray,
     ) -> ColumnStatistics:
-        unit = unit_of(largest)
-        shrunk = self.largest / unit
-        old_mean, old_variance = self.relative_mean * shrunk, self.relative_variance * shrunk * shrunk
         total = self.weight + weight
-        share = weight / total
-        moved = mean - old_mean
-        return ColumnStatistics(
-            self.rows + n_rows,
-            total,
-            largest,
-            old_mean + share * moved,
-            (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
-            (1.0 - share) * self.filled + share * filled,
-        )
+        merged = merged_measures(self.measures, (largest, mean, variance, filled), weight / total)
+        return ColumnStatistics(self.rows + n_rows, total, *merged)
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
-        """Return the statistics of some of the columns."""
-        parts = (self.largest, self.relative_mean, self.relative_variance, self.filled)
-        return ColumnStatistics(self.rows, self.weight, *(part[columns] for part in parts))
+        """Return the statistics of some of the columns, where the others are empty."""
+        names = ("largest", "relative_mean", "relative_variance", "filled")
+        parts = {name: getattr(self, name)[columns] for name in names}
+        return replace(self, **parts, left_out=len(self.filled) - len(columns))
 
     @property
     def mean(self) -> np.ndarray:
@@ -142,7 +235,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(self.filled.mean() < _SPARSE)
+        return bool(is_sparse(self.filled.mean()))
 
     @property
     def constant(self) -> np.ndarray:
@@ -150,33 +243,35 @@ class ColumnStatistics:
         return np.sqrt(self.relative_variance) <= _ROUNDING * np.abs(self.relative_mean)
 
     @property
+    def measures(self) -> Measures:
+        """The four arrays."""
+        return self.largest, self.relative_mean, self.relative_variance, self.filled
+
+    @property
     def standard_deviation(self) -> np.ndarray:
         """The standard deviation of each column; of a constant one its size instead, never 0."""
-        spread = np.where(self.constant, 1.0, np.sqrt(self.relative_variance))
-        return _nonzero(spread * self.largest)
+        return deviation_of(self.measures)
 
     @property
     def root_mean_square(self) -> np.ndarray:
         """The root mean square of each column, never 0."""
-        return _nonzero(np.sqrt(self.relative_variance + self.relative_mean**2) * self.largest)
+        return size_of(self.measures)
 
     @property
     def sparse_scale(self) -> np.ndarray:
-        """The largest absolute value of each column, never 0; smaller for rare columns, which therefore count for more.
+        r"""The root mean square of each column's entries that are not zero, smaller for rare columns; never 0.
 
-        As with the inverse document frequency of text: a word says the more, the fewer documents have it.
+        It is divided by a power of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+        column says the more, the fewer rows have it (Spärck Jones, 1972). Over all entries, the mean square is 1.
         """
-        return _nonzero(self.largest * self.filled**_RARITY)
+        filled = np.where(self.filled > 0.0, self.filled, 1.0)
+        rarity = (1.0 - np.log(filled)) ** _RARITY
+        usual = np.sqrt((self.filled * rarity**2).sum() / max(self.filled.sum(), 1e-300))
+        return nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
-        offset = (self.mean - center) / scale
-        spread = np.sqrt(self.relative_variance) * (self.largest / scale)
-        return spread * spread + offset * offset
-
-
-def _nonzero(scale: np.ndarray) -> np.ndarray:
-    return np.where(scale > 0.0, scale, 1.0)
+        return mean_squares_of(self.measures, center, scale)
 
 
 @dataclass(frozen=True)
@@ -196,25 +291,18 @@ class Coordinates:
     def of_columns(cls, columns: ColumnStatistics, *, sparse: bool, fit_intercept: bool, dtype: type) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
-        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, by
-        about the largest absolute value. Without an intercept, which would take it up, nothing is centred.
+        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, and
+        rare ones by less. Without an intercept, which would take it up, nothing is centred.
         """
         if sparse:
             return cls(scale=_representable(columns.sparse_scale, dtype))
-        if not fit_intercept:
-            return cls(scale=_representable(columns.root_mean_square, dtype))
-        scale = _representable(columns.standard_deviation, dtype)
-        return cls(center=columns.mean.astype(dtype), scale=scale)
+        center, scale = column_coordinates(columns.measures, fit_intercept)
+        return cls(center=center.astype(dtype) if fit_intercept else 0.0, scale=_representable(scale, dtype))
 
     def with_target(self, target: ColumnStatistics, *, log_link: bool, fit_intercept: bool) -> Coordinates:
         """Return these coordinates with the prediction centred and scaled like the target."""
-        if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
-            mean = target.mean
-            center = np.log(np.where(mean > 0.0, mean, 1.0))
-            return replace(self, target_center=center if fit_intercept else 0.0)
-        if not fit_intercept:
-            return replace(self, target_scale=target.root_mean_square)
-        return replace(self, target_center=target.mean, target_scale=target.standard_deviation)
+        center, scale = target_coordinates(target.measures, log_link, fit_intercept)
+        return replace(self, target_center=center, target_scale=scale)
 
     def of_subset(self, columns: np.ndarray) -> Coordinates:
         """Return the coordinates of some of the columns."""
@@ -245,7 +333,7 @@ class Coordinates:
 
     def to_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (features, outputs) and intercepts (outputs,) in the units of X and y."""
-        coef = self.target_scale * (coef / _column(self.scale))
+        coef = user_coefficient(coef, _column(self.scale), self.target_scale)
         intercept = self.target_center + self.target_scale * intercept
         return coef, intercept - self.center @ coef if self.centered else intercept
 
@@ -254,15 +342,23 @@ class Coordinates:
 
         Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
         """
-        user_coef = old.target_scale * (coef / _column(old.scale))
+        user_coef = user_coefficient(coef, _column(old.scale), old.target_scale)
         shift = (self.center - old.center) @ user_coef if self.centered or old.centered else 0.0
-        intercept = old.target_center - self.target_center + old.target_scale * intercept + shift
-        return user_coef / self.target_scale * _column(self.scale), intercept / self.target_scale
+        targets = ((part.target_center, part.target_scale) for part in (old, self))
+        intercept = moved_intercept(intercept, shift, *targets)
+        return standardised_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
+
+    def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
+        """Return centre and scale of the columns and the target as arrays."""
+        sizes = (n_features, n_features, n_outputs, n_outputs)
+        parts = (self.center, self.scale, self.target_center, self.target_scale)
+        return tuple(np.full(n, v) if isinstance(v, float) else v for n, v in zip(sizes, parts, strict=True))
 
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""
         intercept = intercept + self.center @ coef if self.centered else intercept
-        return coef / self.target_scale * _column(self.scale), (intercept - self.target_center) / self.target_scale
+        standardised = standardised_coefficient(coef, _column(self.scale), self.target_scale)
+        return standardised, (intercept - self.target_center) / self.target_scale
 
 
 def _column(values: np.ndarray | float) -> np.ndarray | float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from numbers import Integral, Real
+from operator import is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
@@ -30,7 +32,7 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
-from skgd.strategy import API_REFERENCE, resolve, snapshot, strategies_of
+from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot, strategies_of
 from skgd.training import (
     Data,
     Plan,
@@ -61,6 +63,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
     class_weight: Any = None
+    _values: list | None = None
+    _trained_with: Plan | None = None
+    _fingerprint: int | None = None
     coef_: Any
     intercept_: np.ndarray
     n_iter_: int
@@ -156,6 +161,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         with np.errstate(all="ignore"):
             state, entry = train_stream(state, plan, data, history["objective"])
         self._publish(state, 1)
+        self._trained_with, self._fingerprint = self._resolved[0], _fingerprint_of(self.coef_, self.intercept_)
         self.history_ = history
         if entry is not None:
             append(history, entry)
@@ -178,6 +184,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _resume(self, plan: Plan, loss: Loss) -> State:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
         state: State = self._state
+        if self._trained_with is plan and self._fingerprint == _fingerprint_of(self.coef_, self.intercept_):
+            return state
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
         objective = replace(
@@ -260,10 +268,14 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
         """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
         averaged = hasattr(self, "_state") and self._state.iterate.average is not None
-        given = [stream, averaged, *(snapshot(getattr(self, name)) for name in self._parameter_names())]
-        if getattr(self, "_given", None) != given:
-            self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
-            self._given: list = given
+        values = [stream, averaged, *map(vars(self).get, self._parameter_names())]
+        if self._values is None or not all(map(is_, values, self._values)):
+            given = [snapshot(value) for value in values]
+            if getattr(self, "_given", None) != given:
+                self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
+                self._given: list = given
+            # Objects may change inside: they are looked into each time.
+            self._values = None if any(isinstance(value, Strategy) for value in values) else values
         return self._resolved
 
     @classmethod
@@ -484,6 +496,13 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         return SimpleNamespace(
             kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
         )
+
+
+def _fingerprint_of(coef: Any, intercept: Any) -> int | None:
+    """Return a number that changes with the coefficients, or None where they are not plain arrays."""
+    if type(coef) is not np.ndarray or type(intercept) is not np.ndarray or not coef.flags.c_contiguous:
+        return None
+    return zlib.crc32(intercept.data, zlib.crc32(coef.data))
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):
@@ -836,8 +855,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. Where
         ``optimizer="auto"`` is plain SGD and there is no validation set, an epoch has to make progress within itself,
-        too: the loss of its last quarter has to be below that of the third by the fraction ``10 * tol``. None trains
-        for ``max_iter`` epochs.
+        too: the loss of its last quarter has to be below that of the third by the fraction ``12 * tol``, and above the
+        fraction ``5 * tol`` of the untrained model's. None trains for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
         eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.
@@ -1141,11 +1160,11 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             return y != 0
         y = y if y.ndim == 1 else column_or_1d(y)
         try:
-            codes = np.searchsorted(self.classes_, y)
-            unknown = self.classes_[np.minimum(codes, len(self.classes_) - 1)] != y
+            codes = self.classes_.searchsorted(y)
+            unknown = self.classes_.take(codes, mode="clip") != y
         except TypeError:  # labels that cannot be compared, such as strings with numbers
             unknown = np.ones(len(y), dtype=bool)
-        if np.any(unknown):
+        if unknown.any():
             raise ValueError(
                 f"{name} contains labels that are not among the classes {self.classes_!r}: "
                 f"{set(y[unknown].tolist())!r}."

@@ -79,8 +79,8 @@ class Objective:
     @cached_property
     def unit(self) -> np.ndarray | float:
         """What one unit of the optimizer's objective is in the user's, for each output."""
-        scale = np.exp(self.coordinates.target_center) if self.loss.log_link else self.coordinates.target_scale
-        return scale**self.loss.degree
+        coordinates = self.coordinates
+        return unit_of(coordinates.target_center, coordinates.target_scale, self.loss.log_link, self.loss.degree)
 
     def target(self, y: np.ndarray) -> np.ndarray:
         """Return the numbers that the loss compares with: y itself, or the numbers that stand for its labels."""
@@ -175,9 +175,7 @@ class Objective:
         """The factors of |v| and of v**2 / 2 in the optimizer's objective, per coefficient, (features, outputs)."""
         scale = self.coordinates.scale
         scale = scale if isinstance(scale, float) else scale[:, np.newaxis]
-        slope = self.coordinates.target_scale / scale  # of a user's coefficient in the optimizer's
-        l1, l2 = self.alpha * self.l1_ratio, self.alpha * (1.0 - self.l1_ratio)
-        return (l1 * slope / self.unit if l1 else 0.0), (l2 * slope * (slope / self.unit) if l2 else 0.0)
+        return penalty_rates(self.alpha, self.l1_ratio, scale, self.coordinates.target_scale, self.unit)
 
     def penalty_by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
         """Return :attr:`penalty_rates` for each parameter, flat: zero for intercepts."""
@@ -189,12 +187,7 @@ class Objective:
         """Return the penalty, in the user's units."""
         if not self.alpha:
             return 0.0
-        l1, l2 = self.penalty_rates
-        coef, _ = self.split(theta)
-        by_output = (0.5 * l2 * coef * coef).sum(axis=0)
-        if self.l1_ratio:
-            by_output = by_output + (l1 * np.abs(coef)).sum(axis=0)
-        return float(np.sum(by_output * self.unit))
+        return float(penalty_of(self.split(theta)[0], *self.penalty_rates, self.unit).sum())
 
     def penalty_gradient(self, theta: np.ndarray) -> np.ndarray:
         """Return the gradient of the L2 penalty, flat, in the optimizer's coordinates."""
@@ -209,6 +202,22 @@ class Objective:
         coef, intercept = self.split(theta)
         rate = step[: self.n_coefficients].reshape(coef.shape) if isinstance(step, np.ndarray) and step.ndim else step
         return self.join(proximal_point(coef, rate, l1, l2), intercept, theta.dtype)
+
+
+def unit_of(center: Any, scale: Any, log_link: bool, degree: float) -> Any:
+    """Return what one unit of the optimizer's objective is in the user's, for each output."""
+    return (np.exp(center) if log_link else scale) ** degree
+
+
+def penalty_rates(alpha: float, l1_ratio: float, scale: Any, target_scale: Any, unit: Any) -> tuple[Any, Any]:
+    """Return the factors of |v| and of v**2 / 2 in the optimizer's objective; ``scale`` is a column."""
+    slope = target_scale / scale  # of a user's coefficient in the optimizer's
+    return alpha * l1_ratio * slope / unit, alpha * (1.0 - l1_ratio) * slope * (slope / unit)
+
+
+def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:
+    """Return the penalty of each coefficient, in the user's units."""
+    return (l1 * np.abs(w) + 0.5 * l2 * w * w) * unit
 
 
 def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:

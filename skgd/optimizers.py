@@ -88,6 +88,12 @@ class Optimizer(Strategy):
     bounded : bool
         Whether ``step`` is proportional to the rate, so that ``learning_rate="auto"`` can keep it below Newton's step
         for each parameter. ``lr`` is then an array, one value a parameter.
+    lazy : str
+        What the rule does to a parameter without a gradient, which rows of mostly zeros need not visit then: "rest"
+        leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
+        Empty: each step visits every parameter.
+    memoryless : bool
+        Whether the rule does not read its slots, which then need not be kept.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -126,7 +132,8 @@ class Optimizer(Strategy):
         """
         return slots
 
-    def auto_learning_rate(self, row_norm: float, curvature: float, n_classes: int) -> float:
+    @staticmethod
+    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, hyper: tuple) -> float:
         """Return the rate of ``learning_rate="auto"``.
 
         By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
@@ -140,6 +147,8 @@ class Optimizer(Strategy):
             The loss's largest second derivative.
         n_classes : int
             For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
+        hyper : tuple
+            What :meth:`hyper` returns.
         """
         return 0.1 / row_norm
 
@@ -210,7 +219,7 @@ class SGD(Optimizer):
 
     @property
     def memoryless(self) -> bool:  # type: ignore[override]
-        return self.momentum == 0
+        return self.momentum == 0 and type(self).rule is SGD.rule  # a rule of one's own may use its slots
 
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))
@@ -227,10 +236,12 @@ class SGD(Optimizer):
         direction = g + momentum * buffer if nesterov else buffer
         return w - lr * direction, lr / (1.0 - momentum), (buffer,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+        momentum, _ = hyper
         # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
-        classes = math.sqrt(n_classes) if self.implicit else 1.0
-        return classes * (1.0 - self.momentum) / (curvature * row_norm**2)
+        classes = math.sqrt(n_classes) if momentum == 0.0 else 1.0
+        return classes * (1.0 - momentum) / (curvature * row_norm**2)
 
 
 class AdaGrad(Optimizer):
@@ -281,7 +292,8 @@ class AdaGrad(Optimizer):
         step = lr / (np.sqrt(total) + epsilon)
         return w - step * g, step, (total,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         # A rare column meets each class only once in n_classes rows: its coefficients have so many fewer steps to make.
         return 3.0 * math.sqrt(n_classes) / row_norm
 
@@ -393,7 +405,8 @@ class AdaDelta(Optimizer):
         moved = rho * moved + (1.0 - rho) * delta * delta
         return w - lr * delta, lr * rate, (square, moved)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 1.0
 
 
@@ -826,7 +839,8 @@ class Lion(Optimizer):
         direction = np.sign(beta1 * mean + (1.0 - beta1) * g)
         return w - lr * direction, lr, (beta2 * mean + (1.0 - beta2) * g,)
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 0.03 / row_norm
 
 
@@ -908,7 +922,8 @@ class FTRL(Optimizer):
         z, total, precision, steps = slots
         return z + precision * (w - transform(w)), total, precision, steps
 
-    def auto_learning_rate(self, row_norm, curvature, n_classes):
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
         return 1.0 / row_norm
 
 
@@ -983,6 +998,13 @@ class ScheduleFree(Optimizer):
     @staticmethod
     def rebase(transform, w, slots, hyper):
         return (transform(w + slots[0]) - transform(w), *slots[1:])
+
+
+def laziness_of(optimizer: Optimizer) -> str:
+    """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
+    family = type(optimizer).__mro__
+    rule, promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", "lazy"))
+    return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

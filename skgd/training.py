@@ -7,6 +7,7 @@ Both change a :class:`State`, which holds everything that training resumes from.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, measure_columns
+from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, auto_alpha, measure_columns, relearnt, row_norm_of
 from skgd.engines import (
     USUAL_EPOCHS,
     Engine,
@@ -26,12 +27,14 @@ from skgd.engines import (
     StepSettings,
     choose,
     choose_measure,
+    choose_stream,
     initial_iterate,
     readout,
     run_epoch,
+    run_stream,
 )
 from skgd.objective import Objective
-from skgd.optimizers import SGD, Optimizer
+from skgd.optimizers import SGD, Optimizer, laziness_of
 from skgd.schedules import Constant, Schedule
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
@@ -190,7 +193,8 @@ def _learn(
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
-    if plan.automatic and columns.sparse and not (regression or stream or state.iterate.t):
+    text_like = columns.sparse and state.objective.n_features >= MANY_COLUMNS and not regression
+    if plan.automatic and text_like and not (stream or state.iterate.t):
         optimizer = SGD()
         iterate = initial_iterate(state.iterate.theta, optimizer, plan.averaging is not None)
         state = replace(state, optimizer=optimizer, iterate=iterate)
@@ -232,22 +236,19 @@ def _alpha(state: State, plan: Plan) -> float:
     if not isinstance(plan.alpha, str):
         return plan.alpha
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    return SPARSE_ALPHA / n_classes**0.5 if state.columns.sparse and not _is_brief(state, plan) else 0.0
+    return 0.0 if _is_brief(state, plan) else float(auto_alpha(state.columns.filled.mean(), n_classes))
 
 
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
-    """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them.
-
-    In a stream, where a column's scale grows more than tenfold at once, its standardised coefficient is kept instead:
-    what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
-    """
+    """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, t, averaged = state.iterate
     if t == 0:
         return replace(state, objective=new)
 
-    ratio = np.broadcast_to(old.coordinates.scale / coordinates.scale, (new.n_features,))
-    kept = np.where(stream & (ratio < 0.1), ratio, 1.0)[:, np.newaxis]
+    shape = (new.n_features, 1)
+    scales = (np.broadcast_to(part.coordinates.scale, shape[:1]) for part in (old, new))
+    kept = relearnt(*scales).reshape(shape) if stream else 1.0
 
     def transform(theta: np.ndarray) -> np.ndarray:
         coef, intercept = old.split(theta)
@@ -269,9 +270,9 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
     if isinstance(base, str):  # "auto"
         objective, curvature = state.objective, state.objective.loss.curvature
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
-        row_norm = float(np.clip(np.sqrt(squares.sum() + objective.fit_intercept), 1e-100, 1e100))
+        row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes)
+        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
         by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs).reshape(objective.n_features, -1)
         intercepts = np.full(objective.n_outputs, 1.0 / curvature)
         longest = objective.join(by_feature, intercepts, state.iterate.theta.dtype)
@@ -284,7 +285,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 # ---------------------------------------------------------------------------------------------------------------------
 
 STREAM_BATCH_SIZE = 8
-SPARSE_ALPHA = 1e-5
+MANY_COLUMNS = 1000
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
@@ -303,7 +304,7 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
-def _patience(n_iter_no_change: int | Literal["auto"], n_steps: int, validates: bool) -> int:
+def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
     if n_iter_no_change != "auto":
         return n_iter_no_change
@@ -321,14 +322,16 @@ def _average_every(size: int, columns: ColumnStatistics) -> int:
 
 
 class _Packing:
-    """The frequent columns of sparse rows first, and none that are empty, for parameters that begin at zero.
+    """The frequent columns of sparse rows first, and none without an entry, for parameters that begin at zero.
 
     Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
     """
 
-    def __init__(self, state: State):
-        filled = state.columns.filled
-        self._kept = np.argsort(-filled, kind="stable")[: np.count_nonzero(filled)]
+    def __init__(self, state: State, X: sp.csr_array):
+        stored = np.zeros(X.shape[1], dtype=bool)  # zeros may be, too
+        stored[X.indices] = True
+        frequent_first = np.argsort(-state.columns.filled, kind="stable")
+        self._kept = frequent_first[stored[frequent_first]]
         self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
         coordinates = state.objective.coordinates.of_subset(self._kept)
         self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
@@ -397,7 +400,7 @@ def train_epochs(
     state.engine = choose(
         state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
-    patience = _patience(plan.n_iter_no_change, n_steps // 8 if brief else n_steps, validation is not None)
+    patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
@@ -410,8 +413,9 @@ def train_epochs(
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
-    if state.engine == "compiled" and sp.issparse(X) and state.optimizer.lazy == "rest" and t == 0:
-        packing = _Packing(state)
+    sparse = not isinstance(X, np.ndarray) and X.nnz > 0
+    if state.engine == "compiled" and sparse and laziness_of(state.optimizer) == "rest" and t == 0:
+        packing = _Packing(state, X)
         state, X = packing.packed(state), packing.rows(X)
 
     def whole(state: State) -> State:
@@ -446,7 +450,7 @@ def train_epochs(
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             falling = watched[-1] < best - tol * _scale_of(best, baseline)
             if brief and validation is None:
-                falling = falling and _falls_within(summary.losses, plan.tol or 0.0)
+                falling = falling and _falls_within(summary.losses, baseline, plan.tol or 0.0)
             waited = 0 if falling else waited + 1
             if watched[-1] < best:
                 best, best_iterate = watched[-1], None if validation is None else whole(state).iterate
@@ -466,14 +470,15 @@ def train_epochs(
     return state, len(watched) - began
 
 
-def _falls_within(losses: np.ndarray, tol: float) -> bool:
-    """Say whether the loss still falls from the third quarter of an epoch to the last one.
+def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:
+    """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
     In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999).
+    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than untrained.
     """
-    quarter = len(losses) // 4
-    return losses[-quarter:].sum() < (1.0 - 10.0 * tol) * losses[-2 * quarter : -quarter].sum()
+    quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, baseline)
+    last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()
+    return last < (1.0 - 12.0 * tol) * third and last > 5.0 * tol * baseline
 
 
 def validation_loss(state: State, plan: Plan, validation: Data) -> float:
@@ -540,31 +545,30 @@ def train_stream(
     n_rows = X.shape[0]
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
-    summaries: list[EpochSummary] = []
-    for start in range(0, n_rows, size):
-        rows = slice(start, start + size)
+    sums = np.zeros(3)  # over the rows: loss, square of the gradient, penalty
+    rate, start = np.nan, 0
+    while start < n_rows:
         try:
-            Xb, yb, wb = X[rows], y[rows], None if weight is None else weight[rows]
-            advanced, wb = _learn(state, plan, Xb, yb, wb, stream=True)
-            rates, longest = _rates(advanced, plan, 1, objectives)
-            order = np.arange(Xb.shape[0])
-            summary = _run(advanced, plan, (Xb, yb, wb), order, size, rates, longest, 1, "partial_fit")
+            if choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t) and plan.class_weight is None:
+                rest = slice(start, None)
+                data = X[rest], y[rest], None if weight is None else weight[rest]
+                advanced, part, rate = _take_stream(state, plan, data, size, objectives)
+                rows = rest
+            else:
+                rows = slice(start, start + size)
+                data = X[rows], y[rows], None if weight is None else weight[rows]
+                advanced, part, rate = _take_batch(state, plan, data, objectives)
             state = advanced
-            summaries.append(summary)
+            sums += part
+            start = n_rows if rows.stop is None else min(rows.stop, n_rows)
         except KeyboardInterrupt:
             _warn_interrupted("partial_fit", stacklevel=5)
             break
-    if not summaries:
+    if not start:
         return state, None
-    losses, penalties, norms, counts = (np.array(column) for column in list(zip(*summaries, strict=True))[:4])
-    mean = EpochSummary(
-        float(np.average(losses, weights=counts)),
-        float(np.average(penalties, weights=counts)),
-        float(np.sqrt(np.average(norms**2, weights=counts))),
-        int(counts.sum()),
-        losses,
-    )
-    entry = _entry(mean, rates[-1], (np.nan, np.nan), started)
+    loss, square, penalty = (sums / start).tolist()
+    summary = EpochSummary(loss, penalty, math.sqrt(square), start, sums[:1])
+    entry = _entry(summary, rate, (np.nan, np.nan), started)
     if plan.verbose:
         _print(len(objectives) + 1, entry, header=not objectives)
     return state, entry
@@ -611,6 +615,55 @@ def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.Rand
     while True:
         order = random_state.permutation(n_rows) if shuffle and size < n_rows else np.arange(n_rows)
         yield from (order[start : start + size] for start in range(0, n_rows, size))
+
+
+def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, np.ndarray, float]:
+    """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
+    X, y, weight = data
+    state, weight = _learn(state, plan, X, y, weight, stream=True)
+    rates, longest = _rates(state, plan, 1, objectives)
+    order = np.arange(X.shape[0])
+    summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
+    sums = np.array([summary.loss, summary.gradient_norm**2, summary.penalty]) * summary.rows
+    return state, sums, float(rates[0])
+
+
+def _take_stream(
+    state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
+) -> tuple[State, np.ndarray, float]:
+    """Do the same for all batches at once, in compiled loops; where they fail, batch by batch, which says why."""
+    X, y, weight = data
+    steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
+    alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
+    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
+    result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
+    if result is None:
+        sums: np.ndarray = np.zeros(3)
+        for start in range(0, len(y), size):
+            rows = slice(start, start + size)
+            data = X[rows], y[rows], None if weight is None else weight[rows]
+            state, part, rate = _take_batch(state, plan, data, objectives)
+            sums += part
+        return state, sums, rate
+    (theta, slots, average), averaged, columns, targets, totals, coordinates, alpha, rate, record = result
+    n_rows, total = int(totals[0]), float(totals[1])
+    old = state.objective
+    objective = Objective(
+        old.loss,
+        old.n_features,
+        old.n_outputs,
+        old.fit_intercept,
+        alpha,
+        old.l1_ratio,
+        Coordinates(*coordinates) if plan.precondition else old.coordinates,
+        old.exclusive_classes,
+    )
+    before = state.iterate
+    iterate = Iterate(theta, tuple(slots), None if before.average is None else average, before.t + len(steps), averaged)
+    moments = ColumnStatistics(n_rows, total, *columns)
+    goals = ColumnStatistics(n_rows, total, *targets) if y.dtype.kind == "f" else state.targets
+    state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
+    return state, record.sum(axis=0), rate
 
 
 def _run(

@@ -1,5 +1,5 @@
-"""Column statistics against NumPy's weighted ones, however the rows are cut, and the change of variables against the
-predictions that it must not change.
+"""Column statistics against NumPy's weighted ones, however the rows are cut and whoever measures them; and the change
+of variables against the predictions that it must not change.
 """
 
 import numpy as np
@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from skgd import coordinates as module
 from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.engines import compiled
 
 many = settings(max_examples=60, deadline=None)
 dense_and_sparse = pytest.mark.parametrize("container", [np.asarray, sp.csr_array], ids=["dense", "sparse"])
@@ -127,17 +129,18 @@ def test_unit_spread_far_from_zero(offset, batches):
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e9 + 0.3, 1e150, 1e-300])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_constant_columns(value, weighted):
-    """A constant column has its size for a scale, never rounding errors or 0."""
-    X = np.full((77, 1), value)
+@pytest.mark.parametrize("measure", [module.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
+def test_constant_columns(value, weighted, measure):
+    """A constant column has its size for a scale, never rounding errors or 0, also beside weights of many sizes."""
+    X = np.full((300_000, 1), value)
     statistics = ColumnStatistics.empty(1)
     for rows in np.array_split(X, 5):
-        weight = np.random.default_rng(0).uniform(0.1, 3.0, len(rows)) if weighted else None
-        statistics = statistics.updated(rows, weight)
+        weight = 10.0 ** np.random.default_rng(0).uniform(-8.0, 8.0, len(rows)) if weighted else None
+        statistics = statistics.updated(rows, weight, measure)
     assert statistics.constant.all()
     expected = abs(value) or 1.0
     assert_array_equal(statistics.standard_deviation, [expected])
-    assert_array_equal(statistics.sparse_scale, [expected])
+    assert_allclose(statistics.sparse_scale, [expected], rtol=1e-13)
     assert_allclose(statistics.root_mean_square, [expected], rtol=1e-14)
     assert_allclose(statistics.mean, [value], rtol=1e-14)
 
@@ -157,6 +160,120 @@ def test_mean_squares_are_those_of_the_standardised_rows(container):
     assert_allclose(of(container(X), weight).mean_squares(center, scale), expected, rtol=1e-12)
     expected = np.average(X**2, axis=0, weights=weight)
     assert_allclose(of(container(X), weight).mean_squares(0.0, 1.0), expected, rtol=1e-12)
+
+
+def test_rows_stay_sparse_where_empty_columns_are_left_out():
+    X = np.hstack([half_empty(), np.zeros((90, 30))])
+    statistics = of(X)
+    assert statistics.sparse
+    assert statistics.of_subset(np.array([4, 0, 1, 2, 5])).sparse
+    assert not of(half_empty()).sparse
+
+
+# -- compiled ---------------------------------------------------------------------------------------------------------
+
+
+def untidy(X):
+    """Return a CSR array with the entries of each row in falling order of columns, the zeros of some columns stored."""
+    stored = (X != 0.0) | (np.arange(X.shape[1]) % 2 == 0)
+    indices = np.concatenate([np.flatnonzero(row)[::-1] for row in stored])
+    indptr = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+    values = X[np.repeat(np.arange(len(X)), np.diff(indptr)), indices]
+    return sp.csr_array((values, indices, indptr), shape=X.shape)
+
+
+def with_int64_indices(X):
+    rows = sp.csr_array(X)
+    return sp.csr_array((rows.data, rows.indices.astype(np.int64), rows.indptr.astype(np.int64)), shape=X.shape)
+
+
+CONTAINERS = {
+    "rows first": np.ascontiguousarray,
+    "columns first": np.asfortranarray,
+    "every other column": lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    "sparse": sp.csr_array,
+    "untidy": untidy,
+    "int64 indices": with_int64_indices,
+}
+
+
+def half_empty(seed=0):
+    """Rows and columns of ordinary numbers, zeros and nothing but zeros."""
+    rng = np.random.default_rng(seed)
+    X = (rng.standard_normal((90, 6)) + rng.integers(-3, 4, 6)) * (rng.random((90, 6)) < 0.4)
+    X[::7], X[:, 3] = 0.0, 0.0
+    return X
+
+
+def assert_same_statistics(one, other, rounding=1e-13):
+    """Whoever measures: means and variances lie in units of the largest values, so that rounding is absolute."""
+    assert (one.rows, one.weight) == (other.rows, other.weight)
+    assert_array_equal(one.largest, other.largest, strict=True)
+    assert_array_equal(one.filled == 0.0, other.filled == 0.0)
+    for name in ("relative_mean", "relative_variance", "filled"):
+        assert_allclose(getattr(one, name), getattr(other, name), rtol=0.0, atol=rounding, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_compiled_statistics(container, dtype, monkeypatch):
+    X = CONTAINERS[container](half_empty().astype(dtype))
+    more = CONTAINERS[container](half_empty(seed=1).astype(dtype) * [1e3, 1e-3, 1.0, 1.0, 1e150**0.2, 1.0])
+    more = more.astype(dtype)
+    weight = np.random.default_rng(2).uniform(0.1, 5.0, 90)
+    for elements in (2**17, 7 * 6):  # at once, and in chunks of seven rows
+        monkeypatch.setattr(module, "_CHUNK_ELEMENTS", elements)
+        for shares in (None, weight):
+            first = of(X, shares), ColumnStatistics.empty(6).updated(X, shares, compiled.measure_columns)
+            assert_same_statistics(*first)
+            second = first[0].updated(more, shares), first[1].updated(more, shares, compiled.measure_columns)
+            assert_same_statistics(*second)
+
+
+@pytest.mark.parametrize("container", ["rows first", "sparse", "untidy"])
+@pytest.mark.parametrize("size", [1e150, 1e-150, 1e300, 1e-300, 5e-324])
+def test_compiled_statistics_of_extreme_sizes(container, size):
+    X = np.random.default_rng(0).uniform(-1.0, 1.0, (50, 4)) * [1.0, size, 1.0, size]
+    X[::3, :2] = 0.0
+    if size == 5e-324:  # the smallest number there is
+        X[:, 1::2] = size * (X[:, 1::2] > 0.5 * size)
+    X = CONTAINERS[container](X)
+    assert_same_statistics(ColumnStatistics.empty(4).updated(X, None, compiled.measure_columns), of(X))
+
+
+def test_compiled_statistics_leave_the_data_alone():
+    for container in ("rows first", "untidy"):
+        X, before = CONTAINERS[container](half_empty()), CONTAINERS[container](half_empty())
+        if sp.issparse(X):
+            X.data.flags.writeable = X.indices.flags.writeable = X.indptr.flags.writeable = False
+        else:
+            X.flags.writeable = False  # a memory map
+        largest = np.full(6, 0.5)
+        compiled.measure_columns(X, None, 90.0, largest)
+        assert_array_equal(largest, 0.5)
+        assert_array_equal((X - before).sum(), 0.0)
+
+
+@st.composite
+def rows_of_columns(draw):
+    """Draw the columns of the entries of each row, in any order, some of them several times."""
+    n_columns = draw(st.integers(1, 6))
+    return n_columns, draw(st.lists(st.lists(st.integers(0, n_columns - 1), max_size=5), min_size=1, max_size=5))
+
+
+@many
+@given(case=rows_of_columns(), dtype=st.sampled_from([np.int32, np.int64]))
+def test_duplicates_are_found(case, dtype):
+    n_columns, rows = case
+    indices, indptr = (
+        np.array([j for row in rows for j in row], dtype=dtype),
+        np.cumsum([0, *map(len, rows)], dtype=dtype),
+    )
+    X = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=(len(rows), n_columns))
+    summed = X.copy()
+    summed.sum_duplicates()
+    assert compiled.has_duplicates(X) == (summed.nnz < X.nnz)
+    assert_array_equal(X.indices, indices)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -263,7 +380,7 @@ def test_without_intercept_only_the_scale_changes():
     X, y = data()
     coordinates = learnt(fit_intercept=False)
     assert not coordinates.centered
-    assert coordinates.target_center == 0.0
+    assert np.all(coordinates.target_center == 0.0)
     assert_allclose(np.square(coordinates.standardized(X)).mean(axis=0), 1.0, rtol=1e-13)
     assert_allclose(np.square(y / coordinates.target_scale).mean(axis=0), 1.0, rtol=1e-13)
     coef, _ = parameters()
@@ -275,8 +392,11 @@ def test_sparse_columns_stay_sparse():
     Z = learnt(sparse=True).standardized(X)
     assert_array_equal(Z.indices, X.indices)
     assert_array_equal(Z.indptr, X.indptr)
-    filled = (X.toarray() != 0.0).mean(axis=0)
-    assert_allclose(np.abs(Z.toarray()).max(axis=0), filled**-0.1, rtol=1e-14)  # rare columns weigh a little more
+    assert_allclose(np.square(Z.data).mean(), 1.0, rtol=1e-12)
+    n_filled = (X.toarray() != 0.0).sum(axis=0)
+    by_column = np.sqrt(np.square(Z.toarray()).sum(axis=0) / n_filled)
+    rarity = TfidfTransformer(smooth_idf=False).fit(X).idf_  # 1 + log(rows / filled rows)
+    assert_allclose(by_column / by_column[0], (rarity / rarity[0]) ** 1.25, rtol=1e-12)
     assert_array_equal(X.toarray(), data(sparse=True)[0])
 
 
@@ -284,7 +404,7 @@ def test_with_a_log_link_the_untrained_model_predicts_the_mean():
     y = np.abs(data()[1])
     coordinates = learnt(log_link=True)
     assert_allclose(np.exp(coordinates.target_center), y.mean(axis=0), rtol=1e-13)
-    assert coordinates.target_scale == 1.0
+    assert np.all(coordinates.target_scale == 1.0)
     assert learnt(log_link=True, fit_intercept=False).target_center == 0.0
     zeros = Coordinates().with_target(of(np.zeros((5, 1))), log_link=True, fit_intercept=True)
     assert_array_equal(zeros.target_center, 0.0)

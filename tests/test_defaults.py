@@ -134,8 +134,9 @@ def test_automatic_rates_do_not_diverge_whatever_their_factor():
     model = GDRegressor(learning_rate="constant", random_state=0).fit(X, y)
 
     class Reckless(type(model.optimizer_)):
-        def auto_learning_rate(self, *data):
-            return 1000.0 * super().auto_learning_rate(*data)
+        @staticmethod
+        def auto_learning_rate(*data):
+            return 1000.0 * type(model.optimizer_).auto_learning_rate(*data)
 
     reckless = GDRegressor(optimizer=Reckless(), batch_size=1, max_iter=5, tol=None, random_state=0).fit(X, y)
     assert reckless.score(X, y) > 0.3

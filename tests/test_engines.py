@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines
+import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.optimizers import OPTIMIZERS, AdaGrad, Optimizer
+from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Optimizer
 from skgd.schedules import SCHEDULES
 from skgd.training import DivergenceError
 
@@ -64,6 +65,14 @@ def assert_agree(one, other, tolerance=1e-10):
     assert one.coef_.dtype == other.coef_.dtype
     for name in one.history_.keys() - {"seconds"}:
         np.testing.assert_allclose(one.history_[name], other.history_[name], rtol=10.0 * tolerance, err_msg=name)
+    for slot, slots in zip(one.optimizer_.slots, zip(*both_slots(one, other), strict=True), strict=True):
+        atol = 10.0 * tolerance * np.abs(slots[1]).max(initial=1e-6)
+        np.testing.assert_allclose(*slots, rtol=0.0, atol=atol, err_msg=slot)
+
+
+def both_slots(one, other):
+    """Return what the optimizers remember, from which training would go on."""
+    return one._state.iterate.slots, other._state.iterate.slots
 
 
 def assert_engines_agree(estimator, *data, tolerance=1e-10, **more):
@@ -127,6 +136,7 @@ BASES = [
     ("ftrl", "modified_huber", "binary", "csr"),
 ]
 over_bases = pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), BASES)
+over_sizes = pytest.mark.parametrize("batch_size", [1, 7])  # steps of one row have a loop of their own
 
 
 def problem(optimizer, loss, kind, form, **parameters):
@@ -138,6 +148,7 @@ def problem(optimizer, loss, kind, form, **parameters):
 
 
 @over_bases
+@over_sizes
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -150,15 +161,16 @@ def problem(optimizer, loss, kind, form, **parameters):
     ],
     ids=str,
 )
-def test_parameters(optimizer, loss, kind, form, parameters):
-    assert_engines_agree(*problem(optimizer, loss, kind, form, **parameters))
+def test_parameters(optimizer, loss, kind, form, parameters, batch_size):
+    assert_engines_agree(*problem(optimizer, loss, kind, form, batch_size=batch_size, **parameters))
 
 
 @pytest.mark.parametrize("base", BASES[1:3])
+@over_sizes
 @pytest.mark.parametrize("precondition", [False, True])
-def test_without_intercept(base, precondition):
+def test_without_intercept(base, precondition, batch_size):
     parameters = {"learning_rate": "inverse_scaling", "fit_intercept": False, "precondition": precondition}
-    assert_engines_agree(*problem(*base, **parameters))
+    assert_engines_agree(*problem(*base, batch_size=batch_size, **parameters))
 
 
 @over_bases
@@ -168,8 +180,9 @@ def test_schedules(optimizer, loss, kind, form, schedule):
 
 
 @over_bases
-def test_weights_validation_and_warm_start(optimizer, loss, kind, form):
-    model, X, y = problem(optimizer, loss, kind, form)
+@over_sizes
+def test_weights_validation_and_warm_start(optimizer, loss, kind, form, batch_size):
+    model, X, y = problem(optimizer, loss, kind, form, batch_size=batch_size)
     weight = np.random.default_rng(2).integers(0, 4, len(y)).astype(float)
     assert_engines_agree(model, X, y, weight)
     assert_engines_agree(model, X, y, weight, X[::2], y[::2], weight[::2])
@@ -228,15 +241,123 @@ def test_unsorted_indices_duplicates_and_explicit_zeros():
     assert_agree(assert_engines_agree(model, untidy, y), fit_with("vectorized", model, X, y))
 
 
+def test_unsorted_rows_are_neither_sorted_nor_copied():
+    model, X, y = problem(*BASES[2])
+    backwards = np.concatenate([np.arange(*X.indptr[i : i + 2])[::-1] for i in range(N_ROWS)])
+    unsorted = sp.csr_array((X.data[backwards], X.indices[backwards], X.indptr), X.shape)
+    parts = unsorted.data, unsorted.indices, unsorted.indptr
+    for part in parts:
+        part.flags.writeable = False
+    assert_agree(assert_engines_agree(model, unsorted, y), fit_with("vectorized", model, X, y))
+    assert all(
+        now is before for now, before in zip((unsorted.data, unsorted.indices, unsorted.indptr), parts, strict=True)
+    )
+    assert not unsorted.has_sorted_indices
+
+
+# -- gaps -------------------------------------------------------------------------------------------------------------
+
+GAPS = [1, 2, 3, 31, 32, 33, 34, 100, 1000, 2400]
+
+
+@pytest.mark.parametrize("rate", ["constant", "inverse_scaling"])
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("base", BASES[2:])
+def test_penalties_of_steps_without_an_entry(base, l1_ratio, rate):
+    """Columns are touched every so many rows; meanwhile only their penalty changes them."""
+    model, *_ = problem(*base, batch_size=1, max_iter=1, shuffle=False, average=False, learning_rate=rate)
+    model.set_params(alpha=1e-3, l1_ratio=l1_ratio)
+    rows = np.arange(2500)[:, np.newaxis]
+    X = np.where(rows % np.array(GAPS) == 0, 1.0 + 0.1 * np.cos(rows + np.arange(len(GAPS))), 0.0)
+    y = target(base[2], np.random.default_rng(0).normal(size=(2500, 9)))[1]
+    assert_engines_agree(model, sp.csr_array(X), y)
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+
+class Unpacked:
+    """Leaves rows and state as they are, in place of `skgd.training._Packing`."""
+
+    def __init__(self, state, X):
+        pass
+
+    def rows(self, X):
+        return X
+
+    def packed(self, state):
+        return state
+
+    unpacked = packed
+
+
+def with_empty_columns():
+    """Rows of columns in no order of frequency, of nothing and of stored zeros."""
+    X = np.zeros((N_ROWS, 40))
+    X[:, [3, 30, 11, 8, 25, 39, 0, 17, 22]] = features()
+    X = sp.coo_array(X)
+    rows, columns = (
+        np.concatenate(pair) for pair in zip(X.coords, (np.arange(N_ROWS), np.full(N_ROWS, 5)), strict=True)
+    )
+    by_row = np.argsort(rows, kind="stable")
+    indptr = np.searchsorted(rows[by_row], np.arange(N_ROWS + 1))
+    return sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape)
+
+
+@over_sizes
+@pytest.mark.parametrize("base", BASES[2:4])
+@pytest.mark.parametrize("average", [False, "polynomial"])
+def test_packed_columns_change_nothing(base, average, batch_size):
+    model, _, y = problem(*base, average=average, batch_size=batch_size)
+    if base[0] == "adagrad":
+        model.set_params(optimizer=AdaGrad(initial_accumulator=0.25))
+    X = with_empty_columns()
+    validation = {"X_val": X[::2], "y_val": y[::2]}
+    packed = fit_with("compiled", model, X, y, **validation)
+    with mock.patch.object(skgd.training, "_Packing", Unpacked):
+        unpacked = fit_with("compiled", model, X, y, **validation)
+    for _ in range(2):
+        assert_agree(packed, unpacked, 1e-12)
+        empty = abs(X).sum(axis=0) == 0.0
+        assert empty.sum() == 32  # one of the nine columns is empty, too
+        assert not np.atleast_2d(packed.coef_)[:, empty].any()
+        assert packed.coef_.shape[-1] == packed._state.columns.filled.size == 40
+        packed.partial_fit(X, y)
+        unpacked.partial_fit(X, y)
+
+
+def test_warm_start_after_packing():
+    model, _, y = problem(*BASES[2], warm_start=True)
+    compiled = assert_engines_agree(model, with_empty_columns(), y, times=2)
+    assert len(compiled.history_["loss"]) == 6
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@over_sizes
+def test_rows_of_nothing(batch_size, fit_intercept):
+    model, _, y = problem(*BASES[2], batch_size=batch_size, fit_intercept=fit_intercept)
+    nothing, zeros = (
+        sp.csr_array((N_ROWS, 3)),
+        sp.csr_array((np.zeros(N_ROWS), (np.arange(N_ROWS), np.arange(N_ROWS) % 3))),
+    )
+    for X in (nothing, zeros):
+        compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
+        np.testing.assert_array_equal(compiled.coef_, 0.0)
+        np.testing.assert_allclose(compiled.intercept_, vectorized.intercept_, rtol=1e-10)
+
+
 @pytest.mark.parametrize("base", BASES[1:3])
-def test_float32(base):
-    model, X, y = problem(*base)
+@over_sizes
+def test_float32(base, batch_size):
+    model, X, y = problem(*base, batch_size=batch_size)
     assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("base", BASES[1:3])
-def test_divergence_is_the_same(base):
-    model, X, y = problem(*base, learning_rate=1e6 if base[0] == "sgd" else 1e160, max_iter=100)
+@over_sizes
+def test_divergence_is_the_same(base, batch_size):
+    rate = 1e6 if base[0] == "sgd" else 1e160
+    model, X, y = problem(*base, learning_rate=rate, max_iter=100, batch_size=batch_size)
     if base[0] == "adamw":
         model.set_params(optimizer=OPTIMIZERS["adamw"](weight_decay=0.0))
     messages = []
@@ -335,6 +456,19 @@ class Forgets(AdaGrad):  # moves without a gradient, as its base does not
 
 class Decays(AdaGrad):
     weight_decay = 0.1
+
+
+class Remembers(SGD):  # without momentum, its base does not
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        momentum = 0.9 * slots[0] + g
+        return w - lr * momentum, 10.0 * lr, (momentum,)
+
+
+def test_rules_derived_from_one_without_memory():
+    model, X, y = problem(Remembers(), "squared_error", "number", "dense", alpha=0.0, learning_rate=0.02)
+    expected = clone(model).set_params(optimizer=SGD(momentum=0.9))
+    assert_agree(assert_engines_agree(model, X, y), fit_with("vectorized", expected, X, y))
 
 
 @pytest.mark.parametrize("optimizer", [Forgets, Decays])
@@ -487,4 +621,4 @@ def test_stays_within_bounds(tmp_path):
         NUMBA_OPT=0,
         NUMBA_CACHE_DIR=tmp_path,
     )
-    assert "2 passed" in printed
+    assert "4 passed" in printed

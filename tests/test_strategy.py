@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Huber, Loss, Quantile
-from skgd.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
+from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, Optimizer
 from skgd.schedules import SCHEDULES, Constant, Cosine, Schedule, Step
 from skgd.strategy import resolve
 
@@ -229,3 +230,108 @@ def test_parameters_changed_between_calls_are_seen():
     model.fit_intercept = 1  # equals True, but is none
     with pytest.raises(TypeError, match="fit_intercept"):
         next_rate()
+
+
+# -- optimizer="auto" -------------------------------------------------------------------------------------------------
+
+
+def mostly_zeros(n_rows=400, n_columns=60):
+    """Rows of mostly zeros, and classes that they tell apart but for some noise."""
+    rng = np.random.default_rng(0)
+    X = rng.random((n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.05)
+    return X, (X @ rng.normal(size=n_columns) + 0.1 * rng.normal(size=n_rows) > 0.0).astype(int)
+
+
+Z, LABELS = mostly_zeros()
+
+
+def classifier(**parameters):
+    return GDClassifier(**{"max_iter": 4, "tol": None, "random_state": 0, **parameters})
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csc_matrix])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"learning_rate": "auto"}, {"learning_rate": "cosine"}, {"precondition": False}], ids=str
+)
+def test_classifiers_of_mostly_zeros_take_stochastic_steps_without_a_penalty(container, parameters):
+    model = classifier(**parameters).fit(container(Z), LABELS)
+    assert model.optimizer_.get_params() == SGD().get_params()
+    assert model.t_ == 4 * len(Z)  # a row a step
+    by_hand = classifier(optimizer="sgd", alpha=0.0, batch_size=1, **parameters).fit(container(Z), LABELS)
+    assert_array_equal(model.coef_, by_hand.coef_)
+    assert_array_equal(model.history_["objective"], model.history_["loss"])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"alpha": 0.0}, {"alpha": 1e-5}, {"learning_rate": 0.1}, {"batch_size": 1}, {"batch_size": None}],
+    ids=str,
+)
+def test_what_is_given_leaves_nothing_to_decide(parameters):
+    given = classifier(**parameters).fit(sp.csr_array(Z), LABELS)
+    assert_array_equal(given.coef_, clone(given).set_params(optimizer="adagrad").fit(sp.csr_array(Z), LABELS).coef_)
+    assert type(given.optimizer_) is AdaGrad
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        classifier().fit(X, y > 0.0),
+        classifier().partial_fit(sp.csr_array(Z), LABELS, classes=[0, 1]),
+        classifier(warm_start=True).partial_fit(Z, LABELS, classes=[0, 1]).fit(Z, LABELS),
+        classifier(warm_start=True).fit(np.where(Z, Z, 1.0), LABELS).fit(Z, LABELS),
+        regressor().fit(X, y),
+        regressor().fit(sp.csr_array(Z), Z.sum(axis=1)),
+        regressor().partial_fit(Z, Z.sum(axis=1)),
+    ],
+    ids=[
+        "dense",
+        "stream",
+        "after a stream",
+        "after dense rows",
+        "regressor",
+        "sparse regressor",
+        "regressor's stream",
+    ],
+)
+def test_adagrad_is_for_all_else(model):
+    assert type(model.optimizer_) is AdaGrad
+    assert model.optimizer == "auto"
+
+
+def test_training_goes_on_with_what_was_decided():
+    model = classifier(warm_start=True).fit(Z, LABELS)
+    before = model.t_
+    model.partial_fit(Z[:80], LABELS[:80])
+    assert type(model.optimizer_) is SGD
+    assert model.t_ == before + 10  # a stream's batches of eight
+    assert type(model.fit(np.where(Z, Z, 1.0), LABELS).optimizer_) is SGD
+    assert type(clone(model).fit(X, y > 0.0).optimizer_) is AdaGrad
+
+
+def test_mostly_zeros_are_the_same_in_any_format():
+    dense, sparse = (
+        classifier(precondition=False).fit(as_format(Z), LABELS) for as_format in (np.asarray, sp.csr_array)
+    )
+    assert_allclose(dense.coef_, sparse.coef_, rtol=1e-9, atol=1e-12)
+
+
+def test_training_ends_where_the_loss_comes_to_rest_within_an_epoch():
+    model = classifier(max_iter=100, tol=1e-2).fit(*mostly_zeros(4000))
+    assert model.n_iter_ < 10
+    assert classifier(max_iter=100, tol=0.09).fit(*mostly_zeros(4000)).n_iter_ <= model.n_iter_
+
+
+@pytest.mark.parametrize("n_rows", range(2, 10))
+def test_few_rows_of_mostly_zeros(n_rows):
+    model = GDClassifier(random_state=0).fit(sp.csr_array(Z[:n_rows]), np.arange(n_rows) % 2)
+    assert type(model.optimizer_) is SGD
+
+
+def test_grid_search_over_auto():
+    search = GridSearchCV(
+        classifier(), {"optimizer": ["auto", "adagrad", SGD(momentum=0.9)]}, cv=2, error_score="raise"
+    )
+    search.fit(sp.csr_array(Z), LABELS)
+    assert len(search.cv_results_["params"]) == 3
+    assert clone(classifier(optimizer="auto")).get_params()["optimizer"] == "auto"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import scipy.sparse as sp
 
 from skgd.coordinates import Measures, measure_columns
@@ -34,10 +35,12 @@ __all__ = [
     "StepSettings",
     "choose",
     "choose_measure",
+    "choose_stream",
     "has_duplicates",
     "initial_iterate",
     "readout",
     "run_epoch",
+    "run_stream",
 ]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
@@ -48,6 +51,7 @@ REPAYS_SECONDS = 0.2
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
 _SECONDS_AN_ENTRY = 1e-8
+_SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
 
 _cannot_compile: set[tuple[Any, ...]] = set()
@@ -100,6 +104,29 @@ def _compiles(optimizer: Optimizer, loss: Loss) -> bool:
 
 def _strategies(optimizer: Optimizer, loss: Loss) -> tuple[Any, ...]:
     return optimizer.rule, loss.value, loss.gradient
+
+
+def choose_stream(optimizer: Optimizer, loss: Loss, X: Any, t: int) -> bool:
+    """Say whether, after t steps, a stream goes on in compiled loops: dense, and with slots that no one rebases."""
+    return (
+        t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
+        and type(X) is np.ndarray
+        and X.flags.c_contiguous
+        and not optimizer.weight_decay
+        and type(optimizer).rebase is Optimizer.rebase
+        and _compiles(optimizer, loss)
+    )
+
+
+def run_stream(state: Any, *arguments: Any) -> Any:
+    """Run the steps of a call of ``partial_fit`` in compiled loops; return None where they go wrong."""
+    from skgd.engines import compiled
+
+    try:
+        return compiled.run_stream(state, *arguments)
+    except compiled.CannotCompile:
+        _cannot_compile.add(_strategies(state.optimizer, state.objective.loss))
+        return None
 
 
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:

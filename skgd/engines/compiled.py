@@ -24,10 +24,24 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from skgd.coordinates import Matrix, Measures
+from skgd.coordinates import (
+    Matrix,
+    Measures,
+    auto_alpha,
+    column_coordinates,
+    is_sparse,
+    mean_squares_of,
+    merged_measures,
+    moved_intercept,
+    relearnt,
+    row_norm_of,
+    standardised_coefficient,
+    target_coordinates,
+    user_coefficient,
+)
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
-from skgd.objective import Objective, proximal_point
-from skgd.optimizers import Optimizer
+from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point, unit_of
+from skgd.optimizers import Optimizer, laziness_of
 
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
@@ -70,6 +84,12 @@ proximal: Any = None
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
+regression: Any = None  # of streams: whether y holds numbers
+log_link: Any = None
+precondition: Any = None
+automatic_rate: Any = None  # whether learning_rate is "auto"
+auto_rate: Any = None  # the optimizer's static method
+take_batch: Any = None  # `take_steps`
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Targets
@@ -90,6 +110,13 @@ def _target_binary(y, row, output, labels):
 
 def _target_class(y, row, output, labels):
     return labels[1] if y[row] == output else labels[0]
+
+
+def _target_of(objective: Objective, y: np.ndarray) -> Any:
+    """Return the function that reads such targets."""
+    if y.ndim > 1:
+        return _target_number if y.dtype.kind == "f" else _target_label
+    return _target_class if objective.exclusive_classes else _target_binary
 
 
 @intrinsic
@@ -764,28 +791,255 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Streams
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def take_stream(
+    X, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given, record
+):
+    """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
+
+    All arrays but the rows' are changed in place. Return whether all numbers are finite, and the strength of the
+    penalty and the rate of the last step.
+    """
+    theta, average = parameters[0], parameters[2]
+    center, scale, target_center, target_scale, unit = coordinates
+    alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit = given
+    n_rows, n_features, n_outputs = len(X), X.shape[1], len(target_center)
+    n_coefficients = n_features * n_outputs
+    l1, l2, longest = np.zeros(len(theta)), np.zeros(len(theta)), np.empty_like(theta)
+    scratch, goals, inverse = np.empty((5, n_features)), np.empty((5, n_outputs)), np.empty_like(scale)
+    old_scale, change, shift = np.empty_like(scale), np.empty_like(center), np.empty(n_outputs)
+    rate, strength = rates[:1].copy(), max(alpha, 0.0)
+    for step in range(len(rates)):
+        begin, end = step * size, min((step + 1) * size, n_rows)
+        w = weight[begin:end] if len(weight) > 0 else weight
+        total = w.sum() if len(weight) > 0 else float(end - begin)
+        totals[0] += end - begin
+        totals[1] += total
+        _learn_columns(X[begin:end], w, total, totals[1], columns, scratch)
+        if regression:
+            _learn_columns(y[begin:end], w, total, totals[1], targets, goals)
+        if len(weight) > 0 or totals[0] != totals[1]:
+            w = (w if len(weight) > 0 else np.ones(end - begin)) / (totals[1] / totals[0])
+        filled = columns[3].mean()
+        if alpha < 0.0:
+            strength = auto_alpha(filled, n_classes)
+        if precondition:
+            for j in range(n_features):
+                old_scale[j], change[j] = scale[j], center[j]
+                c, s = column_coordinates(_measures_of(columns, j), has_intercept)
+                center[j] = c
+                scale[j] = max(theta.dtype.type(s), np.finfo(theta.dtype).tiny)
+                change[j] = center[j] - change[j]
+            old = (target_center.copy(), target_scale.copy())
+            if regression:
+                for k in range(n_outputs):
+                    measures = _measures_of(targets, k)
+                    target_center[k], target_scale[k] = target_coordinates(measures, log_link, has_intercept)
+            if t + step > 0:
+                _move(theta, old_scale, scale, change, old, (target_center, target_scale), shift)
+                if len(average) > 0:
+                    _move(average, old_scale, scale, change, old, (target_center, target_scale), shift)
+        for k in range(n_outputs):
+            unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
+            if not (np.isfinite(unit[k]) and unit[k] > 0.0):
+                return False, strength, rate[0]
+        squares: Any = 0.0
+        for j in range(n_features):
+            inverse[j] = 1.0 / scale[j]
+            square = mean_squares_of(_measures_of(columns, j), center[j], scale[j])
+            squares += square
+            for k in range(n_outputs):
+                i = j * n_outputs + k
+                longest[i] = 1.0 / (curvature * square)
+                if strength > 0.0:
+                    l1[i], l2[i] = penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
+                    record[step, 2] += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+        longest[n_coefficients:] = 1.0 / curvature
+        rate[0] = rates[step]
+        if automatic_rate:
+            many = n_classes if is_sparse(filled) else 1
+            rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
+        taken = take_batch(
+            (X,),
+            y[begin:end],
+            w,
+            np.arange(begin, end),
+            size,
+            rate,
+            t + step,
+            parameters,
+            shares[step : step + 1],
+            hypers,
+            (center, inverse, target_center, target_scale, unit),
+            (l1, l2, strength > 0.0),
+            (longest if bounded else longest[:0], max_grad_norm, implicit, 0.0, has_intercept, n_coefficients),
+            record[step : step + 1],
+        )
+        if taken == 0:
+            return False, strength, rate[0]
+    return np.isfinite(theta).all(), strength, rate[0]
+
+
+def _choose(condition, then, otherwise):
+    return then if condition else otherwise
+
+
+def _measures_of(measures, j):
+    return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
+
+
+def _learn_columns(rows, weight, total, so_far, measures, scratch):
+    """Merge the measures of some rows into those of earlier ones."""
+    scratch[0] = measures[0]
+    scratch[1:] = 0.0
+    _measure_dense(rows, weight, scratch[0], scratch[1], scratch[2], scratch[3], scratch[4])
+    for j in range(measures.shape[1]):
+        mean = scratch[1, j] + scratch[2, j] / total
+        new = (scratch[0, j], mean, scratch[3, j] / total, scratch[4, j] / total)
+        merged = merged_measures(_measures_of(measures, j), new, total / so_far)
+        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
+
+
+def _move(theta, old_scale, scale, change, old, new, shift):
+    """Express parameters in new coordinates."""
+    n_outputs = len(shift)
+    shift[:] = 0.0
+    for j in range(len(scale)):
+        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j])
+        for k in range(n_outputs):
+            w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
+            shift[k] += change[j] * w
+            theta[j * n_outputs + k] = standardised_coefficient(w, scale[j], new[1][k])
+    if has_intercept:
+        for k in range(n_outputs):
+            i = len(theta) - n_outputs + k
+            theta[i] = moved_intercept(1.0 * theta[i], shift[k], (old[0][k], old[1][k]), (new[0][k], new[1][k]))
+
+
+@lru_cache(maxsize=256)
+def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tuple[bool, ...]) -> Any:
+    """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
+    names = ("has_intercept", "regression", "precondition", "automatic_rate", "memoryless")
+    kind = dict(zip(names, flags, strict=True))
+    steps = _placeholders(optimizer, loss, target, "", False, single, kind["has_intercept"], kind.pop("memoryless"))
+    auto_rate = optimizer.auto_learning_rate
+    if not isinstance(auto_rate, FunctionType):
+        raise CannotCompile("auto_learning_rate is not a static method written in Python.")
+    replacements = {
+        **steps,
+        **kind,
+        "log_link": loss.log_link,
+        "auto_rate": auto_rate,
+        "take_batch": take_steps,
+        "choose": _choose,
+    }
+    return _Specialised(replacements)(take_stream)
+
+
+def run_stream(
+    state: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    size: int,
+    settings: StepSettings,
+    alpha: float,
+    learning_rate: float | str,
+    factors: np.ndarray,
+    precondition: bool,
+) -> Any:
+    """Take the steps of a call of ``partial_fit``; return what has changed, or None where the call goes wrong.
+
+    Negative ``alpha`` stands for "auto".
+    """
+    objective, optimizer, iterate = state.objective, state.optimizer, state.iterate
+    n_features, n_outputs = objective.n_features, objective.n_outputs
+    automatic = isinstance(learning_rate, str)
+    regression = y.dtype.kind == "f"
+    flags = (objective.fit_intercept, regression, precondition, automatic, bool(optimizer.memoryless))
+    loss = objective.loss
+    strategies: tuple[Any, ...] = type(optimizer), type(loss)
+    loop = _stream_loop(*strategies, _target_of(objective, y), n_outputs == 1, flags)
+    dtype, columns = iterate.theta.dtype, np.array(state.columns.measures)
+    center, scale, *target = objective.coordinates.arrays(n_features, n_outputs)
+    coordinates = (
+        center.astype(dtype),
+        scale.astype(dtype),
+        *(v.astype(np.float64) for v in target),
+        np.ones(n_outputs),
+    )
+    targets, totals = np.array(state.targets.measures), np.array([state.columns.rows, state.columns.weight], np.float64)
+    slots = np.array(iterate.slots, dtype=dtype).reshape(-1, len(iterate.theta))
+    average = np.empty(0, dtype) if iterate.average is None else iterate.average.copy()
+    parameters, record = (iterate.theta.copy(), slots, average), np.zeros((len(factors), 3))
+    given = (
+        float(alpha),
+        float(objective.l1_ratio),
+        float(loss.curvature),
+        float(loss.degree),
+        n_outputs if objective.exclusive_classes else 1,
+        np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
+        automatic and bool(optimizer.bounded),
+        automatic and bool(optimizer.implicit),
+    )
+    shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
+    try:
+        finite, alpha, rate = loop(
+            _read_only(X),
+            _read_only(y),
+            _NONE if weight is None else weight,
+            size,
+            iterate.t,
+            parameters,
+            columns,
+            targets,
+            totals,
+            coordinates,
+            factors if automatic else learning_rate * factors,
+            shares,
+            (optimizer.hyper(), objective.hyper, tuple(map(float, loss.label_values))),
+            given,
+            record,
+        )
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise CannotCompile(str(error)) from error
+    averaged = iterate.averaged + int(np.count_nonzero(shares))
+    return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, record) if finite else None
+
+
+_NONE = np.empty(0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Statistics of columns
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _measure_dense(X, weight, largest, mean, square, filled):
+def _measure_dense(X, weight, largest, first, offset, square, filled):
     n_columns = X.shape[1]
     for i in range(len(X)):
         for j in range(n_columns):
             largest[j] = max(largest[j], abs(X[i, j]))
+    for j in range(n_columns):
+        first[j] = X[0, j] / (largest[j] if largest[j] > 0.0 else 1.0)
     relative = np.empty(X.shape)
     for i in range(len(X)):
         s = weight[i] if len(weight) > 0 else 1.0
         for j in range(n_columns):
             z = X[i, j] / (largest[j] if largest[j] > 0.0 else 1.0)
-            relative[i, j] = z
-            mean[j] += s * z
             filled[j] += s if z != 0.0 else 0.0
+            relative[i, j] = z - first[j]
+            offset[j] += s * relative[i, j]
     total = weight.sum() if len(weight) > 0 else float(len(X))
     for i in range(len(X)):
         s = weight[i] if len(weight) > 0 else 1.0
         for j in range(n_columns):
-            z = relative[i, j] - mean[j] / total
+            z = relative[i, j] - offset[j] / total
             square[j] += s * z * z
 
 
@@ -823,9 +1077,9 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     """Do what `skgd.coordinates.measure_columns` does, faster."""
     largest, weights = largest.copy(), np.empty(0) if weight is None else _read_only(weight)
     if isinstance(X, np.ndarray):
-        mean, square, filled = np.zeros((3, X.shape[1]))
-        _kernel(_measure_dense)(_read_only(X), weights, largest, mean, square, filled)
-        return largest, mean / total, square / total, filled / total
+        first, offset, square, filled = np.zeros((4, X.shape[1]))
+        _kernel(_measure_dense)(_read_only(X), weights, largest, first, offset, square, filled)
+        return largest, first + offset / total, square / total, filled / total
     sums = np.zeros((X.shape[1], 3))
     _kernel(_measure_sparse)(*_read_only_rows(X), weights, largest, sums)
     mean, square, filled = sums.T / total
@@ -913,7 +1167,7 @@ class _Specialised:
     def _inlined(self, function: FunctionType) -> Any:
         if function not in self._done:
             self._done[function] = None
-            self._done[function] = njit(**_OPTIONS)(self._copied(function))
+            self._done[function] = njit(**_INLINED, **_OPTIONS)(self._copied(function))
         if self._done[function] is None:
             raise CannotCompile(f"{function.__name__} calls itself.")
         return self._done[function]
@@ -925,7 +1179,7 @@ class _Specialised:
         for cell in function.__closure__ or ():
             self._note(cell.cell_contents)
         namespace = dict(function.__globals__)
-        ours = (function.__module__ or "").startswith(__package__)
+        ours = (function.__module__ or "").startswith("skgd.")
         for name in sorted(_global_names(code) & namespace.keys()):
             thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
             if isinstance(thing, FunctionType):
@@ -957,13 +1211,8 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # sums in any order; NaN and infinity stay what they are
     "nogil": True,
 }
-
-
-def _laziness(optimizer: Optimizer) -> str:
-    """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
-    family = type(optimizer).__mro__
-    rule, promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", "lazy"))
-    return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
+# Called from compiled code only: without the entrances for others, compiling takes two thirds of the time.
+_INLINED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 @cache
@@ -972,19 +1221,10 @@ def _kernel(function: Any) -> Any:
     return _Specialised({})(function)
 
 
-@lru_cache(maxsize=256)
-def _loop(
-    optimizer: Any,
-    loss: Any,
-    target: Any,
-    lazy: str,
-    sparse: bool,
-    single: bool,
-    has_intercept: bool,
-    row_by_row: bool,
-    memoryless: bool,
-) -> Any:
-    """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
+def _placeholders(
+    optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool, memoryless: bool
+) -> dict[str, Any]:
+    """Return what stands for the placeholders of `take_steps`."""
     strategies = {
         "rule": optimizer.rule,
         "readout": optimizer.readout,
@@ -995,7 +1235,7 @@ def _loop(
     for name, function in strategies.items():
         if not isinstance(function, FunctionType):
             raise CannotCompile(f"{name} is not a static method written in Python.")
-    replacements = {
+    return {
         **strategies,
         **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
         "target": target,
@@ -1012,13 +1252,31 @@ def _loop(
         "accumulate": _accumulate_one if single else _accumulate_many,
         "slope_along": _slope_along,
         "single": single,
-        "narrow": single and (lazy != "" or row_by_row),
+        "narrow": single and lazy != "",
         "has_intercept": has_intercept,
         "proximal": optimizer.proximal,
         "lazy": lazy != "",
         "resting": lazy == "rest",
         "normalized": loss.normalized,
     }
+
+
+@lru_cache(maxsize=256)
+def _loop(
+    optimizer: Any,
+    loss: Any,
+    target: Any,
+    lazy: str,
+    sparse: bool,
+    single: bool,
+    has_intercept: bool,
+    row_by_row: bool,
+    memoryless: bool,
+) -> Any:
+    """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
+    kind = (target, lazy, sparse, single, has_intercept, memoryless)
+    replacements = _placeholders(optimizer, loss, *kind)
+    replacements["narrow"] = single and (lazy != "" or row_by_row)
     return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
 
 
@@ -1048,17 +1306,20 @@ def run_epoch(
     dtype, n_features, n_outputs = theta.dtype, objective.n_features, objective.n_outputs
     rows: Any = X
     sparse = not isinstance(X, np.ndarray)
-    if y.ndim > 1:
-        target = _target_number if y.dtype.kind == "f" else _target_label
-    else:
-        target = _target_class if objective.exclusive_classes else _target_binary
-    lazy = _laziness(optimizer) if sparse else ""
+    lazy = laziness_of(optimizer) if sparse else ""
     if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         lazy = ""
     row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "")
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     loop = _loop(
-        *strategies, target, lazy, sparse, n_outputs == 1, objective.fit_intercept, row_by_row, optimizer.memoryless
+        *strategies,
+        _target_of(objective, y),
+        lazy,
+        sparse,
+        n_outputs == 1,
+        objective.fit_intercept,
+        row_by_row,
+        optimizer.memoryless,
     )
 
     coordinates = objective.coordinates

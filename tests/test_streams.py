@@ -1,0 +1,176 @@
+"""Streams in compiled loops against batches taken one by one, which define the meaning, and however they are cut."""
+
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import skgd.engines
+from skgd import GDClassifier, GDRegressor
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
+from skgd.optimizers import OPTIMIZERS
+from skgd.training import DivergenceError
+
+pytest.importorskip("numba")
+
+N_ROWS = 90
+CUTS = [0, 1, 2, 10, 40, 41, N_ROWS]
+
+
+def features(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(N_ROWS, 4)) * [1.0, 10.0, 0.1, 3.0] + [0.0, 5.0, 1.0, -3.0]
+
+
+def target(kind, X):
+    rng = np.random.default_rng(1)
+    signal = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.normal(size=(4, 3)) + 0.3 * rng.normal(size=(len(X), 3))
+    return {
+        "number": np.exp(0.3 * signal[:, 0]),
+        "numbers": np.exp(0.3 * signal),
+        "binary": signal[:, 0] > 0.0,
+        "classes": signal.argmax(axis=1),
+        "labels": (signal > 0.0).astype(int),
+    }[kind]
+
+
+def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=0, reload=False):
+    """Return a copy of a model that has learnt from rows in calls between the cuts."""
+    model = clone(model)
+    more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
+    seconds = compiles_after * skgd.engines._SECONDS_A_STREAM_STEP
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
+        for begin, end in itertools.pairwise(cuts):
+            rows = slice(begin, end)
+            model.partial_fit(X[rows], y[rows], sample_weight=None if weight is None else weight[rows], **more)
+            if reload:
+                model = pickle.loads(pickle.dumps(model))
+    return model
+
+
+def assert_agree(model, X, y, weight=None, tolerance=1e-10):
+    compiled, vectorized = (streamed(model, X, y, weight, compiles_after=steps) for steps in (0, np.inf))
+    assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
+    largest = np.abs(vectorized.coef_).max()
+    for name in ("coef_", "intercept_"):
+        ours, expected = getattr(compiled, name), getattr(vectorized, name)
+        np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * largest)
+        assert ours.dtype == expected.dtype
+    assert compiled.t_ == vectorized.t_
+    for name in compiled.history_.keys() - {"seconds"}:
+        np.testing.assert_allclose(compiled.history_[name], vectorized.history_[name], rtol=10 * tolerance)
+    for name in ("largest", "relative_mean", "relative_variance", "filled", "weight", "rows"):
+        ours, expected = (getattr(one._state.columns, name) for one in (compiled, vectorized))
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
+
+
+def combinations():
+    """Yield models with every optimizer and every loss, and with every parameter that a step heeds."""
+    compilable = [name for name in OPTIMIZERS if name not in ("adamw", "ftrl", "schedule_free")]
+    for k, optimizer in enumerate(compilable):
+        rate = (None, 0.01)[k % 2]
+        yield GDClassifier(optimizer=optimizer, learning_rate=rate), ("binary", "classes", "labels")[k % 3]
+        yield GDRegressor(optimizer=optimizer, learning_rate=rate), ("number", "numbers")[k % 2]
+    for k, loss in enumerate(REGRESSOR_LOSSES):
+        yield GDRegressor(loss, fit_intercept=k % 3 > 0), ("number", "numbers")[k % 2]
+    for k, loss in enumerate(CLASSIFIER_LOSSES):
+        yield GDClassifier(loss, fit_intercept=k % 3 > 0, batch_size=7), ("binary", "classes", "labels")[k % 3]
+    yield GDRegressor(alpha=0.01, l1_ratio=0.5, batch_size=1), "numbers"
+    yield GDRegressor(alpha=0.1, fit_intercept=False, batch_size=None), "number"
+    yield GDRegressor("huber", optimizer="sgd", precondition=False, learning_rate=1e-3, alpha=0.1), "number"
+    yield GDClassifier(average=True, max_grad_norm=0.1), "classes"
+    yield GDClassifier(average=5, learning_rate="inverse_scaling"), "binary"
+
+
+COMPILED = [
+    (GDClassifier(), "binary", np.float64, False),
+    (GDClassifier(average=True, alpha=0.01, batch_size=3), "classes", np.float32, True),
+    (GDRegressor(optimizer="adam", learning_rate=0.05), "numbers", np.float64, True),
+]
+
+
+@pytest.mark.parametrize(("model", "kind", "dtype", "weighted"), COMPILED)
+def test_agree(model, kind, dtype, weighted):
+    X = features()
+    weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
+    assert_agree(model, X.astype(dtype), target(kind, X), weight, 1e-10 if dtype == np.float64 else 1e-4)
+
+
+def test_agree_over_the_registries():
+    """As plain Python, because compiling so many loops takes minutes."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", __file__],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 80
+
+
+def test_cuts_and_pickles_leave_the_bits_as_they_are():
+    X = features()
+    y = target("binary", X)
+    whole = streamed(GDClassifier(), X, y, cuts=[0, 88], compiles_after=4)
+    parts = streamed(GDClassifier(), X, y, cuts=[0, 8, 24, 32, 40, 64, 88], compiles_after=4, reload=True)
+    assert (whole.engine_, whole.t_) == ("compiled", 11)
+    np.testing.assert_array_equal(whole.coef_, parts.coef_)
+    np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
+
+
+def test_what_goes_wrong_is_said_as_ever_and_changes_nothing():
+    X = features()
+    y = target("binary", X)
+    model = streamed(GDClassifier(optimizer="sgd", learning_rate=1e300, precondition=False), X[:8], y[:8], cuts=[0, 1])
+    before = model.coef_.copy(), model.t_
+    with (
+        mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0),
+        pytest.raises(DivergenceError, match=r"partial_fit at step \d+ \(learning rate 1e\+300\)"),
+    ):
+        model.set_params(loss="squared_hinge").partial_fit(X * 1e100, y)
+    assert model.t_ == before[1]
+    np.testing.assert_array_equal(model.coef_, before[0])
+
+
+@pytest.mark.parametrize("change", ["coef_", "in place", "intercept_"])
+def test_coefficients_set_from_outside_are_heeded(change):
+    X = features()
+    model, other = (streamed(GDRegressor(), X, target("number", X), cuts=[0, 40, 80]) for _ in range(2))
+    if change == "in place":
+        other.coef_[1] += 1.0
+    else:
+        setattr(other, change, getattr(other, change) + 1.0)
+    for each in (model, other):
+        each.partial_fit(X[80:], target("number", X)[80:])
+    assert np.abs(other.predict(X) - model.predict(X)).max() > 0.5
+
+
+def test_parameters_changed_between_calls_are_heeded():
+    X = features()
+    y = target("number", X)
+    model = streamed(GDRegressor(), X, y, cuts=[0, 40, 41])
+    model.alpha = 1e3
+    model.partial_fit(X, y)
+    assert np.abs(model.coef_).max() < 0.01
+    model.set_params(loss="nonsense")
+    with pytest.raises(ValueError, match="nonsense"):
+        model.partial_fit(X, y)
+
+
+if __name__ == "__main__":
+    count = 0
+    for model, kind in combinations():
+        for weighted in (False, True):
+            X = features()
+            assert_agree(
+                model, X, target(kind, X), np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
+            )
+            count += 1
+    print(count)
