@@ -828,9 +828,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``. "auto" is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros, as in text, with
-        ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row each, without a penalty,
-        for one epoch or a few, which regularise. Later calls go on with what the first one chose, ``optimizer_``.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros in 1000 columns or
+        more, as in text, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row
+        each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what the first one
+        chose, ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
         overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to

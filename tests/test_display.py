@@ -24,6 +24,7 @@ from skgd.display import DescentPathDisplay, LearningRateDisplay, TrainingDispla
 from skgd.losses import Huber, Quantile
 from skgd.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer
 from skgd.schedules import Cosine
+from skgd.training import MANY_COLUMNS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 2)) @ [[1.0, 0.8], [0.0, 0.5]] + [0.5, -0.5]
@@ -310,19 +311,20 @@ def test_the_path_of_an_epoch_ends_where_fit_does(estimator, optimizer, batch_si
     rng = np.random.default_rng(1)
     data, target = (X, y) if estimator is GDRegressor else (X, labels)
     if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
-        estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.08, rng.normal(size=(200, 2)), 0.0)
+        estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.5, rng.normal(size=(200, 2)), 0.0)
         target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
+        data = np.column_stack([data, np.zeros((200, MANY_COLUMNS))])
     params = {"optimizer": optimizer, "batch_size": batch_size, "fit_intercept": False, "random_state": 0}
     fitted = estimator(**params, max_iter=1, tol=None, average=False).fit(data, target)
     display = DescentPathDisplay.from_estimator({"it": estimator(**params)}, data, target, n_steps=fitted.t_)
-    assert_allclose(display.paths["it"][-1], fitted.coef_.ravel(), rtol=1e-9)
+    assert_allclose(display.paths["it"][-1], fitted.coef_.ravel()[:2], rtol=1e-9)
     rates = LearningRateDisplay.from_estimator(estimator(**params), data, target)
     fitted.set_params(alpha=0.0)  # as with a rate, "auto" is AdaGrad then
     assert_allclose(rates.auto, fitted.fit(data, target).history_["learning_rate"][0])
 
 
 def test_penalties_that_auto_makes_different_are_refused():
-    sparse = np.where(np.arange(200).reshape(100, 2) % 13 == 0, 1.0, 0.0)
+    sparse = np.eye(100, MANY_COLUMNS)
     both = [GDClassifier(optimizer="auto"), GDClassifier(optimizer="adam")]
     with pytest.raises(ValueError, match=r"alpha='auto' is different.*same alpha"):
         DescentPathDisplay.from_estimator(both, sparse, np.arange(100) % 2)
