@@ -87,6 +87,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",  # run all of them, not only plot_*.py
     "within_subsection_order": first_plots_then_the_rest,
     "abort_on_example_error": True,
+    "capture_repr": (),  # what is printed, but not what an expression returns
     "image_srcset": ["2x"],
     "download_all_examples": False,
     "min_reported_time": 10_000,
@@ -111,7 +112,11 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    # Pages of tables need the width. (Patterns may not overlap: * stands for no slash.)
+    "secondary_sidebar_items": {
+        **{pages: ["page-toc"] for pages in ("*", "guide/*", "gallery/*", "api/*", "api/generated/*")},
+        "coming_from/*": [],
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,

@@ -81,16 +81,9 @@ class Beginning:
     states: Any  # of the random state, before rows were held out
 
     @classmethod
-    def of(
-        cls,
-        parameters: Mapping[str, Any],
-        data: Data,
-        validation: Data | None,
-        random_state: np.random.RandomState,
-    ) -> Callable[[], Beginning]:
-        """Return a function that returns what training begins with now: reading all data takes time, if once only."""
-        states = random_state.get_state(legacy=False)
-        return functools.cache(lambda: cls(parameters, _checksum(data, validation), states))
+    def of(cls, parameters: Mapping[str, Any], data: Data, validation: Data | None, states: Any) -> Beginning:
+        """Return what training begins with; this reads all data."""
+        return cls(parameters, _checksum(data, validation), states)
 
     def check(self, parameters: Mapping[str, Any], data: Data, validation: Data | None) -> None:
         """Raise ValueError where the parameters or the data are others."""
@@ -226,10 +219,10 @@ class EarlyStopping:
     Let :math:`v_k` be the monitored value after epoch k (a score counts as its negative, so that less is better), and
     :math:`v^*` the least so far. Training stops after ``patience`` epochs in a row without
 
-    .. math:: v_k < v^* - \text{min\_delta}
+    .. math:: v_k < v^* - \delta
 
-    The fitted estimator has the parameters of the epoch with the least value, the first of equals, bit for bit,
-    whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
+    with :math:`\delta` = ``min_delta``. The fitted estimator has the parameters of the epoch with the least value, the
+    first of equals, bit for bit, whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
 
     Parameters
     ----------
@@ -479,7 +472,7 @@ class Checkpoint:
         best = getattr(estimator, "_early_stopping", _Best())
         estimator._unfinished = replace(estimator._progress, best=best)
         for name in [name for name in vars(estimator) if "callback" in name or name in _OF_A_RUN]:
-            delattr(estimator, name)
+            delattr(estimator, name)  # scikit-learn's, which hold the callbacks, and those of this module
         temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.tmp")
         try:
             with open(temporary, "wb") as file:

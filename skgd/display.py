@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,16 +22,15 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d, median_filter
 from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skgd.coordinates import Coordinates
+from skgd.engines import readout
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.objective import Objective
-from skgd.optimizers import SGD
 from skgd.schedules import Cosine
-from skgd.training import DivergenceError, _with_class_weight
-from skgd.validation import check_indices, read_weight
+from skgd.training import Data, DivergenceError, State, Walk
 
 __all__ = ["DescentPathDisplay", "LearningRateDisplay", "TrainingDisplay"]
 
@@ -61,6 +59,15 @@ def _style(index: int, n_points: int) -> dict[str, Any]:
         "markersize": 5,
         "markevery": max(1, n_points // 12),
     }
+
+
+def _checked(estimator: Any) -> Any:
+    if not isinstance(estimator, (GDClassifier, GDRegressor)):
+        raise TypeError(
+            f"estimator must be a GDClassifier or a GDRegressor, got {estimator!r}. Of a Pipeline, pass the last step, "
+            "and X as transformed by the others."
+        )
+    return estimator
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -344,7 +351,8 @@ class LearningRateDisplay:
         Parameters
         ----------
         estimator : GDClassifier or GDRegressor
-            With any loss, optimizer and parameters; its learning rate is not looked at.
+            With any loss, optimizer and parameters; its learning rate is not looked at. ``optimizer="auto"`` is
+            AdaGrad, as it is with any rate that you set.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The features. Some thousand rows are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -372,40 +380,33 @@ class LearningRateDisplay:
         TypeError
             For an estimator that is no `GDClassifier` or `GDRegressor`.
         """
-        X, y, weight = _read(X, y, sample_weight)
-        probe, batches = _untrained(_checked(estimator), X, y, weight)
-        rows = next(batches)
-        trial = deepcopy(probe).set_params(learning_rate="auto")
-        auto = _step(trial, X, y, weight, rows).history_["learning_rate"][-1]
+        model = clone(_checked(estimator)).set_params(learning_rate=1.0)  # any number: each step is told its own
+        walk = model._walk(X, y, sample_weight)
+        auto, decay = walk.automatic_rate, walk.state.optimizer.weight_decay
         if lowest is None:
             lowest = 1e-3 * auto
         if highest is None:
-            highest = 1e4 * auto
-            if decay := trial.optimizer_.weight_decay:  # no coefficient may decay by more than itself
-                highest = min(highest, 0.99 / decay)
+            highest = min(1e4 * auto, 0.99 / decay if decay else np.inf)  # no coefficient may decay by more than itself
         if not 0.0 < lowest < highest < np.inf or n_steps < 2:
             raise ValueError(
                 f"lowest={lowest!r}, highest={highest!r} and n_steps={n_steps!r} give no rising rates. They must be "
                 "positive, highest above lowest, and n_steps at least 2."
             )
         rates = np.geomspace(lowest, highest, n_steps)
-        probe.set_params(learning_rate=lambda step: rates[np.asarray(step, dtype=int)])
-        sample = check_random_state(probe.random_state).permutation(X.shape[0])[:2000]
-        objective, *data = _evaluation(probe, X, y, weight, sample)
-        ceiling = 10.0 * objective.mean_loss(_parameters(probe), *data) or np.inf
+        rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]
+        sample = [None if part is None else part[rows] for part in walk.data]
         losses: list[float] = []
-        with np.errstate(all="ignore"):
-            while len(losses) < n_steps:
-                try:
-                    loss = objective.mean_loss(_parameters(_step(probe, X, y, weight, rows)), *data)
-                except DivergenceError:  # which the test is there to find
-                    break
-                if not np.isfinite(loss):
-                    break
-                losses.append(loss)
-                if loss > ceiling:
-                    break
-                rows = next(batches)
+        ceiling = 10.0 * _loss(walk.state, sample) or np.inf
+        for rate in rates:
+            try:
+                loss = _loss(walk.step(rate), sample)
+            except DivergenceError:  # which the test is there to find
+                break
+            if not np.isfinite(loss):
+                break
+            losses.append(loss)
+            if loss > ceiling:
+                break
         return cls(rates[: len(losses)], losses, auto=auto).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> LearningRateDisplay:
@@ -447,6 +448,13 @@ class LearningRateDisplay:
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+@np.errstate(all="ignore")
+def _loss(state: State, data: Any) -> float:
+    """Return the mean loss of some rows, without the penalty."""
+    objective = state.objective
+    return objective.mean_loss(readout(state.iterate, state.optimizer, objective), *data)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -569,43 +577,27 @@ class DescentPathDisplay:
             For an estimator that is no `GDClassifier` or `GDRegressor`.
         """
         named = _named(estimator)
-        names = [str(name) for name in X.columns] if hasattr(X, "columns") else None
-        X, y, weight = _read(X, y, sample_weight)
-        model, _ = _untrained(next(iter(named.values())), X, y, weight)
-        if model._state.objective.n_outputs > 1:
+        if n_steps < 1 or resolution < 2:
+            raise ValueError(f"n_steps must be at least 1 and resolution 2, got {n_steps!r} and {resolution!r}.")
+        models = {name: clone(each) for name, each in named.items()}
+        walks = {name: model._walk(X, y, sample_weight) for name, model in models.items()}
+        model, walk = next(zip(models.values(), walks.values(), strict=True))
+        objective = replace(walk.state.objective, coordinates=Coordinates())  # in the user's units
+        if objective.n_outputs > 1:
             raise ValueError(
                 "y must be one target or two classes, for each output has a surface of its own. Pass one column of y, "
                 "or compare one class with the rest: y == that_class."
             )
-        pair, labels = _parameter_pair(coefficients, names, X.shape[1], model.fit_intercept)
-        if n_steps < 1 or resolution < 2:
-            raise ValueError(f"n_steps must be at least 1 and resolution 2, got {n_steps!r} and {resolution!r}.")
-        # Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum
-        # of anything convex.
-        exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}
-        exact |= {"batch_size": None, "average": False, "precondition": True, "max_grad_norm": None}
-        exact |= {"tol": None, "early_stopping": False, "warm_start": False, "verbose": 0}
-        best = clone(model).set_params(**exact).fit(X, y, sample_weight=weight)
-        bottom = np.append(best.coef_, best.intercept_)
-
+        if any(each.state.objective.alpha != objective.alpha for each in walks.values()):
+            raise ValueError("alpha='auto' is different for these estimators. Give them the same alpha, a number.")
+        columns = [str(name) for name in getattr(model, "feature_names_in_", ())]
+        pair, labels = _parameter_pair(coefficients, columns, objective.n_features, objective.fit_intercept)
+        bottom = _minimum(model, objective.alpha, X, y, sample_weight)
         beginning = bottom.copy()
         beginning[pair] = start
-        paths = {}
-        for name, each in named.items():
-            probe, batches = _untrained(each, X, y, weight)
-            probe.coef_ = beginning[:-1].reshape(np.shape(probe.coef_)).astype(X.dtype)
-            probe.intercept_ = beginning[-1:].astype(X.dtype)
-            path = [beginning[pair]]
-            try:
-                for rows in (next(batches) for _ in range(n_steps)):
-                    _step(probe, X, y, weight, rows)
-                    path.append(np.append(probe.coef_, probe.intercept_)[pair])
-            except DivergenceError:
-                pass  # the path leaves the picture
-            paths[name] = np.array(path, dtype=float)
-
+        paths = {name: _path(walk, beginning, n_steps)[:, pair] for name, walk in walks.items()}
         first, second = _window(np.concatenate(list(paths.values())), beginning[pair], bottom[pair], resolution)
-        surface = _surface(_evaluation(model, X, y, weight, slice(None)), bottom, pair, first, second)
+        surface = _surface(objective, walk.data, bottom, pair, first, second)
         return cls(first, second, surface, paths, bottom[pair], labels).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> DescentPathDisplay:
@@ -673,27 +665,51 @@ def _name(estimator: GDClassifier | GDRegressor) -> str:
 
 
 def _parameter_pair(
-    coefficients: tuple[int | str, int | str], names: list[str] | None, n_features: int, fit_intercept: bool
+    coefficients: tuple[int | str, int | str], names: list[str], n_features: int, fit_intercept: bool
 ) -> tuple[list[int], tuple[str, str]]:
     """Return the places of two parameters in (coefficients, intercept), and their labels."""
-    known = names or []
     pair = []
     for which in coefficients:
         if which == "intercept" and fit_intercept:
             pair.append(n_features)
-        elif isinstance(which, str) and which in known:
-            pair.append(known.index(which))
+        elif isinstance(which, str) and which in names:
+            pair.append(names.index(which))
         elif not isinstance(which, str) and 0 <= which < n_features:
             pair.append(int(which))
         else:
-            columns = f"a number below {n_features}" + (f", a name among {known}" if known else "")
+            columns = f"a number below {n_features}" + (f", a name among {names}" if names else "")
             intercept = " or 'intercept'" if fit_intercept else "; there is no intercept"
             raise ValueError(f"coefficients: {which!r} is not known. It must be {columns}{intercept}.")
     if len(pair) != 2 or pair[0] == pair[1]:
         raise ValueError(f"coefficients must be two different ones, got {coefficients!r}.")
-    labels = [f"coefficient of {name}" for name in known or (f"column {i}" for i in range(n_features))]
+    labels = [f"coefficient of {name}" for name in names or (f"column {i}" for i in range(n_features))]
     first, second = ([*labels, "intercept"][i] for i in pair)
     return pair, (first, second)
+
+
+def _minimum(model: Any, alpha: float, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
+    """Return coefficients and intercept where the objective is lowest, nearly.
+
+    Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
+    anything convex.
+    """
+    exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}
+    exact |= {"batch_size": None, "average": False, "precondition": True, "max_grad_norm": None, "alpha": alpha}
+    exact |= {"tol": None, "early_stopping": False, "warm_start": False, "verbose": 0}
+    best = clone(model).set_params(**exact).fit(X, y, sample_weight=sample_weight)
+    return np.append(best.coef_, best.intercept_)
+
+
+def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
+    """Return coefficients and intercept at the beginning and after each step, until it diverges."""
+    walk.move_to(beginning[:-1, np.newaxis], beginning[-1:])
+    path = [beginning]
+    for _ in range(n_steps):
+        try:
+            path.append(np.append(*walk.step().readout()))
+        except DivergenceError:  # the path leaves the picture
+            break
+    return np.array(path, dtype=float)
 
 
 def _window(points: np.ndarray, start: np.ndarray, minimum: np.ndarray, resolution: int) -> tuple[np.ndarray, ...]:
@@ -708,14 +724,15 @@ def _window(points: np.ndarray, start: np.ndarray, minimum: np.ndarray, resoluti
 
 
 def _surface(
-    evaluation: tuple[Objective, Any, np.ndarray, np.ndarray | None],
+    objective: Objective,
+    data: Data,
     bottom: np.ndarray,
     pair: list[int],
     first: np.ndarray,
     second: np.ndarray,
 ) -> np.ndarray:
     """Return the objective on the grid, all parameters but two at the bottom."""
-    objective, X, y, weight = evaluation
+    X, y, weight = data
     coef, intercept = bottom[:-1], bottom[-1]
     sides = [np.ones(X.shape[0]) if i == X.shape[1] else _column(X, i) for i in pair]
     rest = X @ coef + intercept - sum(bottom[i] * side for i, side in zip(pair, sides, strict=True))
@@ -733,80 +750,5 @@ def _surface(
     return surface
 
 
-def _evaluation(
-    model: Any, X: Any, y: np.ndarray, weight: np.ndarray | None, rows: Any
-) -> tuple[Objective, Any, np.ndarray, np.ndarray | None]:
-    """Return the objective in the user's own coordinates, and what some rows are to it: X, y and weights."""
-    codes = model._encode(y, "y")
-    class_weight = model._class_weight()
-    if class_weight is not None:
-        weight = _with_class_weight(class_weight, model._state.class_totals, codes, weight)
-    objective = replace(model._state.objective, coordinates=Coordinates())
-    return objective, X[rows], codes[rows], None if weight is None else weight[rows]
-
-
-def _parameters(model: Any) -> np.ndarray:
-    """Return the parameters as the objective reads them."""
-    coef, intercept = np.atleast_2d(model.coef_).T, np.atleast_1d(model.intercept_)
-    return np.concatenate([coef.ravel(), intercept] if model.fit_intercept else [coef.ravel()])
-
-
 def _column(X: Any, i: int) -> np.ndarray:
     return X[:, [i]].toarray().ravel() if sp.issparse(X) else X[:, i]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Training step by step
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _checked(estimator: Any) -> Any:
-    if not isinstance(estimator, (GDClassifier, GDRegressor)):
-        raise TypeError(
-            f"estimator must be a GDClassifier or a GDRegressor, got {estimator!r}. Of a Pipeline, pass the last step, "
-            "and X as transformed by the others."
-        )
-    return estimator
-
-
-def _read(X: Any, y: Any, sample_weight: ArrayLike | None) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Return arrays whose rows can be taken, without those of weight zero. What is in them is checked by ``fit``."""
-    check_indices(X)
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False)
-    y = y.toarray() if sp.issparse(y) else np.asarray(y)
-    check_consistent_length(X, y)
-    weight = read_weight(sample_weight, X.shape[0], "sample_weight")
-    if weight is not None and not weight.all():
-        keep = np.flatnonzero(weight)
-        X, y, weight = X[keep], y[keep], weight[keep]
-    return X, y, weight
-
-
-def _untrained(estimator: Any, X: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Any, Iterator[np.ndarray]]:
-    """Return a clone that has seen the data but has not taken a step, and the rows of one step after the other.
-
-    An epoch at the rate zero teaches it the classes and the columns' scales, and about how many rows a step takes.
-    """
-    # Training that goes on with another optimizer begins with empty slots.
-    other = "adagrad" if estimator.optimizer == "sgd" or isinstance(estimator.optimizer, SGD) else "sgd"
-    still = {"optimizer": other, "learning_rate": np.zeros_like, "average": False, "max_grad_norm": None}
-    still |= {"max_iter": 1, "tol": None, "early_stopping": False, "warm_start": False, "verbose": 0}
-    probe = clone(estimator).set_params(**still).fit(X, y, sample_weight=weight)
-    n_rows, size = X.shape[0], estimator.batch_size
-    if size == "auto":
-        size = -(-n_rows // probe.t_)
-    probe._state = replace(probe._state, iterate=probe._state.iterate._replace(t=0))
-    probe.history_ = {key: [] for key in probe.history_}
-    own = {key: getattr(estimator, key) for key in ("optimizer", "learning_rate", "average", "max_grad_norm")}
-    return probe.set_params(batch_size=None, **own), _batches(n_rows, size or n_rows, probe)
-
-
-def _batches(n_rows: int, size: int, probe: Any) -> Iterator[np.ndarray]:
-    random_state = check_random_state(probe.random_state)
-    while True:
-        order = random_state.permutation(n_rows) if probe.shuffle and size < n_rows else np.arange(n_rows)
-        yield from (order[start : start + size] for start in range(0, n_rows, size))
-
-
-def _step(probe: Any, X: Any, y: np.ndarray, weight: np.ndarray | None, rows: np.ndarray) -> Any:
-    return probe.partial_fit(X[rows], y[rows], sample_weight=None if weight is None else weight[rows])

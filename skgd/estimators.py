@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from numbers import Integral, Real
 from operator import is_
 from types import SimpleNamespace
@@ -38,6 +38,7 @@ from skgd.training import (
     Plan,
     Progress,
     State,
+    Walk,
     append,
     empty_history,
     start_state,
@@ -91,20 +92,30 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
-    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
-        plan, loss = self._plan(stream=False)
-        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
-        progress = None if unfinished is None else unfinished.progress
-        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
-        given = X, y, sample_weight
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, stream: bool, resumed: bool, classes: ArrayLike | None = None
+    ) -> tuple[State, Plan, Loss, Data]:
+        """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
+        plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed)
-        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, None)
+        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
-        data: Data = (X, self._encode(y, "y"), weight)
-        validation = self._read_validation(X_val, y_val, sample_weight_val, X.dtype, loss)
+        return state, plan, loss, (X, self._encode(y, "y"), weight)
+
+    def _walk(self, X: Any, y: Any, sample_weight: Any) -> Walk:
+        """Return the steps of ``fit``, of a clone, for `skgd.display`; "auto" does not average what is looked at."""
+        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=False)
+        return Walk(state, plan, data, self._random_state())
+
+    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
+        progress = None if unfinished is None else unfinished.progress
+        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
+        state, plan, loss, data = self._prepare(X, y, sample_weight, stream=False, resumed=resumed)
+        validation = self._read_validation(X_val, y_val, sample_weight_val, state.iterate.theta.dtype, loss)
         random_state = self._random_state()
         if unfinished is not None:
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
@@ -118,15 +129,16 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
         run = None
         if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
-            beginning = Beginning.of(self._lasting_parameters(), data, validation, random_state)
+            states = random_state.get_state(legacy=False)
+            beginning = cache(partial(Beginning.of, self._lasting_parameters(), data, validation, states))
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
-            run = Run(self, *given, max(n_epochs, 0), beginning, attributes)
+            run = Run(self, X, y, sample_weight, max(n_epochs, 0), beginning, attributes)
         self.__dict__.pop("_unfinished", None)
         if validation is None and self.early_stopping:
             data, validation = self._hold_out(data, random_state)
         state = replace(
             state,
-            columns=ColumnStatistics.empty(X.shape[1]),
+            columns=ColumnStatistics.empty(state.objective.n_features),
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
@@ -138,23 +150,18 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             run.end()
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
-        plan, loss = self._plan(stream=True)
+        resumed = hasattr(self, "_state")
+        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=resumed, classes=classes)
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
                 "early_stopping=False, and score on rows of your own between calls."
             )
-        given_plan, resumed = plan, hasattr(self, "_state")
-        X, y, weight = self._read(X, y, sample_weight, resumed)
-        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
-        if self.class_weight is not None:
-            plan = replace(plan, class_weight=self._class_weight())
-        loss.check_target(y)
         history = self.history_ if resumed else empty_history()
         with np.errstate(all="ignore"):
-            state, entry = train_stream(state, plan, (X, self._encode(y, "y"), weight), history["objective"])
+            state, entry = train_stream(state, plan, data, history["objective"])
         self._publish(state, 1)
-        self._trained_with, self._fingerprint = given_plan, _fingerprint_of(self.coef_, self.intercept_)
+        self._trained_with, self._fingerprint = self._resolved[0], _fingerprint_of(self.coef_, self.intercept_)
         self.history_ = history
         if entry is not None:
             append(history, entry)
@@ -515,18 +522,17 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         "squared_error", "huber", "absolute_error", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile",
         "poisson", "gamma", "tweedie", or a :class:`~skgd.losses.Loss` object, such as ``Quantile(0.9)``. The last three
         named have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
-    optimizer : str or Optimizer, default="adagrad"
+    optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
         overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
         rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
-        (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
-        on coefficients in the units of the columns would depend on these.
+        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text,
+        and else 0, because a penalty on coefficients in the units of the columns would depend on these.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
@@ -582,12 +588,12 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it.
+        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
-        The optimizer used.
+        The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
         The loss used.
     n_features_in_ : int
@@ -819,10 +825,13 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     loss : str or Loss, default="log_loss"
         "log_loss" (logistic regression), "hinge" (linear support vector machine), "squared_hinge", "modified_huber",
         "perceptron", or a :class:`~skgd.losses.Loss` object.
-    optimizer : str or Optimizer, default="adagrad"
+    optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros in 1000 columns or
+        more, as in text, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row
+        each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what the first one
+        chose, ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
         overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
@@ -830,24 +839,28 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
         (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
-        on coefficients in the units of the columns would depend on these.
+        on coefficients in the units of the columns would depend on these. It is 0, too, where ``optimizer="auto"`` is
+        plain SGD.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
         Whether to learn an intercept, which is never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
-        up to 64 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8.
+        up to 64 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8. It is 1 in ``fit``
+        where ``optimizer="auto"`` is plain SGD.
     max_iter : int, default=1000
         The largest number of epochs (passes over the rows) of ``fit``.
     tol : float or None, default=1e-2
         Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
-        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. None trains for
-        ``max_iter`` epochs.
+        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for. Where
+        ``optimizer="auto"`` is plain SGD and there is no validation set, an epoch has to make progress within itself,
+        too: the loss of its last quarter has to be below that of the third by the fraction ``12 * tol``, and above the
+        fraction ``5 * tol`` of the untrained model's. None trains for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
-        validation set, whose loss is noisier.
+        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
+        eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -891,12 +904,12 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it.
+        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
     optimizer_ : Optimizer
-        The optimizer used.
+        The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
         The loss used.
     n_features_in_ : int

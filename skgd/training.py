@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -35,7 +35,7 @@ from skgd.engines import (
 )
 from skgd.objective import Objective
 from skgd.optimizers import SGD, Optimizer, laziness_of
-from skgd.schedules import Schedule
+from skgd.schedules import Constant, Schedule
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
 # predicting the mean is on its way to infinity.
@@ -572,6 +572,49 @@ def train_stream(
     if plan.verbose:
         _print(len(objectives) + 1, entry, header=not objectives)
     return state, entry
+
+
+class Walk:
+    """The steps of ``fit``, one by one, for those who look at each: its coordinates, its batches and its rates.
+
+    ``data`` are X, y, and the weights of the rows with those of their classes.
+    """
+
+    @np.errstate(all="ignore")
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
+        X, y, weight = data
+        self.state, weight = _learn(state, plan, X, y, weight, stream=False)
+        self.data: Data = (X, y, weight)
+        self._plan = plan
+        self._batches = _batches(len(y), _batch_size(self.state, plan, y.dtype.kind == "f"), plan.shuffle, random_state)
+
+    @property
+    @np.errstate(all="ignore")
+    def automatic_rate(self) -> float:
+        """The rate that ``learning_rate="auto"`` begins with."""
+        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, ())[0][0])
+
+    def move_to(self, coef: np.ndarray, intercept: np.ndarray) -> None:
+        """Go on from these parameters, (n_features, n_outputs) and (n_outputs,), in the user's units."""
+        objective, iterate = self.state.objective, self.state.iterate
+        coef, intercept = objective.coordinates.from_user(coef, intercept)
+        theta = objective.join(coef, intercept, dtype=iterate.theta.dtype)
+        self.state.iterate = initial_iterate(theta, self.state.optimizer, self._plan.averaging is not None)
+
+    @np.errstate(all="ignore")
+    def step(self, rate: float | None = None) -> State:
+        """Take the next step, at the plan's rate or another, and return the state after it."""
+        rates, longest = _rates(self.state, self._plan, 1, ()) if rate is None else (np.array([rate]), None)
+        rows = next(self._batches)
+        where = f"step {self.state.iterate.t + 1}"
+        _run(self.state, self._plan, self.data, rows, len(rows), rates, longest, 1, where)
+        return self.state
+
+
+def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.RandomState) -> Iterator[np.ndarray]:
+    while True:
+        order = random_state.permutation(n_rows) if shuffle and size < n_rows else np.arange(n_rows)
+        yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 
 def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, np.ndarray, float]:

@@ -24,6 +24,7 @@ from skgd.display import DescentPathDisplay, LearningRateDisplay, TrainingDispla
 from skgd.losses import Huber, Quantile
 from skgd.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer
 from skgd.schedules import Cosine
+from skgd.training import MANY_COLUMNS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 2)) @ [[1.0, 0.8], [0.0, 0.5]] + [0.5, -0.5]
@@ -221,6 +222,13 @@ def test_range_test_of_sparse_columns(container):
     assert sparse.suggestion_ == pytest.approx(dense.suggestion_)
 
 
+def test_columns_that_are_empty_or_constant_warn_of_nothing():
+    data = np.column_stack([X, np.zeros(90), np.ones(90)])
+    assert LearningRateDisplay.from_estimator(GDRegressor(), data, y).suggestion_ > 0.0
+    display = DescentPathDisplay.from_estimator(GDRegressor(), data, y, n_steps=3)
+    assert np.isfinite(display.paths["auto"]).all()
+
+
 def test_range_test_weight_zero_is_no_row():
     weight = np.where(np.arange(90) < 60, 2.0, 0.0)
     estimator = GDRegressor(optimizer="sgd", batch_size=None)
@@ -293,6 +301,33 @@ def test_batches_are_shuffled_alike_each_time():
     assert random_state.randint(10**6) == np.random.RandomState(0).randint(10**6)  # the user's was not drawn from
     in_order = clone(estimator).set_params(shuffle=False)
     assert not np.allclose(one, DescentPathDisplay.from_estimator({"sgd": in_order}, X, y, n_steps=5).paths["sgd"])
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 30])
+@pytest.mark.parametrize("optimizer", ["auto", "adam"])
+@pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier, "mostly zeros"])
+def test_the_path_of_an_epoch_ends_where_fit_does(estimator, optimizer, batch_size):
+    """Its coordinates, batches and rates are those of fit, and "auto" is what it is there."""
+    rng = np.random.default_rng(1)
+    data, target = (X, y) if estimator is GDRegressor else (X, labels)
+    if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
+        estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.5, rng.normal(size=(200, 2)), 0.0)
+        target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
+        data = np.column_stack([data, np.zeros((200, MANY_COLUMNS))])
+    params = {"optimizer": optimizer, "batch_size": batch_size, "fit_intercept": False, "random_state": 0}
+    fitted = estimator(**params, max_iter=1, tol=None, average=False).fit(data, target)
+    display = DescentPathDisplay.from_estimator({"it": estimator(**params)}, data, target, n_steps=fitted.t_)
+    assert_allclose(display.paths["it"][-1], fitted.coef_.ravel()[:2], rtol=1e-9)
+    rates = LearningRateDisplay.from_estimator(estimator(**params), data, target)
+    fitted.set_params(alpha=0.0)  # as with a rate, "auto" is AdaGrad then
+    assert_allclose(rates.auto, fitted.fit(data, target).history_["learning_rate"][0])
+
+
+def test_penalties_that_auto_makes_different_are_refused():
+    sparse = np.eye(100, MANY_COLUMNS)
+    both = [GDClassifier(optimizer="auto"), GDClassifier(optimizer="adam")]
+    with pytest.raises(ValueError, match=r"alpha='auto' is different.*same alpha"):
+        DescentPathDisplay.from_estimator(both, sparse, np.arange(100) % 2)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
