@@ -75,7 +75,8 @@ class Plan:
     @property
     def automatic(self) -> bool:
         """Whether ``optimizer="auto"`` is free to decide on all that goes with it."""
-        return self.optimizer is None and self.schedule.learning_rate == self.alpha == self.batch_size == "auto"
+        free = self.optimizer is None and self.schedule.learning_rate == self.alpha == self.batch_size == "auto"
+        return free and isinstance(self.schedule, Constant)
 
     @property
     def averaging(self) -> Callable[[np.ndarray], np.ndarray] | None:
