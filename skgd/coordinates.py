@@ -258,16 +258,12 @@ class ColumnStatistics:
 
     @property
     def sparse_scale(self) -> np.ndarray:
-        r"""The root mean square of each column's entries that are not zero, smaller for rare columns; never 0.
+        r"""The largest absolute value of each column, smaller for rare columns; never 0.
 
-        It is divided by a power of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
-        column says the more, the fewer rows have it (Spärck Jones, 1972). Over all entries, the mean square is 1.
+        It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+        column says the more, the fewer rows have it (Spärck Jones, 1972).
         """
-        filled = np.where(self.filled > 0.0, self.filled, 1.0)
-        idf = 1.0 - np.log(filled)
-        rarity = idf * np.sqrt(np.sqrt(idf))  # to the power 5/4, which in a stream is computed for each batch
-        usual = np.sqrt((self.filled @ (rarity * rarity)) / max(self.filled.sum(), 1e-300))
-        return nonzero(self.root_mean_square / np.sqrt(filled) * (usual / rarity))
+        return nonzero(self.largest / np.sqrt(1.0 - np.log(np.where(self.filled > 0.0, self.filled, 1.0))))
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
