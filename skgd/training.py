@@ -547,21 +547,23 @@ def train_stream(
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
     sums = np.zeros(3)  # over the rows: loss, square of the gradient, penalty
-    rate, start = np.nan, 0
+    rate, start, by_batch = np.nan, 0, plan.class_weight is not None
+
+    def rows(stop: int) -> Data:
+        return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
+
     while start < n_rows:
         try:
-            if choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t) and plan.class_weight is None:
-                rest = slice(start, None)
-                data = X[rest], y[rest], None if weight is None else weight[rest]
-                advanced, part, rate = _take_stream(state, plan, data, size, objectives)
-                rows = rest
-            else:
-                rows = slice(start, start + size)
-                data = X[rows], y[rows], None if weight is None else weight[rows]
-                advanced, part, rate = _take_batch(state, plan, data, objectives)
-            state = advanced
+            taken, stop = None, n_rows
+            if not by_batch and choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t):
+                taken = _take_stream(state, plan, rows(stop), size, objectives)
+                by_batch = taken is None  # which says why it went wrong
+            if taken is None:
+                stop = min(start + size, n_rows)
+                taken = _take_batch(state, plan, rows(stop), objectives)
+            state, part, rate = taken
             sums += part
-            start = n_rows if rows.stop is None else min(rows.stop, n_rows)
+            start = stop
         except KeyboardInterrupt:
             _warn_interrupted("partial_fit", stacklevel=5)
             break
@@ -631,21 +633,15 @@ def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float
 
 def _take_stream(
     state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
-) -> tuple[State, np.ndarray, float]:
-    """Do the same for all batches at once, in compiled loops; where they fail, batch by batch, which says why."""
+) -> tuple[State, np.ndarray, float] | None:
+    """Do the same for all batches at once, in compiled loops; return None where they go wrong."""
     X, y, weight = data
     steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
     alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
     base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
     result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
     if result is None:
-        sums: np.ndarray = np.zeros(3)
-        for start in range(0, len(y), size):
-            rows = slice(start, start + size)
-            data = X[rows], y[rows], None if weight is None else weight[rows]
-            state, part, rate = _take_batch(state, plan, data, objectives)
-            sums += part
-        return state, sums, rate
+        return None
     (theta, slots, average), averaged, columns, targets, totals, coordinates, alpha, rate, record = result
     n_rows, total = int(totals[0]), float(totals[1])
     old = state.objective

@@ -86,20 +86,20 @@ def has_duplicates(X: sp.csr_array) -> bool:
 
 def _compiled_for(n_entries: int) -> Any:
     """Return the compiled engine, if so many entries to train with will repay it."""
-    if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS:
-        with suppress(ImportError):
-            from skgd.engines import compiled
-
-            return compiled
-    return None
+    return _compiled() if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS else None
 
 
 def _compiles(optimizer: Optimizer, loss: Loss) -> bool:
-    try:
-        from skgd.engines import compiled  # noqa: F401
-    except ImportError:  # no Numba, or one that does not know this NumPy
-        return False
-    return _strategies(optimizer, loss) not in _cannot_compile
+    return _compiled() is not None and _strategies(optimizer, loss) not in _cannot_compile
+
+
+def _compiled() -> Any:
+    """Return the compiled engine, or None without Numba, or with one that does not know this NumPy."""
+    with suppress(ImportError):
+        from skgd.engines import compiled
+
+        return compiled
+    return None
 
 
 def _strategies(optimizer: Optimizer, loss: Loss) -> tuple[Any, ...]:
