@@ -62,6 +62,8 @@ def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
+    if objective.hidden_layer_sizes:
+        return "vectorized"
     step = _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
     seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
     return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective.loss) else "vectorized"
