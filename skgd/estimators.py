@@ -625,19 +625,19 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         "poisson", "gamma", "tweedie", or a :class:`~skgd.losses.Loss` object, such as ``Quantile(0.9)``. The last three
         named have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
     hidden_layer_sizes : int or tuple of int, default=()
-        The number of neurons of each hidden layer, from the input to the output: ``(64, 32)`` is a multilayer perceptron
-        with two. The default is the linear model.
+        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
+        two. The default is the linear model.
     activation : str or Activation, default="relu"
         What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
-        "identity", or an :class:`~skgd.activations.Activation` object. Coefficients begin at random, after He or Glorot.
+        "identity", or an :class:`~skgd.activations.Activation` object.
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is AdaGrad, or Adam with hidden layers.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
-        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
-        rates. None takes the optimizer's own.
+        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
+        step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text,
         and else 0, because a penalty on coefficients in the units of the columns would depend on these.
@@ -699,8 +699,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. With hidden layers, gradient_norm_layer_1 is that of ``coefs_[0]`` and ``intercepts_[0]``, and so on.
-        A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
+        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -944,11 +944,11 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         "log_loss" (logistic regression), "hinge" (linear support vector machine), "squared_hinge", "modified_huber",
         "perceptron", or a :class:`~skgd.losses.Loss` object.
     hidden_layer_sizes : int or tuple of int, default=()
-        The number of neurons of each hidden layer, from the input to the output: ``(64, 32)`` is a multilayer perceptron
-        with two. The default is the linear model.
+        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
+        two. The default is the linear model.
     activation : str or Activation, default="relu"
         What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
-        "identity", or an :class:`~skgd.activations.Activation` object. Coefficients begin at random, after He or Glorot.
+        "identity", or an :class:`~skgd.activations.Activation` object.
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
@@ -958,8 +958,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         regularise. Later calls go on with what the first one chose, ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
-        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
-        rates. None takes the optimizer's own.
+        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
+        step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
         (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
@@ -1031,8 +1031,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. With hidden layers, gradient_norm_layer_1 is that of ``coefs_[0]`` and ``intercepts_[0]``, and so on.
-        A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
+        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
