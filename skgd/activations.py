@@ -34,7 +34,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy.special import erf, expit
+from scipy.special import erf
 
 from skgd.strategy import Strategy
 
@@ -70,6 +70,11 @@ class Activation(Strategy):
         raise NotImplementedError
 
 
+def _sigmoid(z):
+    """1 / (1 + exp(-z)), without overflow."""
+    return 0.5 + 0.5 * np.tanh(0.5 * z)
+
+
 class Identity(Activation):
     r""":math:`\varphi(z) = z`: a chain of linear layers, which is a linear model of low rank.
 
@@ -86,7 +91,7 @@ class Identity(Activation):
 
     @staticmethod
     def derivative(z, a, hyper):
-        return np.ones_like(z)
+        return 1.0 + 0.0 * z
 
 
 class ReLU(Activation):
@@ -231,7 +236,7 @@ class Logistic(Activation):
 
     @staticmethod
     def value(z, hyper):
-        return expit(z)
+        return _sigmoid(z)
 
     @staticmethod
     def derivative(z, a, hyper):
@@ -257,11 +262,11 @@ class SiLU(Activation):
 
     @staticmethod
     def value(z, hyper):
-        return z * expit(z)
+        return z * _sigmoid(z)
 
     @staticmethod
     def derivative(z, a, hyper):
-        return a + expit(z) * (1.0 - a)
+        return a + _sigmoid(z) * (1.0 - a)
 
 
 class GELU(Activation):

@@ -417,7 +417,12 @@ def train_epochs(
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
     state.engine = choose(
-        state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
+        state.optimizer,
+        state.objective,
+        n_epochs=min(plan.max_iter, USUAL_EPOCHS),
+        n_steps=n_steps,
+        n_entries=X.size,
+        sparse=sp.issparse(X),
     )
     patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
@@ -564,7 +569,7 @@ def train_stream(
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
     sums: Any = 0.0  # over the rows: loss, squares of the layers' gradients, penalty
-    rate, start, by_batch = np.nan, 0, plan.class_weight is not None or bool(plan.hidden_layer_sizes)
+    rate, start, by_batch = np.nan, 0, plan.class_weight is not None
 
     def rows(stop: int) -> Data:
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
@@ -572,7 +577,7 @@ def train_stream(
     while start < n_rows:
         try:
             taken, stop = None, n_rows
-            if not by_batch and choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t):
+            if not by_batch and choose_stream(state.optimizer, state.objective, X, state.iterate.t):
                 taken = _take_stream(state, plan, rows(stop), size, objectives)
                 by_batch = taken is None  # which says why it went wrong
             if taken is None:
