@@ -218,9 +218,17 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
 
     def _parameters(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``coef_`` and ``intercept_`` as (n_features, n_outputs) and (n_outputs,)."""
-        coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
-        return np.atleast_2d(coef).T, np.atleast_1d(self.intercept_)
+        """Return ``coef_`` and ``intercept_``, perhaps set anew, as (n_features, n_outputs) and (n_outputs,)."""
+        n_features, n_outputs = self._state.objective.n_features, self._state.objective.n_outputs
+        coef = np.atleast_2d(self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_)
+        intercept = np.atleast_1d(self.intercept_)
+        expected = (("coef_", coef, (n_outputs, n_features)), ("intercept_", intercept, (n_outputs,)))
+        for name, values, shape in expected:
+            if values.shape != shape:
+                raise ValueError(f"{name} was set to the shape {values.shape}. Training goes on from {shape} only.")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
+        return coef.T, intercept
 
     def _publish(self, state: State, n_iter: int) -> None:
         """Set the fitted attributes."""
@@ -559,8 +567,10 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -585,9 +595,10 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. A call of
+        ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -870,8 +881,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -901,9 +914,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. A call of
+        ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
