@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from itertools import pairwise
 from numbers import Integral, Real
 from operator import is_
 from types import SimpleNamespace
@@ -241,7 +242,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     f"{name}={value!r} was set after training began with {name}={getattr(objective, name)!r}. "
                     "Train a new model: clone(estimator).fit(...)."
                 )
-        layers = self._layers()
+        layers = self._checked_layers()
         pairs = zip(layers, state.readout(), strict=True)
         known = all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
         optimizer = plan.optimizer or state.optimizer
@@ -262,7 +263,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _layers(self) -> list[Layer]:
         """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
         if "coef_" not in vars(self):
-            return list(zip(self.coefs_, self.intercepts_, strict=True))
+            return list(zip(map(np.asarray, self.coefs_), map(np.asarray, self.intercepts_), strict=True))
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
 
@@ -284,6 +285,24 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     "intercepts_ list the coefficients and intercepts of each layer."
                 )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _checked_layers(self) -> list[Layer]:
+        """Return the layers, perhaps set anew from outside, if training can go on from them."""
+        layers, sizes = self._layers(), self._state.objective.layer_sizes
+        linear = "coef_" in vars(self)
+        if len(layers) != len(sizes) - 1:
+            raise ValueError(f"coefs_ was set to {len(layers)} layers. Training goes on from {len(sizes) - 1} only.")
+        for i, ((coef, intercept), (n_inputs, n_outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
+            if linear:
+                parts = ("coef_", coef.T, (n_outputs, n_inputs)), ("intercept_", intercept, (n_outputs,))
+            else:
+                parts = (f"coefs_[{i}]", coef, (n_inputs, n_outputs)), (f"intercepts_[{i}]", intercept, (n_outputs,))
+            for name, values, shape in parts:
+                if values.shape != shape:
+                    raise ValueError(f"{name} was set to the shape {values.shape}. Training goes on from {shape} only.")
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
+        return layers
 
     def _publish(self, state: State, n_iter: int) -> None:
         """Set the fitted attributes."""
@@ -667,8 +686,10 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -697,10 +718,11 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
-        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
+        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
+        entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -994,8 +1016,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -1029,10 +1053,11 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
-        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
+        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
+        entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is

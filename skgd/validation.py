@@ -37,8 +37,13 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
         return False
     if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
         return False
-    flat = values.ravel()
-    return math.isfinite(flat.dot(flat))  # else there may be NaN or infinity, or only large numbers
+    return plainly_finite(values.ravel())
+
+
+def plainly_finite(values: np.ndarray) -> bool:
+    """Say whether numbers are finite at a glance; where they are not, some may only be large."""
+    with np.errstate(all="ignore"):
+        return math.isfinite(values.dot(values))
 
 
 def _inside(X: Any) -> bool:

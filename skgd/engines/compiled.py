@@ -647,11 +647,12 @@ def _network_gradient(data, order, batch, scales, local, hypers, work, raw, slop
                 inputs = handed_on[at * n : (at + shape[0]) * n].reshape(n, shape[0])
             else:
                 inputs = Z[:n]
-            product = scratch[: shape[0] * shape[1]].reshape(shape)
-            np.dot(inputs.T, delta, product)
-            for j in range(len(product)):
-                for k in range(shape[1]):
-                    grad[place + j * shape[1] + k] += product[j, k]
+            section = grad[place : place + shape[0] * shape[1]]
+            if start == begin:
+                np.dot(inputs.T, delta, section.reshape(shape))
+            else:
+                np.dot(inputs.T, delta, scratch[: section.size].reshape(shape))
+                section += scratch[: section.size]
             if has_intercepts:
                 for i in range(n):
                     for k in range(shape[1]):
@@ -1435,7 +1436,6 @@ def run_epoch(
         lazy = ""
     network = bool(objective.hidden_layer_sizes)
     row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "") and not network
-    network = bool(objective.hidden_layer_sizes)
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     activation: Any = type(objective.activation) if network else None
     loop = _loop(
