@@ -323,11 +323,12 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     return 32 if columns.sparse else min(256, max(32, n_rows // 64))
 
 
-def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
+def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
-    if n_iter_no_change != "auto":
-        return n_iter_no_change
-    return 3 if validates else min(max(round((LONG_EPOCH / n_steps) ** 0.5), 1), 3)
+    if plan.n_iter_no_change != "auto":
+        return plan.n_iter_no_change
+    most = 10 if plan.hidden_layer_sizes else 3  # networks leave plateaus
+    return max(3 if validates else 1, min(round((LONG_EPOCH / n_steps) ** 0.5), most))
 
 
 def _average_every(size: int, columns: ColumnStatistics) -> int:
@@ -424,7 +425,7 @@ def train_epochs(
         n_entries=X.size,
         sparse=sp.issparse(X),
     )
-    patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
+    patience = _patience(plan, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))

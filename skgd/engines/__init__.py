@@ -50,6 +50,8 @@ REPAYS_SECONDS = 0.2
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
 _SECONDS_AN_ENTRY = 1e-8
+_SECONDS_A_LAYER = 1e-4  # of a network, in each step
+_SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
 
@@ -63,11 +65,14 @@ def choose(
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
-    if sparse and objective.hidden_layer_sizes:
-        return "vectorized"
-    layers = len(objective.layer_sizes) - 1
-    step = layers * _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
-    seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
+    if objective.hidden_layer_sizes:
+        if sparse:
+            return "vectorized"
+        step, entry = _SECONDS_A_LAYER * (len(objective.layer_sizes) - 1), _SECONDS_A_PRODUCT * objective.layer_sizes[1]
+    else:
+        step, entry = _SECONDS_A_STEP, _SECONDS_AN_ENTRY * objective.n_outputs
+    step += objective.n_parameters * _SECONDS_A_PARAMETER
+    seconds = n_epochs * (n_steps * step + n_entries * entry)
     return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective) else "vectorized"
 
 
