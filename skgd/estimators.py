@@ -46,7 +46,7 @@ from skgd.training import (
     train_stream,
     validation_loss,
 )
-from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
+from skgd.validation import all_finite, canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
@@ -230,7 +230,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
         coef, intercept = state.readout()
-        if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        if not (all_finite(coef) and all_finite(intercept)):
             raise ValueError(
                 f"The coefficients cannot be represented in {coef.dtype}: the units of X and y lie too far apart. "
                 "Rescale y or columns of X."
@@ -1165,7 +1165,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             unknown = self.classes_.take(codes, mode="clip") != y
         except TypeError:  # labels that cannot be compared, such as strings with numbers
             unknown = np.ones(len(y), dtype=bool)
-        if unknown.any():
+        if np.count_nonzero(unknown):
             raise ValueError(
                 f"{name} contains labels that are not among the classes {self.classes_!r}: "
                 f"{set(y[unknown].tolist())!r}."

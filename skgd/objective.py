@@ -67,7 +67,7 @@ class Objective:
     def to_user(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) in the units of X and y."""
         coef, intercept = self.coordinates.to_user(*self.split(theta))
-        return coef.astype(theta.dtype, copy=False), np.asarray(intercept, dtype=theta.dtype)
+        return coef.astype(theta.dtype, copy=False), intercept.astype(theta.dtype, copy=False)
 
     # -- the data term ------------------------------------------------------------------------------------------------
 

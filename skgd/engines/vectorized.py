@@ -59,9 +59,9 @@ class StepSettings:
 
     def averaging_shares(self, t: int, n_steps: int, averaged: int) -> np.ndarray:
         """Return the share of the iterate in the running average for each of the steps after step t; 0 for none."""
-        steps = np.arange(t + 1, t + 1 + n_steps)
         if self.averaging is None:
             return np.zeros(n_steps)
+        steps = np.arange(t + 1, t + 1 + n_steps)
         counts = (steps > self.average_from) & (steps % self.average_every == 0)
         return np.where(counts, self.averaging(np.maximum(averaged + np.cumsum(counts), 1)), 0.0)
 
