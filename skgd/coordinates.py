@@ -14,7 +14,7 @@ standardised when it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -38,7 +38,7 @@ def choose(condition: Any, then: Any, otherwise: Any) -> Any:
 # Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
 # variance and the share of entries that are not zero. The functions below are elementwise: they take a number of each,
 # or arrays with one for each column, and serve the compiled loops as well.
-Measures: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Measures: TypeAlias = Sequence[np.ndarray] | np.ndarray
 
 
 def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
@@ -118,11 +118,21 @@ def row_norm_of(squares: float, fit_intercept: bool) -> float:
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
-def column_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+def dense_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the scale of dense columns."""
     if centered:
         return measures[1] * measures[0], deviation_of(measures)
     return 0.0 * measures[0], size_of(measures)
+
+
+def sparse_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the centre and the scale of sparse columns: zero, and the largest absolute value, smaller for rare ones.
+
+    It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+    column says the more, the fewer rows have it (Spärck Jones, 1972).
+    """
+    largest, _, _, filled = measures
+    return 0.0 * largest, nonzero(largest / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -182,16 +192,13 @@ class ColumnStatistics:
 
     rows: int
     weight: float
-    largest: np.ndarray
-    relative_mean: np.ndarray
-    relative_variance: np.ndarray
-    filled: np.ndarray
+    measures: Measures
     left_out: int = 0  # columns of nothing but zeros
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
         """Return the statistics of no rows."""
-        return cls(0, 0.0, *np.zeros((4, n_columns)))
+        return cls(0, 0.0, np.zeros((4, n_columns)))
 
     def updated(
         self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
@@ -204,27 +211,37 @@ class ColumnStatistics:
             rows = slice(start, start + chunk)
             part, share = X[rows] if chunk < n_rows else X, None if weight is None else weight[rows]
             total = float(part.shape[0] if share is None else share.sum())
-            statistics = statistics._merged(part.shape[0], total, *measure(part, share, total, statistics.largest))
+            statistics = statistics._merged(part.shape[0], total, measure(part, share, total, statistics.largest))
         return statistics
 
-    def _merged(
-        self,
-        n_rows: int,
-        weight: float,
-        largest: np.ndarray,
-        mean: np.ndarray,
-        variance: np.ndarray,
-        filled: np.ndarray,
-    ) -> ColumnStatistics:
+    def _merged(self, n_rows: int, weight: float, measures: Measures) -> ColumnStatistics:
         total = self.weight + weight
-        merged = merged_measures(self.measures, (largest, mean, variance, filled), weight / total)
-        return ColumnStatistics(self.rows + n_rows, total, *merged)
+        return ColumnStatistics(self.rows + n_rows, total, merged_measures(self.measures, measures, weight / total))
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
         """Return the statistics of some of the columns, where the others are empty."""
-        names = ("largest", "relative_mean", "relative_variance", "filled")
-        parts = {name: getattr(self, name)[columns] for name in names}
-        return replace(self, **parts, left_out=len(self.filled) - len(columns))
+        subset = tuple(measure[columns] for measure in self.measures)
+        return ColumnStatistics(self.rows, self.weight, subset, left_out=len(self.filled) - len(columns))
+
+    @property
+    def largest(self) -> np.ndarray:
+        """The largest absolute value of each column."""
+        return self.measures[0]
+
+    @property
+    def relative_mean(self) -> np.ndarray:
+        """The mean of each column in units of its largest absolute value."""
+        return self.measures[1]
+
+    @property
+    def relative_variance(self) -> np.ndarray:
+        """The variance of each column in units of the square of its largest absolute value."""
+        return self.measures[2]
+
+    @property
+    def filled(self) -> np.ndarray:
+        """The share of each column's entries that are not zero."""
+        return self.measures[3]
 
     @property
     def mean(self) -> np.ndarray:
@@ -242,11 +259,6 @@ class ColumnStatistics:
         return np.sqrt(self.relative_variance) <= _ROUNDING * np.abs(self.relative_mean)
 
     @property
-    def measures(self) -> Measures:
-        """The four arrays."""
-        return self.largest, self.relative_mean, self.relative_variance, self.filled
-
-    @property
     def standard_deviation(self) -> np.ndarray:
         """The standard deviation of each column; of a constant one its size instead, never 0."""
         return deviation_of(self.measures)
@@ -258,12 +270,8 @@ class ColumnStatistics:
 
     @property
     def sparse_scale(self) -> np.ndarray:
-        r"""The largest absolute value of each column, smaller for rare columns; never 0.
-
-        It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
-        column says the more, the fewer rows have it (Spärck Jones, 1972).
-        """
-        return nonzero(self.largest / np.sqrt(1.0 - np.log(np.where(self.filled > 0.0, self.filled, 1.0))))
+        """The largest absolute value of each column, smaller for rare columns; never 0."""
+        return sparse_coordinates(self.measures, False)[1]
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
@@ -292,7 +300,7 @@ class Coordinates:
         """
         if sparse:
             return cls(scale=_representable(columns.sparse_scale, dtype))
-        center, scale = column_coordinates(columns.measures, fit_intercept)
+        center, scale = dense_coordinates(columns.measures, fit_intercept)
         return cls(center=center.astype(dtype) if fit_intercept else 0.0, scale=_representable(scale, dtype))
 
     def with_target(self, target: ColumnStatistics, *, log_link: bool, fit_intercept: bool) -> Coordinates:
@@ -355,10 +363,10 @@ class Coordinates:
         return standardised_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
 
     def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
-        """Return centre and scale of the columns and the target as arrays."""
+        """Return centre and scale of the columns and the target as new arrays."""
         sizes = (n_features, n_features, n_outputs, n_outputs)
         parts = (self.center, self.scale, self.target_center, self.target_scale)
-        return tuple(np.full(n, v) if isinstance(v, float) else v for n, v in zip(sizes, parts, strict=True))
+        return tuple([np.full(n, v) if isinstance(v, float) else v.copy() for n, v in zip(sizes, parts, strict=True)])
 
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""

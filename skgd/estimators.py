@@ -49,7 +49,7 @@ from skgd.training import (
     train_stream,
     validation_loss,
 )
-from skgd.validation import canonical, check_indices, is_ready, read_features, read_weight
+from skgd.validation import all_finite, canonical, check_indices, is_ready, read_features, read_weight
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
@@ -312,7 +312,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
         layers = state.readout()
-        if not all(np.isfinite(part).all() for layer in layers for part in layer):
+        if not all(all_finite(part) for layer in layers for part in layer):
             raise ValueError(
                 f"The coefficients cannot be represented in {state.iterate.theta.dtype}: the units of X and y lie too "
                 "far apart. Rescale y or columns of X."
@@ -1323,7 +1323,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             unknown = self.classes_.take(codes, mode="clip") != y
         except TypeError:  # labels that cannot be compared, such as strings with numbers
             unknown = np.ones(len(y), dtype=bool)
-        if unknown.any():
+        if np.count_nonzero(unknown):
             raise ValueError(
                 f"{name} contains labels that are not among the classes {self.classes_!r}: "
                 f"{set(y[unknown].tolist())!r}."

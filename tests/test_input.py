@@ -419,6 +419,13 @@ IRIS = load_iris(return_X_y=True)
 CANCER = load_breast_cancer(return_X_y=True)
 
 
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_numbers_whose_squares_overflow_are_fine(container):
+    model = GDRegressor(**FEW).fit(container(1e200 * X), Y)
+    model.partial_fit(container(1e200 * X), Y)
+    assert_allclose(model.predict(container(1e200 * X)), model.predict(1e200 * X), rtol=1e-12)
+
+
 def test_pipeline_and_grid_search():
     model = make_pipeline(StandardScaler(), GDClassifier(**SHORT))
     grid = {"gdclassifier__optimizer": ["sgd", "adam"], "gdclassifier__alpha": [1e-4, 10.0]}

@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines
@@ -90,17 +91,26 @@ def combinations():
 
 
 COMPILED = [
-    (GDClassifier(), "binary", np.float64, False),
-    (GDClassifier(average=True, alpha=0.01, batch_size=3), "classes", np.float32, True),
-    (GDRegressor(optimizer="adam", learning_rate=0.05), "numbers", np.float64, True),
+    (GDClassifier(), "binary", np.float64, False, False),
+    (GDClassifier(), "binary", np.float64, False, True),
+    (GDClassifier(average=True, alpha=0.01, batch_size=3), "classes", np.float32, True, False),
+    (GDRegressor(optimizer="adam", learning_rate=0.05), "numbers", np.float64, True, True),
 ]
 
 
-@pytest.mark.parametrize(("model", "kind", "dtype", "weighted"), COMPILED)
-def test_agree(model, kind, dtype, weighted):
+def thinned(X):
+    """Return CSR rows with about half of the entries, one of them a stored zero."""
+    X = sp.csr_array(np.where(np.random.default_rng(3).random(X.shape) < 0.5, X, 0.0))
+    X.data[5] = 0.0
+    return X
+
+
+@pytest.mark.parametrize(("model", "kind", "dtype", "weighted", "sparse"), COMPILED)
+def test_agree(model, kind, dtype, weighted, sparse):
     X = features()
     weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
-    assert_agree(model, X.astype(dtype), target(kind, X), weight, 1e-10 if dtype == np.float64 else 1e-4)
+    rows = (thinned(X) if sparse else X).astype(dtype)
+    assert_agree(model, rows, target(kind, X), weight, 1e-10 if dtype == np.float64 else 1e-4)
 
 
 def test_agree_over_the_registries():
@@ -112,17 +122,32 @@ def test_agree_over_the_registries():
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) > 80
+    assert int(result.stdout) > 160
 
 
-def test_cuts_and_pickles_leave_the_bits_as_they_are():
+@pytest.mark.parametrize("sparse", [False, True])
+def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse):
     X = features()
     y = target("binary", X)
+    X = thinned(X) if sparse else X
     whole = streamed(GDClassifier(), X, y, cuts=[0, 88], compiles_after=4)
     parts = streamed(GDClassifier(), X, y, cuts=[0, 8, 24, 32, 40, 64, 88], compiles_after=4, reload=True)
     assert (whole.engine_, whole.t_) == ("compiled", 11)
     np.testing.assert_array_equal(whole.coef_, parts.coef_)
     np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
+
+
+def test_dense_and_sparse_rows_may_take_turns():
+    X, model = features(), GDClassifier(alpha=0.1)
+    y = target("binary", X)
+    models = {after: clone(model) for after in (0.0, np.inf)}
+    for after, each in models.items():
+        with mock.patch.object(skgd.engines, "REPAYS_SECONDS", after):
+            for k, begin in enumerate(range(0, N_ROWS, 10)):
+                rows = slice(begin, begin + 10)
+                each.partial_fit(thinned(X[rows]) if k % 2 else X[rows], y[rows], classes=[False, True])
+    assert models[0.0].engine_ == "compiled"
+    np.testing.assert_allclose(models[0.0].coef_, models[np.inf].coef_, rtol=1e-10)
 
 
 def test_what_goes_wrong_is_said_as_ever_and_changes_nothing():
@@ -167,10 +192,9 @@ def test_parameters_changed_between_calls_are_heeded():
 if __name__ == "__main__":
     count = 0
     for model, kind in combinations():
-        for weighted in (False, True):
+        for sparse, weighted in itertools.product((False, True), repeat=2):
             X = features()
-            assert_agree(
-                model, X, target(kind, X), np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
-            )
+            weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
+            assert_agree(model, thinned(X) if sparse else X, target(kind, X), weight)
             count += 1
     print(count)

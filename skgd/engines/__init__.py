@@ -8,7 +8,6 @@ problems are better off without.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -104,11 +103,11 @@ def _compiles(optimizer: Optimizer, objective: Objective) -> bool:
 
 def _compiled() -> Any:
     """Return the compiled engine, or None without Numba, or with one that does not know this NumPy."""
-    with suppress(ImportError):
+    try:
         from skgd.engines import compiled
-
-        return compiled
-    return None
+    except ImportError:
+        return None
+    return compiled
 
 
 def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
@@ -118,11 +117,10 @@ def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
 
 
 def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
-    """Say whether, after t steps, a stream goes on in compiled loops: dense, and with slots that no one rebases."""
+    """Say whether, after t steps, a stream goes on in compiled loops: with slots that no one rebases."""
     return (
         t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
-        and type(X) is np.ndarray
-        and X.flags.c_contiguous
+        and (type(X) is not np.ndarray or X.flags.c_contiguous)
         and not optimizer.weight_decay
         and type(optimizer).rebase is Optimizer.rebase
         and not objective.hidden_layer_sizes

@@ -28,13 +28,14 @@ from skgd.coordinates import (
     Matrix,
     Measures,
     auto_alpha,
-    column_coordinates,
+    dense_coordinates,
     is_sparse,
     mean_squares_of,
     merged_measures,
     moved_intercept,
     relearnt,
     row_norm_of,
+    sparse_coordinates,
     standardised_coefficient,
     target_coordinates,
     user_coefficient,
@@ -88,6 +89,8 @@ lazy: Any = None
 resting: Any = None
 normalized: Any = None
 regression: Any = None  # of streams: whether y holds numbers
+measure_rows: Any = None
+coordinates_of: Any = None  # of columns
 log_link: Any = None
 precondition: Any = None
 automatic_rate: Any = None  # whether learning_rate is "auto"
@@ -902,31 +905,37 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 
 
 def take_stream(
-    X, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given, record
+    data, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given
 ):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
 
-    All arrays but the rows' are changed in place. Return whether all numbers are finite, and the strength of the
-    penalty and the rate of the last step.
+    All arrays but the rows' are changed in place. Return whether all numbers are finite, the strength of the penalty
+    and the rate of the last step, and the sums over the rows: loss, square of the gradient and penalty.
     """
     theta, average = parameters[0], parameters[2]
     center, scale, target_center, target_scale, unit = coordinates
     alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit = given
-    n_rows, n_features, n_outputs = len(X), X.shape[1], len(target_center)
+    n_rows, n_features, n_outputs = len(y), len(center), len(target_center)
     n_coefficients = n_features * n_outputs
     l1, l2, longest = np.zeros(len(theta)), np.zeros(len(theta)), np.empty_like(theta)
     scratch, goals, inverse = np.empty((5, n_features)), np.empty((5, n_outputs)), np.empty_like(scale)
     old_scale, change, shift = np.empty_like(scale), np.empty_like(center), np.empty(n_outputs)
-    rate, strength = rates[:1].copy(), max(alpha, 0.0)
+    rate, strength, sums, record = rates[:1].copy(), max(alpha, 0.0), np.zeros(3), np.zeros((1, 2))
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         w = weight[begin:end] if len(weight) > 0 else weight
         total = w.sum() if len(weight) > 0 else float(end - begin)
         totals[0] += end - begin
         totals[1] += total
-        _learn_columns(X[begin:end], w, total, totals[1], columns, scratch)
+        scratch[0] = columns[0]
+        scratch[1:] = 0.0
+        measure_rows(data, begin, end, w, total, scratch)
+        _merge(columns, scratch, total / totals[1])
         if regression:
-            _learn_columns(y[begin:end], w, total, totals[1], targets, goals)
+            goals[0] = targets[0]
+            goals[1:] = 0.0
+            _measure_dense_rows((y,), begin, end, w, total, goals)
+            _merge(targets, goals, total / totals[1])
         if len(weight) > 0 or totals[0] != totals[1]:
             w = (w if len(weight) > 0 else np.ones(end - begin)) / (totals[1] / totals[0])
         filled = columns[3].mean()
@@ -935,7 +944,7 @@ def take_stream(
         if precondition:
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
-                c, s = column_coordinates(_measures_of(columns, j), has_intercept)
+                c, s = coordinates_of(_measures_of(columns, j), has_intercept)
                 center[j] = c
                 scale[j] = max(theta.dtype.type(s), np.finfo(theta.dtype).tiny)
                 change[j] = center[j] - change[j]
@@ -951,7 +960,7 @@ def take_stream(
         for k in range(n_outputs):
             unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, strength, rate[0]
+                return False, strength, rate[0], sums
         squares: Any = 0.0
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
@@ -962,7 +971,7 @@ def take_stream(
                 longest[i] = 1.0 / (curvature * square)
                 if strength > 0.0:
                     l1[i], l2[i] = penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
-                    record[step, 2] += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+                    sums[2] += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
         longest[n_coefficients:] = 1.0 / curvature
         rate[0] = rates[step]
         if automatic_rate:
@@ -970,7 +979,7 @@ def take_stream(
             rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
         limits = (longest if bounded else longest[:0], max_grad_norm, implicit)
         taken = take_batch(
-            (X,),
+            data,
             y[begin:end],
             w,
             np.arange(begin, end),
@@ -983,11 +992,12 @@ def take_stream(
             (center, inverse, target_center, target_scale, unit),
             (l1, l2, strength > 0.0),
             (*limits, 0.0, has_intercept, n_coefficients, n_outputs),
-            record[step : step + 1, :2],
+            record,
         )
         if taken == 0:
-            return False, strength, rate[0]
-    return np.isfinite(theta).all(), strength, rate[0]
+            return False, strength, rate[0], sums
+        sums[:2] += record[0]
+    return np.isfinite(theta).all(), strength, rate[0], sums
 
 
 def _choose(condition, then, otherwise):
@@ -998,15 +1008,27 @@ def _measures_of(measures, j):
     return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
 
 
-def _learn_columns(rows, weight, total, so_far, measures, scratch):
-    """Merge the measures of some rows into those of earlier ones."""
-    scratch[0] = measures[0]
-    scratch[1:] = 0.0
-    _measure_dense(rows, weight, scratch[0], scratch[1], scratch[2], scratch[3], scratch[4])
+def _measure_dense_rows(data, begin, end, weight, total, measures):
+    """Write the measures of some rows over the largest values so far and zeros; the fifth row is scratch."""
+    _measure_dense(data[0][begin:end], weight, measures[0], measures[1], measures[4], measures[2], measures[3])
     for j in range(measures.shape[1]):
-        mean = scratch[1, j] + scratch[2, j] / total
-        new = (scratch[0, j], mean, scratch[3, j] / total, scratch[4, j] / total)
-        merged = merged_measures(_measures_of(measures, j), new, total / so_far)
+        measures[1, j] += measures[4, j] / total
+        measures[2, j] /= total
+        measures[3, j] /= total
+
+
+def _measure_sparse_rows(data, begin, end, weight, total, measures):
+    values, indices, indptr, _ = data
+    _measure_sparse(values, indices, indptr[begin : end + 1], weight, measures[0], measures[1:4].T)
+    for j in range(measures.shape[1]):
+        mean, square, filled = measures[1, j] / total, measures[2, j] / total, measures[3, j] / total
+        measures[1, j], measures[2, j], measures[3, j] = mean, max(square - mean * mean, 0.0), filled
+
+
+def _merge(measures, new, share):
+    """Merge the measures of some rows into those of earlier ones."""
+    for j in range(measures.shape[1]):
+        merged = merged_measures(_measures_of(measures, j), _measures_of(new, j), share)
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
 
 
@@ -1027,11 +1049,12 @@ def _move(theta, old_scale, scale, change, old, new, shift):
 
 
 @lru_cache(maxsize=256)
-def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tuple[bool, ...]) -> Any:
+def _stream_loop(
+    optimizer: Any, loss: Any, target: Any, sparse: bool, single: bool, flags: tuple[bool, ...], memoryless: bool
+) -> Any:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = ("has_intercept", "regression", "precondition", "automatic_rate", "memoryless")
-    kind = dict(zip(names, flags, strict=True))
-    steps = _placeholders(optimizer, loss, target, "", False, single, kind["has_intercept"], kind.pop("memoryless"))
+    kind = dict(zip(("has_intercept", "regression", "precondition", "automatic_rate"), flags, strict=True))
+    steps = _placeholders(optimizer, loss, target, "", sparse, single, kind["has_intercept"], memoryless)
     auto_rate = optimizer.auto_learning_rate
     if not isinstance(auto_rate, FunctionType):
         raise CannotCompile("auto_learning_rate is not a static method written in Python.")
@@ -1040,6 +1063,8 @@ def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tu
         **kind,
         "log_link": loss.log_link,
         "auto_rate": auto_rate,
+        "measure_rows": _measure_sparse_rows if sparse else _measure_dense_rows,
+        "coordinates_of": sparse_coordinates if sparse else dense_coordinates,
         "take_batch": take_steps,
         "choose": _choose,
     }
@@ -1048,7 +1073,7 @@ def _stream_loop(optimizer: Any, loss: Any, target: Any, single: bool, flags: tu
 
 def run_stream(
     state: Any,
-    X: np.ndarray,
+    X: Matrix,
     y: np.ndarray,
     weight: np.ndarray | None,
     size: int,
@@ -1060,28 +1085,29 @@ def run_stream(
 ) -> Any:
     """Take the steps of a call of ``partial_fit``; return what has changed, or None where the call goes wrong.
 
-    Negative ``alpha`` stands for "auto".
+    Negative ``alpha`` stands for "auto". Much of the time of a call with one row is spent here.
     """
-    objective, optimizer, iterate = state.objective, state.optimizer, state.iterate
-    n_features, n_outputs = objective.n_features, objective.n_outputs
+    objective, optimizer, iterate, statistics = state.objective, state.optimizer, state.iterate, state.columns
+    loss, n_features, n_outputs = objective.loss, objective.n_features, objective.n_outputs
+    dtype = iterate.theta.dtype
     automatic = isinstance(learning_rate, str)
-    regression = y.dtype.kind == "f"
-    flags = (objective.fit_intercept, regression, precondition, automatic, bool(optimizer.memoryless))
-    loss = objective.loss
-    strategies: tuple[Any, ...] = type(optimizer), type(loss)
-    loop = _stream_loop(*strategies, _target_of(objective, y), n_outputs == 1, flags)
-    dtype, columns = iterate.theta.dtype, np.array(state.columns.measures)
-    center, scale, *target = objective.coordinates.arrays(n_features, n_outputs)
+    sparse = not isinstance(X, np.ndarray)
+    flags = (objective.fit_intercept, y.dtype.kind == "f", precondition, automatic)
+    strategies: tuple[Any, ...] = type(optimizer), type(loss), _target_of(objective, y)
+    loop = _stream_loop(*strategies, sparse, n_outputs == 1, flags, bool(optimizer.memoryless))
+    center, scale, target_center, target_scale = objective.coordinates.arrays(n_features, n_outputs)
     coordinates = (
-        center.astype(dtype),
-        scale.astype(dtype),
-        *(v.astype(np.float64) for v in target),
-        np.ones(n_outputs),
+        center.astype(dtype, copy=False),
+        scale.astype(dtype, copy=False),
+        target_center,
+        target_scale,
+        np.empty(n_outputs),
     )
-    targets, totals = np.array(state.targets.measures), np.array([state.columns.rows, state.columns.weight], np.float64)
+    columns, targets = np.array(statistics.measures), np.array(state.targets.measures)
+    totals = np.array((statistics.rows, statistics.weight), np.float64)
     slots = np.array(iterate.slots, dtype=dtype).reshape(-1, len(iterate.theta))
     average = np.empty(0, dtype) if iterate.average is None else iterate.average.copy()
-    parameters, record = (iterate.theta.copy(), slots, average), np.zeros((len(factors), 3))
+    parameters = (iterate.theta.copy(), slots, average)
     given = (
         float(alpha),
         float(objective.l1_ratio),
@@ -1094,8 +1120,8 @@ def run_stream(
     )
     shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
     try:
-        finite, alpha, rate = loop(
-            _read_only(X),
+        finite, alpha, rate, sums = loop(
+            (*_read_only_rows(X), _most_entries(X, size)) if sparse else (_read_only(X),),
             _read_only(y),
             _NONE if weight is None else weight,
             size,
@@ -1107,16 +1133,21 @@ def run_stream(
             coordinates,
             factors if automatic else learning_rate * factors,
             shares,
-            (optimizer.hyper(), objective.hyper, tuple(map(float, loss.label_values))),
+            (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values))),
             given,
-            record,
         )
     except MemoryError:
         raise
     except Exception as error:
         raise CannotCompile(str(error)) from error
     averaged = iterate.averaged + int(np.count_nonzero(shares))
-    return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, record) if finite else None
+    return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, sums) if finite else None
+
+
+def _most_entries(X: Any, size: int) -> int:
+    """Return the number of entries in the largest batch of rows of a CSR matrix."""
+    ends = X.indptr[[*range(0, X.shape[0], size), X.shape[0]]]
+    return int(np.diff(ends).max())
 
 
 _NONE = np.empty(0)
@@ -1151,7 +1182,7 @@ def _measure_dense(X, weight, largest, first, offset, square, filled):
 
 
 def _measure_sparse(values, indices, indptr, weight, largest, sums):
-    for q in range(len(values)):
+    for q in range(indptr[0], indptr[-1]):
         largest[indices[q]] = max(largest[indices[q]], abs(values[q]))
     for i in range(len(indptr) - 1):
         s = weight[i] if len(weight) > 0 else 1.0

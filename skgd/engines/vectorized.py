@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -38,15 +38,15 @@ class EpochSummary(NamedTuple):
 
     loss: float
     penalty: float
-    squared_norms: np.ndarray
+    squared_norms: Sequence[float]
     rows: int
     losses: np.ndarray
 
 
 def summarized(record: np.ndarray, penalty: float, n_rows: int) -> EpochSummary:
     """Return the summary of an epoch from each step's loss and squared gradients by layer, summed over its rows."""
-    loss, *squares = record.sum(axis=0) / n_rows
-    return EpochSummary(float(loss), penalty, np.array(squares), n_rows, record[:, 0])
+    loss, *squares = (record.sum(axis=0) / n_rows).tolist()
+    return EpochSummary(loss, penalty, squares, n_rows, record[:, 0])
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class StepSettings:
 
     def averaging_shares(self, t: int, n_steps: int, averaged: int) -> np.ndarray:
         """Return the share of the iterate in the running average for each of the steps after step t; 0 for none."""
-        steps = np.arange(t + 1, t + 1 + n_steps)
         if self.averaging is None:
             return np.zeros(n_steps)
+        steps = np.arange(t + 1, t + 1 + n_steps)
         counts = (steps > self.average_from) & (steps % self.average_every == 0)
         return np.where(counts, self.averaging(np.maximum(averaged + np.cumsum(counts), 1)), 0.0)
 
