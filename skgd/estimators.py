@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -67,6 +67,30 @@ def _is_linear(estimator: _GDEstimator) -> bool:
     return True
 
 
+class _Absent:
+    """What a fitted attribute is where an estimator does not hold it: a descriptor that its own attributes hide."""
+
+    def __init__(self, read: Callable[[_GDEstimator, str], Any]):
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: _GDEstimator | None, owner: type) -> Any:
+        if estimator is None:
+            return self
+        if not hasattr(estimator, "_state"):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        return self._read(estimator, self._name)
+
+
+def _no_coefficients(estimator: _GDEstimator, name: str) -> None:
+    raise AttributeError(
+        f"{name} is of the linear model. With hidden_layer_sizes={estimator.hidden_layer_sizes!r}, coefs_ and "
+        "intercepts_ list the coefficients and intercepts of each layer."
+    )
+
+
 class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
@@ -79,10 +103,10 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     _values: list | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
-    coef_: Any
-    intercept_: np.ndarray
-    coefs_: list[np.ndarray]
-    intercepts_: list[np.ndarray]
+    coef_: Any = _Absent(_no_coefficients)
+    intercept_: Any = _Absent(_no_coefficients)
+    coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
+    intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
     n_iter_: int
     t_: int
     engine_: Engine
@@ -272,19 +296,6 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if "coef_" in vars(self):
             return _fingerprint_of(self.coef_, self.intercept_)
         return _fingerprint_of(*self.coefs_, *self.intercepts_)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return ``coefs_`` and ``intercepts_`` of a linear model; say why a network has no ``coef_``."""
-        if "_state" in vars(self):
-            if name in ("coefs_", "intercepts_"):
-                coef, intercept = self._layers()[0]
-                return [coef if name == "coefs_" else intercept]
-            if name in ("coef_", "intercept_"):
-                raise AttributeError(
-                    f"{name} is of the linear model. With hidden_layer_sizes={self.hidden_layer_sizes!r}, coefs_ and "
-                    "intercepts_ list the coefficients and intercepts of each layer."
-                )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _checked_layers(self) -> list[Layer]:
         """Return the layers, perhaps set anew from outside, if training can go on from them."""
