@@ -491,6 +491,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             X = canonical(X)
         else:
             check_indices(X)
+            check_indices(y, "y")
             X, y = validate_data(
                 self,
                 X,
@@ -520,6 +521,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             X = read_features(self, X, (dtype.type,), "X_val")
         except ValueError as error:
             raise ValueError(f"X_val: {error}") from None
+        check_indices(y, "y_val")
         y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y_val")
         y = y.toarray() if sp.issparse(y) else y
         if len(y) != X.shape[0]:

@@ -31,7 +31,8 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
     if type(X) is np.ndarray:
         values, right = X, X.ndim == 2 and X.flags.c_contiguous
     elif type(X) in (sp.csr_array, sp.csr_matrix):
-        values, right = X.data, X.ndim == 2 and X.has_canonical_format and _inside(X)
+        # Where its entries are comes first: scipy's look for duplicates follows the row pointers, wherever they point.
+        values, right = X.data, X.ndim == 2 and _inside(X) and X.has_canonical_format
     else:
         return False
     if not (right and values.size and values.dtype.type in dtypes and values.dtype.isnative):
@@ -57,12 +58,21 @@ def _inside(X: Any) -> bool:
 
 
 def check_indices(X: Any, name: str = "X") -> None:
-    """Refuse a sparse matrix whose indices point outside it, before any compiled loop follows them."""
-    if sp.issparse(X) and X.format in ("csr", "csc", "bsr"):
-        try:  # of a second matrix with the same arrays, because scipy's check tidies up what it checks
+    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, scipy's or ours, follows them."""
+    if not sp.issparse(X) or X.ndim != 2:
+        return
+    try:
+        if X.format in ("csr", "csc", "bsr"):
+            # Of a second matrix with the same arrays, because scipy's check tidies up what it checks.
             type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format(full_check=True)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
+        elif X.format == "coo":
+            type(X)((X.data, (X.row, X.col)), shape=X.shape)  # checks them
+        elif X.format == "lil":
+            for columns, values in zip(X.rows, X.data, strict=True):
+                if len(columns) != len(values) or (columns and not 0 <= min(columns) <= max(columns) < X.shape[1]):
+                    raise ValueError(f"a row has the columns {columns} and the values {values}")
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
 
 
 def canonical(X: Any) -> Any:

@@ -7,12 +7,13 @@ import types
 from pathlib import Path
 from unittest import mock
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-import skgd.engines
+import skgd.engines.compiled
 import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
@@ -90,7 +91,7 @@ def combinations():
     losses = [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES]
     for shift, form in enumerate(FORMATS):
         for k in range(max(len(OPTIMIZERS), len(losses))):
-            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], losses[(k + 5 * shift) % len(losses)]
+            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], losses[(k + 6 * shift) % len(losses)]
             one, many = ("binary", ("classes", "labels")[k % 2]) if loss in CLASSIFIER_LOSSES else ("number", "numbers")
             yield optimizer, loss, many if (k % 3 == 0) == (form == "dense") else one, form
     yield "adagrad", "log_loss", "classes", "csr"
@@ -101,10 +102,7 @@ AVERAGES = [False, True, 5, "polynomial"]
 RATES = ["auto", "cosine", 0.03, "inverse_scaling"]
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("batch_size", [1, 7, 64, None])
-@pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), list(combinations()))
-def test_agree(optimizer, loss, kind, form, batch_size, penalty):
+def check_agreement(optimizer, loss, kind, form, batch_size, penalty):
     X = features()
     estimator, y = target(kind, X)
     alpha, l1_ratio = PENALTIES[penalty]
@@ -123,6 +121,37 @@ def test_agree(optimizer, loss, kind, form, batch_size, penalty):
             random_state=0,
         )
         assert_engines_agree(model, FORMATS[form](X), y)
+
+
+@pytest.fixture
+def plain_python():
+    """Run the loops as the plain Python that they are: to compile one takes seconds."""
+    loops = skgd.engines.compiled
+    with (
+        mock.patch.object(numba.config, "DISABLE_JIT", True),
+        mock.patch.object(loops, "prefetch", loops._no_prefetch),
+        mock.patch.object(loops, "_loop", loops._loop.__wrapped__),  # which remember what they compiled
+        mock.patch.object(loops, "_kernel", loops._kernel.__wrapped__),
+    ):
+        yield
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [1, 7, 64, None])
+@pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), list(combinations()))
+def test_loops_agree(optimizer, loss, kind, form, batch_size, penalty):
+    check_agreement(optimizer, loss, kind, form, batch_size, penalty)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "kind", "form", "batch_size"),
+    # Each optimizer and each loss in one of the four loops. `BASES` go through all of them.
+    [(*combination, (1, 7)[k // 2 % 2]) for k, combination in enumerate(combinations()) if k % 2 == (k >= 14)],
+)
+def test_compiled_rules_agree(optimizer, loss, kind, form, batch_size, penalty):
+    check_agreement(optimizer, loss, kind, form, batch_size, penalty)
 
 
 # -- rows and columns -------------------------------------------------------------------------------------------------
@@ -231,7 +260,7 @@ def test_int64_indices():
 def test_unsorted_indices_duplicates_and_explicit_zeros():
     model, X, y = problem(*BASES[2], precondition=False, learning_rate=0.03)
     pieces = sp.coo_array(X)
-    rows, columns = (np.concatenate([i, i[::-1], i % 9]) for i in pieces.coords)
+    rows, columns = (np.concatenate([i, i[::-1], i % 9]) for i in (pieces.row, pieces.col))
     values = np.concatenate([0.25 * pieces.data, 0.75 * pieces.data[::-1], np.zeros(X.nnz)])
     by_row = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=N_ROWS))])
@@ -296,9 +325,7 @@ def with_empty_columns():
     X = np.zeros((N_ROWS, 40))
     X[:, [3, 30, 11, 8, 25, 39, 0, 17, 22]] = features()
     X = sp.coo_array(X)
-    rows, columns = (
-        np.concatenate(pair) for pair in zip(X.coords, (np.arange(N_ROWS), np.full(N_ROWS, 5)), strict=True)
-    )
+    rows, columns = (np.concatenate(pair) for pair in ((X.row, np.arange(N_ROWS)), (X.col, np.full(N_ROWS, 5))))
     by_row = np.argsort(rows, kind="stable")
     indptr = np.searchsorted(rows[by_row], np.arange(N_ROWS + 1))
     return sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape)

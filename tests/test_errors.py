@@ -300,6 +300,56 @@ def test_malformed_sparse_matrices(what, format, estimator):
         model.predict(malformed(what, format))
 
 
+def with_a_column_outside(form):
+    """Return a matrix of another format, edited after scipy had checked it."""
+    A = form(X)
+    if A.format == "lil":
+        A.rows[0][0] = 10**9
+    else:
+        A.col[0] = 10**9
+    return A
+
+
+@both_estimators
+@pytest.mark.parametrize("form", [sp.coo_array, sp.lil_array])
+def test_malformed_matrices_of_other_formats(form, estimator):
+    """Scipy's conversion to CSR would write, or let us read, outside of its arrays."""
+    for model, method in models(estimator):
+        with refused(model, "X", "malformed", form(X).format, error=ValueError):
+            call(model, method, with_a_column_outside(form), Y[estimator])
+    model = estimator(**FEW).fit(X, Y[estimator])
+    with refused(model, "X", "malformed", form(X).format, error=ValueError):
+        model.predict(with_a_column_outside(form))
+
+
+def test_a_lil_matrix_with_more_values_than_columns():
+    A = sp.lil_array(X)
+    A.data[0].append(1.0)
+    model = GDRegressor()
+    with refused(model, "X", "malformed", "lil", error=ValueError):
+        model.fit(A, TARGET)
+
+
+def test_nothing_of_a_malformed_matrix_is_read_before_the_check(monkeypatch):
+    """Scipy's look for duplicates follows the row pointers, wherever they point."""
+    model = GDRegressor(**FEW).fit(X, TARGET)
+    monkeypatch.setattr(sp.csr_array, "has_canonical_format", property(lambda self: pytest.fail("followed")))
+    with refused(model, "X", "malformed", "csr", error=ValueError):
+        model.predict(malformed("falling indptr"))
+
+
+def test_malformed_targets():
+    labels = sp.csr_array((TARGET > 0.0).astype(int)[:, np.newaxis] * [[1, 1]])
+    good, bad = labels.copy(), labels.copy()
+    bad.indices[0] = 10**9
+    model = GDClassifier(**FEW)
+    with refused(model, "y is a malformed CSR", error=ValueError):
+        model.fit(X, bad)
+    model.fit(X, good)
+    with refused(model, "y_val is a malformed CSR", error=ValueError):
+        model.fit(X, good, X_val=X, y_val=bad)
+
+
 @both_estimators
 def test_a_malformed_validation_set(estimator):
     model = estimator(**FEW).fit(X, Y[estimator])
