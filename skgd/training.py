@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -118,6 +118,30 @@ def history_keys(n_layers: int) -> tuple[str, ...]:
     return _HISTORY_KEYS if n_layers < 2 else (*_HISTORY_KEYS, *by_layer)
 
 
+STREAM_HISTORY = 1000  # calls of ``partial_fit``: without a bound, months of a stream would fill the memory
+
+
+def bounded(history: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return the history itself or, where it has come to twice the length that a stream keeps, its latest entries."""
+    if len(history["objective"]) < 2 * STREAM_HISTORY:
+        return history
+    return {key: values[-STREAM_HISTORY:] for key, values in history.items()}
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the next epoch has to know of all earlier ones, of which the history may hold the latest only."""
+
+    epochs: int = 0  # calls of ``partial_fit`` among them
+    memory: Mapping[str, Any] = field(default_factory=dict)  # the schedule's, of what may be watched
+
+    def followed_by(self, entry: dict[str, float], schedule: Schedule) -> Past:
+        """Return the past after one more epoch."""
+        seen = [key for key in ("objective", "validation_loss") if entry[key] == entry[key]]
+        memory = {key: schedule.observe(entry[key], self.memory.get(key)) for key in seen}
+        return Past(self.epochs + 1, {**self.memory, **memory})
+
+
 @dataclass
 class State:
     """All that training resumes from, and nothing else. Its parts are replaced, never changed in place."""
@@ -129,6 +153,7 @@ class State:
     targets: ColumnStatistics
     class_totals: np.ndarray
     engine: Engine = "vectorized"
+    past: Past = Past()
 
     def readout(self) -> list[Layer]:
         """Return the layers to predict with, in the user's units."""
@@ -147,6 +172,7 @@ class Progress:
     waited: int
     random_state: Any
     stopped: bool = False
+    past: Past = Past()
 
 
 class Observer(Protocol):
@@ -276,8 +302,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
 
 
-def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) -> tuple[np.ndarray, np.ndarray | None]:
+def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the learning rates of the next steps and, for "auto", the largest sensible rate of each parameter.
+
+    ``memory`` is what the schedule remembers of the epochs so far.
 
     That is the reciprocal of the parameter's own curvature, Newton's step: beyond it, a parameter whose gradient is
     tiny (an intercept of centred data) would be thrown about by rules that make steps of the same size from all
@@ -295,7 +323,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)
             longest = objective.join([(by_feature, intercepts)], state.iterate.theta.dtype)
     steps = np.arange(state.iterate.t, state.iterate.t + n_steps)
-    return base * plan.schedule.evaluate(steps, objectives), longest
+    return base * plan.schedule.evaluate(steps, memory=memory), longest
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -420,7 +448,8 @@ def train_epochs(
         state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
     )
     patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
-    watched = history["objective" if validation is None else "validation_loss"]
+    watched_key = "objective" if validation is None else "validation_loss"
+    watched = history[watched_key]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
     best, best_iterate, waited = _HUGE, None, 0
@@ -428,7 +457,7 @@ def train_epochs(
     if resumed is not None:
         best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
         epoch, done, began, t = resumed.epoch, resumed.stopped, began - resumed.epoch, t - resumed.epoch * n_steps
-        state.iterate = resumed.iterate
+        state.iterate, state.past = resumed.iterate, resumed.past
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
@@ -442,7 +471,7 @@ def train_epochs(
 
     def progress() -> Progress:
         now = random_state.get_state(legacy=False)
-        return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now)
+        return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now, past=state.past)
 
     try:
         while epoch < plan.max_iter and not done:
@@ -451,7 +480,7 @@ def train_epochs(
             epoch += 1
             started = time.perf_counter()
             order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
-            rates, longest = _rates(state, plan, n_steps, [value for value in watched if value == value])
+            rates, longest = _rates(state, plan, n_steps, state.past.memory.get(watched_key))
             summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
@@ -464,8 +493,9 @@ def train_epochs(
                     raise ValueError(f"The loss of X_val and y_val is {validated[0]}: their numbers are too large.")
             entry = _entry(summary, rates[-1], validated, started)
             append(history, entry)
+            state.past = state.past.followed_by(entry, plan.schedule)
             if plan.verbose:
-                _print(len(watched), entry, header=epoch == 1 or len(watched) == began + 1)
+                _print(state.past.epochs, entry, header=epoch == 1 or len(watched) == began + 1)
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             falling = watched[-1] < best - tol * _scale_of(best, baseline)
             if brief and validation is None:
@@ -551,13 +581,11 @@ def _scale_of(objective: float, baseline: float) -> float:
     return abs(objective) + 0.03 * baseline
 
 
-def train_stream(
-    state: State, plan: Plan, data: Data, objectives: Sequence[float]
-) -> tuple[State, dict[str, float] | None]:
+def train_stream(state: State, plan: Plan, data: Data) -> tuple[State, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
-    ``objectives`` are those of earlier calls. Return the state and this call's entry of the history (None if it was
-    interrupted before its first step).
+    Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
+    over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
     """
     X, y, weight = data
     n_rows = X.shape[0]
@@ -565,32 +593,28 @@ def train_stream(
     started = time.perf_counter()
     sums: Any = 0.0  # over the rows: loss, squares of the layers' gradients, penalty
     rate, start, by_batch = np.nan, 0, plan.class_weight is not None or bool(plan.hidden_layer_sizes)
+    past = state.past
 
     def rows(stop: int) -> Data:
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
 
     while start < n_rows:
-        try:
-            taken, stop = None, n_rows
-            if not by_batch and choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t):
-                taken = _take_stream(state, plan, rows(stop), size, objectives)
-                by_batch = taken is None  # which says why it went wrong
-            if taken is None:
-                stop = min(start + size, n_rows)
-                taken = _take_batch(state, plan, rows(stop), objectives)
-            state, part, rate = taken
-            sums = sums + part
-            start = stop
-        except KeyboardInterrupt:
-            _warn_interrupted("partial_fit", stacklevel=5)
-            break
-    if not start:
-        return state, None
-    loss, *squares, penalty = (sums / start).tolist()
-    summary = EpochSummary(loss, penalty, np.array(squares), start, sums[:1])
+        taken, stop = None, n_rows
+        if not by_batch and choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t):
+            taken = _take_stream(state, plan, rows(stop), size)
+            by_batch = taken is None  # which says why it went wrong
+        if taken is None:
+            stop = min(start + size, n_rows)
+            taken = _take_batch(state, plan, rows(stop))
+        state, part, rate = taken
+        sums = sums + part
+        start = stop
+    loss, *squares, penalty = (sums / n_rows).tolist()
+    summary = EpochSummary(loss, penalty, np.array(squares), n_rows, sums[:1])
     entry = _entry(summary, rate, (np.nan, np.nan), started)
+    state.past = past.followed_by(entry, plan.schedule)
     if plan.verbose:
-        _print(len(objectives) + 1, entry, header=not objectives)
+        _print(state.past.epochs, entry, header=not past.epochs)
     return state, entry
 
 
@@ -612,7 +636,7 @@ class Walk:
     @np.errstate(all="ignore")
     def automatic_rate(self) -> float:
         """The rate that ``learning_rate="auto"`` begins with."""
-        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, ())[0][0])
+        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, None)[0][0])
 
     def move_to(self, layers: list[Layer]) -> None:
         """Go on from these layers, in the user's units."""
@@ -622,7 +646,7 @@ class Walk:
     @np.errstate(all="ignore")
     def step(self, rate: float | None = None) -> State:
         """Take the next step, at the plan's rate or another, and return the state after it."""
-        rates, longest = _rates(self.state, self._plan, 1, ()) if rate is None else (np.array([rate]), None)
+        rates, longest = _rates(self.state, self._plan, 1, None) if rate is None else (np.array([rate]), None)
         rows = next(self._batches)
         where = f"step {self.state.iterate.t + 1}"
         _run(self.state, self._plan, self.data, rows, len(rows), rates, longest, 1, where)
@@ -635,25 +659,24 @@ def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.Rand
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 
-def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, np.ndarray, float]:
+def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, np.ndarray, float]:
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=True)
-    rates, longest = _rates(state, plan, 1, objectives)
+    rates, longest = _rates(state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(X.shape[0])
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
     sums = np.array([summary.loss, *summary.squared_norms, summary.penalty]) * summary.rows
     return state, sums, float(rates[0])
 
 
-def _take_stream(
-    state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
-) -> tuple[State, np.ndarray, float] | None:
+def _take_stream(state: State, plan: Plan, data: Data, size: int) -> tuple[State, np.ndarray, float] | None:
     """Do the same for all batches at once, in compiled loops; return None where they go wrong."""
     X, y, weight = data
     steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
     alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
-    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
+    memory = state.past.memory.get("objective")
+    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, memory=memory)
     result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
     if result is None:
         return None
