@@ -34,6 +34,7 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
+from skgd.persistence import loaded, saved
 from skgd.schedules import resolve_schedule
 from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot, strategies_of
 from skgd.training import (
@@ -43,6 +44,7 @@ from skgd.training import (
     State,
     Walk,
     append,
+    bounded,
     history_keys,
     start_state,
     train_epochs,
@@ -56,6 +58,9 @@ __all__ = ["GDClassifier", "GDRegressor"]
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+
+# Attributes that hold nothing but parameters, checked and resolved.
+_MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
 
 
 def _is_linear(estimator: _GDEstimator) -> bool:
@@ -114,6 +119,23 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     loss_: Loss
     history_: dict[str, list[float]]
     _state: State
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self):
+        attributes = super().__getstate__()
+        return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
+
+    def __setstate__(self, state):
+        super().__setstate__(vars(type(self)()) | loaded(state))  # a parameter that is newer has its default
+
+    def __copy__(self):
+        """Return a copy that shares everything but the history, which grows in place."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        if "history_" in copy.__dict__:
+            copy.history_ = {key: list(values) for key, values in self.history_.items()}
+        return copy
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
 
@@ -196,8 +218,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         )
         with np.errstate(all="ignore"):
             state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
-        self.history_ = history
-        self._publish(state, n_iter)
+        self._publish(state, n_iter, history)
         if run is not None:
             run.end()
 
@@ -209,14 +230,12 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
                 "early_stopping=False, and score on rows of your own between calls."
             )
-        history = self.history_ if resumed else _empty_history(state)
+        history = bounded(self.history_) if resumed else _empty_history(state)
         with np.errstate(all="ignore"):
-            state, entry = train_stream(state, plan, data, history["objective"])
-        self._publish(state, 1)
-        self._trained_with, self._fingerprint = self._resolved[0], self._fingerprint_of_layers()
-        self.history_ = history
-        if entry is not None:
-            append(history, entry)
+            state, entry = train_stream(state, plan, data)
+        self._publish(state, 1, history)
+        self._trained_with = self._resolved[0]
+        append(history, entry)
 
     def _begin(
         self,
@@ -248,7 +267,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _resume(self, plan: Plan, loss: Loss) -> State:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
         state: State = self._state
-        if self._trained_with is plan and self._fingerprint == self._fingerprint_of_layers():
+        untouched = self._fingerprint is not None and self._fingerprint == self._fingerprint_of_layers()
+        if untouched and self._trained_with is plan:
             return state
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
@@ -268,7 +288,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 )
         layers = self._checked_layers()
         pairs = zip(layers, state.readout(), strict=True)
-        known = all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
+        known = untouched or all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:
@@ -293,9 +313,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _fingerprint_of_layers(self) -> int | None:
         """Return a number that changes with the fitted parameters, or None where they are not plain arrays."""
-        if "coef_" in vars(self):
-            return _fingerprint_of(self.coef_, self.intercept_)
-        return _fingerprint_of(*self.coefs_, *self.intercepts_)
+        return _fingerprint_of(*_parameters_in(vars(self)))
 
     def _checked_layers(self) -> list[Layer]:
         """Return the layers, perhaps set anew from outside, if training can go on from them."""
@@ -315,10 +333,10 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State, n_iter: int) -> None:
-        """Set the fitted attributes."""
+    def _publish(self, state: State, n_iter: int, history: dict[str, list[float]]) -> None:
+        """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
-        self.__dict__.update(self._fitted_attributes(state, n_iter))
+        self.__dict__.update(self._fitted_attributes(state, n_iter) | {"history_": history})
 
     def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
@@ -328,8 +346,10 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 f"The coefficients cannot be represented in {state.iterate.theta.dtype}: the units of X and y lie too "
                 "far apart. Rescale y or columns of X."
             )
+        parameters = self._parameter_attributes(layers)
         return {
-            **self._parameter_attributes(layers),
+            **parameters,
+            "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
             "t_": state.iterate.t,
             "engine_": state.engine,
@@ -348,13 +368,22 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     @contextmanager
     def _atomic(self) -> Iterator[None]:
-        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them."""
-        before = dict(self.__dict__)
+        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
+
+        One thing grows in place: the history of a stream, because copying it would take longer than a step.
+        """
+        attributes = self.__dict__
+        before = attributes.copy()
+        history = before.get("history_", {})
+        n_entries = len(history.get("objective", ()))
         try:
             yield
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            attributes.update(before)  # all at once, as in `_publish`
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            for values in history.values():
+                del values[n_entries:]
             raise
 
     def _loss_kind(self) -> Loss | type[Loss]:
@@ -572,14 +601,15 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the raw prediction, (rows,) for one output, else (rows, outputs)."""
-        fitted = vars(self)
+        fitted = vars(self).copy()  # of one moment: another thread may train this estimator meanwhile
         if "_state" not in fitted:
             check_is_fitted(self)
         X = read_features(self, X, (np.float64, np.float32))
         with np.errstate(over="ignore", invalid="ignore"):
             if "coef_" in fitted:
-                return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
-            *_, raw = forward(self._layers(), X, self._state.objective.activation)
+                return safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
+            layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
+            *_, raw = forward(layers, X, fitted["_state"].objective.activation)
             return raw
 
     @available_if(_is_linear)
@@ -622,6 +652,13 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         return SimpleNamespace(
             kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
         )
+
+
+def _parameters_in(attributes: Mapping[str, Any]) -> list[Any]:
+    """Return the fitted parameters among the attributes of an estimator."""
+    if "coef_" in attributes:
+        return [attributes["coef_"], attributes["intercept_"]]
+    return [*attributes["coefs_"], *attributes["intercepts_"]]
 
 
 def _fingerprint_of(*arrays: Any) -> int | None:

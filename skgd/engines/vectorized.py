@@ -134,6 +134,13 @@ def run_epoch(
     return summarized(record, penalty, len(order))
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _step(
     objective: Objective,
     optimizer: Optimizer,
@@ -155,7 +162,8 @@ def _step(
     if optimizer.weight_decay:
         theta = theta.copy()
         theta[: objective.n_coefficients] *= 1.0 - rate * optimizer.weight_decay
-    point, step, slots = optimizer.rule(theta, gradient, rate, now.t + 1, now.slots, hyper)
+    given = read_only(theta), read_only(gradient), rate, now.t + 1, tuple(map(read_only, now.slots)), hyper
+    point, step, slots = optimizer.rule(*given)  # which must not edit what a step that fails has to leave as it was
     if longest_step is not None:
         too_long = np.flatnonzero((step > longest_step) & (gradient != 0.0)) if optimizer.bounded else ()
         if len(too_long):  # there, repeat the rule with a smaller rate, to which the step is proportional
