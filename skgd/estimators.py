@@ -248,6 +248,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> State:
         """Return the state before training, from the first data seen."""
         loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
+        of_the_other_kind = ("coef_", "intercept_") if plan.hidden_layer_sizes else ("coefs_", "intercepts_")
+        for name in of_the_other_kind:  # than the model that an earlier fit has trained
+            self.__dict__.pop(name, None)
         objective = Objective(
             loss=loss,
             n_features=X.shape[1],
@@ -403,8 +406,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             if getattr(self, "_given", None) != given:
                 self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
                 self._given: list = given
-            # Objects may change inside: they are looked into each time.
-            self._values = None if any(isinstance(value, Strategy) for value in values) else values
+            # What may change inside is looked into each time.
+            self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values
         return self._resolved
 
     @classmethod
@@ -484,8 +487,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _checked_layer_sizes(self) -> tuple[int, ...]:
         """Return the numbers of neurons of the hidden layers."""
         sizes = self.hidden_layer_sizes
+        sizes = sizes.tolist() if isinstance(sizes, np.ndarray) else sizes
         sizes = (sizes,) if isinstance(sizes, Integral) else sizes
-        if not isinstance(sizes, (tuple, list, np.ndarray)) or not all(
+        if not isinstance(sizes, (tuple, list)) or not all(
             isinstance(size, Integral) and not isinstance(size, (bool, np.bool_)) for size in sizes
         ):
             raise TypeError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
@@ -53,6 +54,9 @@ def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
 
 def snapshot(value: Any) -> Any:
     """Return something equal to a parameter's snapshot for as long as it, or what it holds, does not change."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, list):
+        return list, [snapshot(inner) for inner in value]
     inside = {name: snapshot(inner) for name, inner in vars(value).items()} if isinstance(value, Strategy) else None
     return type(value), value, inside  # the type too: 1 equals True
 
