@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, check_scalar, compute_class_weight
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgd.activations import ACTIVATIONS, Activation
 from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
@@ -36,7 +35,7 @@ from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
 from skgd.persistence import loaded, saved
 from skgd.schedules import resolve_schedule
-from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot, strategies_of
+from skgd.strategy import API_REFERENCE, Strategy, is_finite, resolve, snapshot, strategies_of
 from skgd.training import (
     Data,
     Plan,
@@ -51,7 +50,16 @@ from skgd.training import (
     train_stream,
     validation_loss,
 )
-from skgd.validation import all_finite, canonical, check_indices, is_ready, read_features, read_weight
+from skgd.validation import (
+    all_finite,
+    canonical,
+    check_indices,
+    is_ready,
+    naming,
+    read_features,
+    read_target,
+    read_weight,
+)
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
@@ -103,6 +111,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
+    _target_dtype: ClassVar[type | None]
     class_weight: Any = None
     hidden_layer_sizes: Any
     _values: list | None = None
@@ -508,7 +517,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if not number:
             what = "an integer" if kind is Integral else "a number"
             raise TypeError(f"{name} must be {what}, got {value!r}.{otherwise}")
-        if not np.isfinite(value):
+        if not is_finite(value):
             raise ValueError(f"{name} must be finite, got {value!r}.{otherwise}")
         try:
             check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=ends)
@@ -523,19 +532,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
-            check_indices(X)
-            check_indices(y, "y")
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                reset=not resumed,
-                accept_sparse="csr",
-                dtype=list(dtypes),
-                multi_output=True,
-                y_numeric=isinstance(self, RegressorMixin),
-            )
-            X, y = canonical(X), _single_column_raveled(y.toarray() if sp.issparse(y) else y)
+            X = read_features(self, X, dtypes, reset=not resumed)
+            y = _single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
         weight = read_weight(sample_weight, X.shape[0], "sample_weight")
         if weight is not None and not weight.all():
             keep = np.flatnonzero(weight)
@@ -550,15 +548,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             return None
         if y is None:
             raise ValueError("X_val needs y_val, which is None.")
-        try:
-            X = read_features(self, X, (dtype.type,), "X_val")
-        except ValueError as error:
-            raise ValueError(f"X_val: {error}") from None
-        check_indices(y, "y_val")
-        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y_val")
-        y = y.toarray() if sp.issparse(y) else y
-        if len(y) != X.shape[0]:
-            raise ValueError(f"X_val has {X.shape[0]} rows, but y_val has {len(y)}.")
+        X = read_features(self, X, (dtype.type,), "X_val")
+        y = read_target(self, y, X.shape[0], self._target_dtype, "y_val")
         try:
             loss.check_target(y)
         except ValueError as error:
@@ -611,10 +602,11 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         X = read_features(self, X, (np.float64, np.float32))
         with np.errstate(over="ignore", invalid="ignore"):
             if "coef_" in fitted:
-                return safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
-            layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
-            *_, raw = forward(layers, X, fitted["_state"].objective.activation)
-            return raw
+                raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
+            else:
+                layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
+                *_, raw = forward(layers, X, fitted["_state"].objective.activation)
+            return _representable(raw)
 
     @available_if(_is_linear)
     def sparsify(self) -> Self:
@@ -678,6 +670,17 @@ def _fingerprint_of(*arrays: Any) -> int | None:
 def _empty_history(state: State) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
+
+
+def _representable(predictions: np.ndarray) -> np.ndarray:
+    """Return the predictions, if they are finite numbers."""
+    if not all_finite(predictions):
+        row, *_ = np.argwhere(~np.isfinite(predictions))[0]
+        raise ValueError(
+            f"The prediction for row {row} of X, {predictions[row]}, cannot be represented in {predictions.dtype}: "
+            "the row is too far from those that the model was trained with."
+        )
+    return predictions
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):
@@ -806,6 +809,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     """
 
     _known_losses = REGRESSOR_LOSSES
+    _target_dtype = np.float64
     _foreign_losses = (*CLASSIFIER_LOSSES.values(), SoftmaxLoss)
 
     def __init__(
@@ -936,7 +940,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         if not self.loss_.log_link:
             return raw
         with np.errstate(over="ignore"):
-            return np.exp(raw)
+            return _representable(np.exp(raw))
 
     @available_if(_is_linear)
     def densify(self) -> Self:
@@ -956,7 +960,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         return loss, int(np.prod(self._output_shape)), 0
 
     def _is_ready_target(self, y, n_rows):
-        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and math.isfinite(y.dot(y))
+        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and all_finite(y)
 
     def _encode(self, y, name):
         y = _single_column_raveled(y, warn=False)
@@ -965,7 +969,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
                 f"{name} has the shape {y.shape}, but training needs one of the shape "
                 f"(n_samples, *{self._output_shape})."
             )
-        return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return y.astype(np.float64, copy=False).reshape(len(y), -1)
 
     def _parameter_attributes(self, layers):
         attributes = super()._parameter_attributes(layers)
@@ -1141,6 +1145,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     """
 
     _known_losses = CLASSIFIER_LOSSES
+    _target_dtype = None  # labels of any kind
     _foreign_losses = tuple(REGRESSOR_LOSSES.values())
 
     def __init__(
@@ -1257,11 +1262,16 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             For bad parameters or data, and where training diverges. The estimator is then as it was before.
         """
         with self._atomic():
-            if hasattr(self, "_state"):
-                if classes is not None and not np.array_equal(np.unique(self.classes_), np.unique(classes)):
-                    raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
-            elif classes is None and not _is_multilabel(y):
-                raise ValueError("classes must be passed on the first call to partial_fit: all that will ever come.")
+            known = self.classes_ if hasattr(self, "_state") else None
+            if classes is None:
+                if known is None and not _is_multilabel(y):
+                    raise ValueError(
+                        "classes must be passed on the first call to partial_fit: all that will ever come."
+                    )
+            elif known is None or not np.array_equal(known, classes):
+                classes = _read_classes(classes)
+                if known is not None and not np.array_equal(np.unique(known), np.unique(classes)):
+                    raise ValueError(f"classes={classes!r} differ from those of the first call, {known!r}.")
             self._partial_fit(X, y, sample_weight, classes)
         return self
 
@@ -1339,7 +1349,6 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             return np.log(self.predict_proba(X))
 
     def _learn_outputs(self, y, loss, classes):
-        check_classification_targets(y)
         self._multilabel = _is_multilabel(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
@@ -1347,7 +1356,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                 "binary, multinomial or one logistic loss a label."
             )
         if self._multilabel:
-            self.classes_ = np.arange(y.shape[1]) if classes is None else np.asarray(classes)
+            self.classes_ = np.arange(y.shape[1]) if classes is None else classes
             if len(self.classes_) != y.shape[1]:
                 raise ValueError(f"classes has {len(self.classes_)} labels, but y has {y.shape[1]} columns.")
             return loss, y.shape[1], 0
@@ -1371,7 +1380,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                     "the first call."
                 )
             return y != 0
-        y = y if y.ndim == 1 else column_or_1d(y)
+        with naming(name):
+            y = y if y.ndim == 1 else column_or_1d(y)
         try:
             codes = self.classes_.searchsorted(y)
             unknown = self.classes_.take(codes, mode="clip") != y
@@ -1393,7 +1403,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             return "balanced"
         if not isinstance(self.class_weight, Mapping):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}.")
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        with naming(f"class_weight={self.class_weight!r}"):
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
         if not (np.isfinite(weights).all() and (weights > 0.0).all()):
             raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
         return weights
@@ -1405,5 +1416,31 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         return tags
 
 
+def _read_classes(classes: Any) -> np.ndarray:
+    """Return the classes checked: labels in one dimension, that can be compared."""
+    with naming("classes"):
+        classes = check_array(classes, ensure_2d=False, dtype=None, input_name="classes")
+        if classes.ndim != 1:
+            raise ValueError(f"classes must have one dimension, got the shape {classes.shape}.")
+    _type_of_labels(classes, "classes")
+    return classes
+
+
 def _is_multilabel(y: Any) -> bool:
-    return bool(type_of_target(y, input_name="y").startswith("multilabel"))
+    return _type_of_labels(y, "y") == "multilabel-indicator"
+
+
+def _type_of_labels(labels: Any, name: str) -> str:
+    """Return the type of labels, in scikit-learn's words, if a classifier can learn them."""
+    check_indices(labels, name)
+    with naming(name):
+        try:
+            kind = type_of_target(labels, input_name=name)
+        except TypeError:
+            raise TypeError(f"{name} must hold labels that can be compared: all of them numbers, or strings.") from None
+    if kind not in ("binary", "multiclass", "multilabel-indicator"):
+        raise ValueError(
+            f"Unknown label type: {name} is {kind}. A classifier needs one class a row (integers, strings, booleans), "
+            "or zeros and ones in several columns."
+        )
+    return kind

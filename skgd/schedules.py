@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
-from skgd.strategy import Strategy, resolve
+from skgd.strategy import Strategy, is_finite, resolve
 
 __all__ = [
     "Constant",
@@ -549,7 +549,7 @@ def resolve_schedule(learning_rate: Any, parameter: str) -> Schedule:
     if isinstance(learning_rate, str):
         return Constant()
     if isinstance(learning_rate, Real) and not isinstance(learning_rate, bool):
-        if not 0.0 < float(learning_rate) < np.inf:
+        if not (is_finite(learning_rate) and float(learning_rate) > 0.0):
             raise ValueError(f"{parameter}={learning_rate!r} must be a finite number above 0. 'auto' chooses one.")
         return Constant(learning_rate=float(learning_rate))
     if callable(learning_rate) and not isinstance(learning_rate, type):
