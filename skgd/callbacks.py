@@ -314,7 +314,8 @@ class EarlyStopping:
         value = self._value(fitted_estimator)
         waited = 0 if value < best.value - self.min_delta else best.waited + 1
         if value < best.value:
-            attributes = {name: getattr(fitted_estimator, name) for name in ("coef_", "intercept_", "t_", "_state")}
+            names = ("coef_", "intercept_", "coefs_", "intercepts_", "t_", "_state")
+            attributes = {name: value for name, value in vars(fitted_estimator).items() if name in names}
             best = replace(best, value=value, attributes=attributes)
         estimator._early_stopping = replace(best, waited=waited)
         return waited >= self.patience

@@ -314,6 +314,16 @@ class Coordinates:
         return replace(self, center=center, scale=scale)
 
     @property
+    def of_input(self) -> Coordinates:
+        """These coordinates' part for the columns: that of a network's first layer."""
+        return Coordinates(self.center, self.scale)
+
+    @property
+    def of_target(self) -> Coordinates:
+        """These coordinates' part for the target: that of a network's last layer."""
+        return Coordinates(target_center=self.target_center, target_scale=self.target_scale)
+
+    @property
     def plain(self) -> bool:
         """Whether these are the user's own coordinates."""
         return isinstance(self.scale, float)

@@ -702,11 +702,12 @@ def _minimum(model: Any, alpha: float, X: Any, y: Any, sample_weight: ArrayLike 
 
 def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
     """Return coefficients and intercept at the beginning and after each step, until it diverges."""
-    walk.move_to(beginning[:-1, np.newaxis], beginning[-1:])
+    walk.move_to([(beginning[:-1, np.newaxis], beginning[-1:])])
     path = [beginning]
     for _ in range(n_steps):
         try:
-            path.append(np.append(*walk.step().readout()))
+            [(coef, intercept)] = walk.step().readout()
+            path.append(np.append(coef, intercept))
         except DivergenceError:  # the path leaves the picture
             break
     return np.array(path, dtype=float)

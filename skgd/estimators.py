@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from itertools import pairwise
 from numbers import Integral, Real
 from operator import is_
 from types import SimpleNamespace
@@ -25,12 +25,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from skgd.activations import ACTIVATIONS, Activation
 from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
+from skgd.networks import Layer, forward
 from skgd.objective import Objective
-from skgd.optimizers import OPTIMIZERS, AdaGrad, LearningRate, Optimizer
+from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
 from skgd.schedules import resolve_schedule
 from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot, strategies_of
 from skgd.training import (
@@ -40,7 +42,7 @@ from skgd.training import (
     State,
     Walk,
     append,
-    empty_history,
+    history_keys,
     start_state,
     train_epochs,
     train_stream,
@@ -55,6 +57,15 @@ __all__ = ["GDClassifier", "GDRegressor"]
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
 
 
+def _is_linear(estimator: _GDEstimator) -> bool:
+    """Say whether there is a ``coef_``; raise the AttributeError that `hasattr` looks for, otherwise."""
+    if np.size(estimator.hidden_layer_sizes):
+        raise AttributeError(
+            f"Only the linear model has coef_, but hidden_layer_sizes={estimator.hidden_layer_sizes!r}."
+        )
+    return True
+
+
 class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
@@ -63,11 +74,14 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
     class_weight: Any = None
+    hidden_layer_sizes: Any
     _values: list | None = None
     _trained_with: Plan | None = None
-    _fingerprint: int | None = None
+    _fingerprint: list[bytes] | None = None
     coef_: Any
     intercept_: np.ndarray
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
     n_iter_: int
     t_: int
     engine_: Engine
@@ -93,12 +107,23 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     # -- training -----------------------------------------------------------------------------------------------------
 
     def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, *, stream: bool, resumed: bool, classes: ArrayLike | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        random_state: np.random.RandomState | None,
+        *,
+        stream: bool,
+        resumed: bool,
+        classes: ArrayLike | None = None,
     ) -> tuple[State, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed)
-        state = self._resume(plan, loss) if resumed else self._begin(X, y, plan, loss, classes)
+        if resumed:
+            state = self._resume(plan, loss)
+        else:
+            state = self._begin(X, y, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
@@ -106,26 +131,28 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _walk(self, X: Any, y: Any, sample_weight: Any) -> Walk:
         """Return the steps of ``fit``, of a clone, for `skgd.display`; "auto" does not average what is looked at."""
-        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=False)
-        return Walk(state, plan, data, self._random_state())
+        random_state = self._random_state()
+        state, plan, _, data = self._prepare(X, y, sample_weight, random_state, stream=True, resumed=False)
+        return Walk(state, plan, data, random_state)
 
     @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
         unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
         progress = None if unfinished is None else unfinished.progress
         resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
-        state, plan, loss, data = self._prepare(X, y, sample_weight, stream=False, resumed=resumed)
-        validation = self._read_validation(X_val, y_val, sample_weight_val, state.iterate.theta.dtype, loss)
         random_state = self._random_state()
+        state, plan, loss, data = self._prepare(X, y, sample_weight, random_state, stream=False, resumed=resumed)
+        validation = self._read_validation(X_val, y_val, sample_weight_val, state.iterate.theta.dtype, loss)
         if unfinished is not None:
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
             random_state = unfinished.beginning.random_state()
         entries = None if progress is None else progress.entries
-        history = {key: values[:entries] for key, values in self.history_.items()} if resumed else empty_history()
+        past = self.history_ if resumed else _empty_history(state)
+        history = {key: values[:entries] for key, values in past.items()}
 
         def attributes(state: State, progress: Progress) -> dict[str, Any]:
-            past = {key: list(values) for key, values in history.items()}
-            return self._fitted_attributes(replace(state), progress.epoch) | {"history_": past}
+            so_far = {key: list(values) for key, values in history.items()}
+            return self._fitted_attributes(replace(state), progress.epoch) | {"history_": so_far}
 
         run = None
         if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
@@ -151,22 +178,30 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
         resumed = hasattr(self, "_state")
-        state, plan, _, data = self._prepare(X, y, sample_weight, stream=True, resumed=resumed, classes=classes)
+        state, plan, _, data = self._prepare(X, y, sample_weight, None, stream=True, resumed=resumed, classes=classes)
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
                 "early_stopping=False, and score on rows of your own between calls."
             )
-        history = self.history_ if resumed else empty_history()
+        history = self.history_ if resumed else _empty_history(state)
         with np.errstate(all="ignore"):
             state, entry = train_stream(state, plan, data, history["objective"])
         self._publish(state, 1)
-        self._trained_with, self._fingerprint = self._resolved[0], _fingerprint_of(self.coef_, self.intercept_)
+        self._trained_with, self._fingerprint = self._resolved[0], self._fingerprint_of_layers()
         self.history_ = history
         if entry is not None:
             append(history, entry)
 
-    def _begin(self, X: Any, y: np.ndarray, plan: Plan, loss: Loss, classes: ArrayLike | None) -> State:
+    def _begin(
+        self,
+        X: Any,
+        y: np.ndarray,
+        plan: Plan,
+        loss: Loss,
+        classes: ArrayLike | None,
+        random_state: np.random.RandomState,
+    ) -> State:
         """Return the state before training, from the first data seen."""
         loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
         objective = Objective(
@@ -178,13 +213,17 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             l1_ratio=float(self.l1_ratio),
             coordinates=Coordinates(),
             exclusive_classes=n_classes > 2,
+            hidden_layer_sizes=plan.hidden_layer_sizes,
+            activation=plan.activation,
         )
-        return start_state(objective, plan.optimizer or AdaGrad(), X.dtype.type, n_classes, plan.averaging is not None)
+        optimizer = plan.optimizer or (Adam() if plan.hidden_layer_sizes else AdaGrad())
+        averaging = plan.averaging is not None
+        return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
     def _resume(self, plan: Plan, loss: Loss) -> State:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
         state: State = self._state
-        if self._trained_with is plan and self._fingerprint == _fingerprint_of(self.coef_, self.intercept_):
+        if self._trained_with is plan and self._fingerprint == self._fingerprint_of_layers():
             return state
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
@@ -193,21 +232,24 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             loss=loss.multiclass() if state.objective.exclusive_classes else loss,
             l1_ratio=float(self.l1_ratio),
             coordinates=coordinates if same_coordinates else Coordinates(),
+            activation=plan.activation,
         )
-        if bool(self.fit_intercept) != objective.fit_intercept:
-            raise ValueError(
-                f"fit_intercept={self.fit_intercept!r} was set after training began with "
-                f"fit_intercept={objective.fit_intercept!r}. Train a new model: clone(estimator).fit(...)."
-            )
-        coef, intercept = self._parameters()
-        known = all(map(np.array_equal, (coef, intercept), state.readout()))
+        lasting = {"fit_intercept": bool(self.fit_intercept), "hidden_layer_sizes": plan.hidden_layer_sizes}
+        for name, value in lasting.items():
+            if value != getattr(objective, name):
+                raise ValueError(
+                    f"{name}={value!r} was set after training began with {name}={getattr(objective, name)!r}. "
+                    "Train a new model: clone(estimator).fit(...)."
+                )
+        layers = self._checked_layers()
+        pairs = zip(layers, state.readout(), strict=True)
+        known = all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:
             iterate = state.iterate
         else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
-            dtype = state.iterate.theta.dtype
-            theta = objective.join(*objective.coordinates.from_user(coef, intercept), dtype=dtype)
+            theta = objective.from_user(layers, state.iterate.theta.dtype)
             iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
         if plan.averaging is None and iterate.average is not None:  # the average ends: what it predicted goes on
             shown = readout(iterate, optimizer, objective)
@@ -217,10 +259,49 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             iterate = iterate._replace(average=iterate.theta, averaged=0)
         return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
 
-    def _parameters(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``coef_`` and ``intercept_`` as (n_features, n_outputs) and (n_outputs,)."""
+    def _layers(self) -> list[Layer]:
+        """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
+        if "coef_" not in vars(self):
+            return list(zip(map(np.asarray, self.coefs_), map(np.asarray, self.intercepts_), strict=True))
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
-        return np.atleast_2d(coef).T, np.atleast_1d(self.intercept_)
+        return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
+
+    def _fingerprint_of_layers(self) -> list[bytes] | None:
+        """Return something that changes with the fitted parameters, or None where they are not plain arrays."""
+        if "coef_" in vars(self):
+            return _fingerprint_of(self.coef_, self.intercept_)
+        return _fingerprint_of(*self.coefs_, *self.intercepts_)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return ``coefs_`` and ``intercepts_`` of a linear model; say why a network has no ``coef_``."""
+        if "_state" in vars(self):
+            if name in ("coefs_", "intercepts_"):
+                coef, intercept = self._layers()[0]
+                return [coef if name == "coefs_" else intercept]
+            if name in ("coef_", "intercept_"):
+                raise AttributeError(
+                    f"{name} is of the linear model. With hidden_layer_sizes={self.hidden_layer_sizes!r}, coefs_ and "
+                    "intercepts_ list the coefficients and intercepts of each layer."
+                )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _checked_layers(self) -> list[Layer]:
+        """Return the layers, perhaps set anew from outside, if training can go on from them."""
+        layers, sizes = self._layers(), self._state.objective.layer_sizes
+        linear = "coef_" in vars(self)
+        if len(layers) != len(sizes) - 1:
+            raise ValueError(f"coefs_ was set to {len(layers)} layers. Training goes on from {len(sizes) - 1} only.")
+        for i, ((coef, intercept), (n_inputs, n_outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
+            if linear:
+                parts = ("coef_", coef.T, (n_outputs, n_inputs)), ("intercept_", intercept, (n_outputs,))
+            else:
+                parts = (f"coefs_[{i}]", coef, (n_inputs, n_outputs)), (f"intercepts_[{i}]", intercept, (n_outputs,))
+            for name, values, shape in parts:
+                if values.shape != shape:
+                    raise ValueError(f"{name} was set to the shape {values.shape}. Training goes on from {shape} only.")
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
+        return layers
 
     def _publish(self, state: State, n_iter: int) -> None:
         """Set the fitted attributes."""
@@ -229,15 +310,14 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
-        coef, intercept = state.readout()
-        if not (all_finite(coef) and all_finite(intercept)):
+        layers = state.readout()
+        if not all(all_finite(part) for layer in layers for part in layer):
             raise ValueError(
-                f"The coefficients cannot be represented in {coef.dtype}: the units of X and y lie too far apart. "
-                "Rescale y or columns of X."
+                f"The coefficients cannot be represented in {state.iterate.theta.dtype}: the units of X and y lie too "
+                "far apart. Rescale y or columns of X."
             )
         return {
-            "coef_": np.ascontiguousarray(coef.T),
-            "intercept_": intercept,
+            **self._parameter_attributes(layers),
             "n_iter_": n_iter,
             "t_": state.iterate.t,
             "engine_": state.engine,
@@ -245,6 +325,14 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             "loss_": state.objective.loss,
             "_state": state,
         }
+
+    def _parameter_attributes(self, layers: list[Layer]) -> dict[str, Any]:
+        """Return the attributes that hold the parameters."""
+        if len(layers) == 1:
+            [(coef, intercept)] = layers
+            return {"coef_": np.ascontiguousarray(coef.T), "intercept_": intercept}
+        coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
+        return {"coefs_": coefs, "intercepts_": intercepts}
 
     @contextmanager
     def _atomic(self) -> Iterator[None]:
@@ -315,6 +403,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if type(loss) in self._foreign_losses:
             known = ", ".join(map(repr, self._known_losses))
             raise ValueError(f"loss={self.loss!r} is not for {type(self).__name__}. Use one of {known}, or your own.")
+        activation = resolve(self.activation, ACTIVATIONS, Activation, "activation")
         automatic = isinstance(self.optimizer, str) and self.optimizer == "auto"
         optimizer = None if automatic else resolve(self.optimizer, OPTIMIZERS, Optimizer, "optimizer")
         if self.l1_ratio and isinstance(self.alpha, str):
@@ -346,8 +435,25 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             precondition=bool(self.precondition),
             max_grad_norm=self.max_grad_norm,
             verbose=int(self.verbose),
+            hidden_layer_sizes=self._checked_layer_sizes(),
+            activation=activation,
         )
         return plan, loss
+
+    def _checked_layer_sizes(self) -> tuple[int, ...]:
+        """Return the numbers of neurons of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, Integral) else sizes
+        if not isinstance(sizes, (tuple, list, np.ndarray)) or not all(
+            isinstance(size, Integral) and not isinstance(size, (bool, np.bool_)) for size in sizes
+        ):
+            raise TypeError(
+                "hidden_layer_sizes must be a tuple of integers, the numbers of neurons of hidden layers, or () for "
+                f"the linear model, got {self.hidden_layer_sizes!r}."
+            )
+        if any(size < 1 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be at least 1 each, got {self.hidden_layer_sizes!r}.")
+        return tuple(map(int, sizes))
 
     def _check_number(
         self, name: str, kind: type, low: float, high: float | None, ends: str, otherwise: str = ""
@@ -451,13 +557,18 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     # -- prediction ---------------------------------------------------------------------------------------------------
 
     def _raw(self, X: Any) -> np.ndarray:
-        """Return the linear predictor, (rows,) for one output, else (rows, outputs)."""
-        if not hasattr(self, "coef_"):
+        """Return the raw prediction, (rows,) for one output, else (rows, outputs)."""
+        fitted = vars(self)
+        if "_state" not in fitted:
             check_is_fitted(self)
         X = read_features(self, X, (np.float64, np.float32))
         with np.errstate(over="ignore", invalid="ignore"):
-            return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+            if "coef_" in fitted:
+                return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+            *_, raw = forward(self._layers(), X, self._state.objective.activation)
+            return raw
 
+    @available_if(_is_linear)
     def sparsify(self) -> Self:
         """Turn ``coef_`` into a sparse matrix, which saves memory where an L1 penalty has made most of it zero.
 
@@ -470,6 +581,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             self.coef_ = sp.csr_array(np.atleast_2d(self.coef_))
         return self
 
+    @available_if(_is_linear)
     def densify(self) -> Self:
         """Turn ``coef_`` back into an array, the inverse of :meth:`sparsify`.
 
@@ -498,15 +610,20 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         )
 
 
-def _fingerprint_of(coef: Any, intercept: Any) -> int | None:
-    """Return a number that changes with the coefficients, or None where they are not plain arrays."""
-    if type(coef) is not np.ndarray or type(intercept) is not np.ndarray or not coef.flags.c_contiguous:
+def _fingerprint_of(*arrays: Any) -> list[bytes] | None:
+    """Return the bytes of arrays, which are quicker to compare than to hash, or None where they are not plain ones."""
+    if any(type(array) is not np.ndarray for array in arrays):
         return None
-    return zlib.crc32(intercept.data, zlib.crc32(coef.data))
+    return [array.tobytes() for array in arrays]
+
+
+def _empty_history(state: State) -> dict[str, list[float]]:
+    """Return a history without an epoch."""
+    return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):
-    r"""Linear regression by gradient descent, with any loss, optimizer and learning-rate schedule.
+    r"""Regression by gradient descent, linear or by a network, with any loss, optimizer and learning-rate schedule.
 
     Minimises
 
@@ -522,21 +639,27 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         "squared_error", "huber", "absolute_error", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile",
         "poisson", "gamma", "tweedie", or a :class:`~skgd.losses.Loss` object, such as ``Quantile(0.9)``. The last three
         named have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
+    hidden_layer_sizes : int or tuple of int, default=()
+        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
+        two. The default is the linear model.
+    activation : str or Activation, default="relu"
+        What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
+        "identity", or an :class:`~skgd.activations.Activation` object.
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``. "auto" is AdaGrad.
+        ``SGD(momentum=0.9)``. "auto" is AdaGrad, or Adam with hidden layers.
     learning_rate : float, str, Schedule or callable, default=None
-        The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
-        overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
-        rates. None takes the optimizer's own.
+        The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
+        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
+        step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text,
         and else 0, because a penalty on coefficients in the units of the columns would depend on these.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
-        Whether to learn an intercept, which is never penalised.
+        Whether to learn intercepts, in every layer. They are never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
         up to 1000 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8.
@@ -559,8 +682,10 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -569,7 +694,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     warm_start : bool, default=False
         Whether ``fit`` goes on from where the last call ended.
     random_state : int, RandomState or None, default=None
-        Determines the shuffling and the rows that ``early_stopping`` holds out.
+        Determines the shuffling, the rows that ``early_stopping`` holds out, and where networks begin.
     verbose : int, default=0
         Whether to print ``history_`` as a table, a line an epoch.
 
@@ -579,15 +704,21 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         The coefficients, in the units of X and y.
     intercept_ : ndarray of shape (1,) or (n_targets,)
         The intercept.
+    coefs_ : list of ndarray of shape (n_inputs, n_outputs)
+        The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
+    intercepts_ : list of ndarray of shape (n_outputs,)
+        The intercepts of each layer.
     n_iter_ : int
         The number of epochs of the last call.
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
+        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
+        entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -623,6 +754,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         self,
         loss: str | Loss = "squared_error",
         *,
+        hidden_layer_sizes: tuple[int, ...] | int = (),
+        activation: str | Activation = "relu",
         optimizer: str | Optimizer = "auto",
         learning_rate: LearningRate | None = None,
         alpha: float | str = "auto",
@@ -643,6 +776,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         verbose: int = 0,
     ):
         self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.alpha = alpha
@@ -745,6 +880,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         with np.errstate(over="ignore"):
             return np.exp(raw)
 
+    @available_if(_is_linear)
     def densify(self) -> Self:
         """Turn ``coef_`` back into an array, the inverse of :meth:`sparsify`.
 
@@ -773,9 +909,9 @@ class GDRegressor(RegressorMixin, _GDEstimator):
             )
         return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
-    def _fitted_attributes(self, state, n_iter):
-        attributes = super()._fitted_attributes(state, n_iter)
-        if not self._output_shape:
+    def _parameter_attributes(self, layers):
+        attributes = super()._parameter_attributes(layers)
+        if "coef_" in attributes and not self._output_shape:
             attributes["coef_"] = attributes["coef_"].ravel()
         return attributes
 
@@ -808,7 +944,7 @@ def _probability_means_something(estimator: GDClassifier) -> bool:
 
 
 class GDClassifier(ClassifierMixin, _GDEstimator):
-    r"""Linear classification by gradient descent, with any loss, optimizer and learning-rate schedule.
+    r"""Classification by gradient descent, linear or by a network, with any loss, optimizer and schedule.
 
     Minimises
 
@@ -825,17 +961,23 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     loss : str or Loss, default="log_loss"
         "log_loss" (logistic regression), "hinge" (linear support vector machine), "squared_hinge", "modified_huber",
         "perceptron", or a :class:`~skgd.losses.Loss` object.
+    hidden_layer_sizes : int or tuple of int, default=()
+        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
+        two. The default is the linear model.
+    activation : str or Activation, default="relu"
+        What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
+        "identity", or an :class:`~skgd.activations.Activation` object.
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``. "auto" is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros in 1000 columns or
-        more, as in text, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row
-        each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what the first one
-        chose, ``optimizer_``.
+        ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but plain SGD in
+        ``fit`` on rows of mostly zeros in 1000 columns or more, as in text, with ``learning_rate``, ``alpha`` and
+        ``batch_size`` left alone: implicit steps of one row each, without a penalty, for one epoch or a few, which
+        regularise. Later calls go on with what the first one chose, ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
-        The rate of each step: a number above 0, "auto" (derived from the data; steps are then implicit, and cannot
-        overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step numbers to
-        rates. None takes the optimizer's own.
+        The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
+        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
+        step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is 1e-5 where less than a tenth of X is not zero, as in text
         (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
@@ -844,7 +986,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
-        Whether to learn an intercept, which is never penalised.
+        Whether to learn intercepts, in every layer. They are never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
         up to 64 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8. It is 1 in ``fit``
@@ -870,8 +1012,10 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit`` alone, because it may drift.
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
     precondition : bool, default=True
         Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
         plain textbook update.
@@ -883,7 +1027,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     warm_start : bool, default=False
         Whether ``fit`` goes on from where the last call ended.
     random_state : int, RandomState or None, default=None
-        Determines the shuffling and the rows that ``early_stopping`` holds out.
+        Determines the shuffling, the rows that ``early_stopping`` holds out, and where networks begin.
     verbose : int, default=0
         Whether to print ``history_`` as a table, a line an epoch.
 
@@ -895,15 +1039,21 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         The coefficients, in the units of X; one row for two classes.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         The intercepts.
+    coefs_ : list of ndarray of shape (n_inputs, n_outputs)
+        The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
+    intercepts_ : list of ndarray of shape (n_outputs,)
+        The intercepts of each layer.
     n_iter_ : int
         The number of epochs of the last call.
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
-        epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
-        at after it. A call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
+        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
+        entry, and ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -939,6 +1089,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         self,
         loss: str | Loss = "log_loss",
         *,
+        hidden_layer_sizes: tuple[int, ...] | int = (),
+        activation: str | Activation = "relu",
         optimizer: str | Optimizer = "auto",
         learning_rate: LearningRate | None = None,
         alpha: float | str = "auto",
@@ -960,6 +1112,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         verbose: int = 0,
     ):
         self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.alpha = alpha

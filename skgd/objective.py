@@ -6,19 +6,24 @@ r"""The objective: what training minimises, as a function of one flat parameter 
 with sample weights :math:`s_i` and :math:`\rho` = ``l1_ratio``. The intercept is never penalised; several outputs add
 up. The optimizer sees this in the coordinates of :mod:`skgd.coordinates`, divided by the target's scale to the power of
 the loss's degree, so that its numbers are near one. The penalty stays one on the user's coefficients.
+
+With hidden layers, the prediction is that of :mod:`skgd.networks`, and w are the coefficients of all layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from skgd.activations import Activation, Identity
 from skgd.coordinates import Coordinates, Matrix
 from skgd.losses import Loss
+from skgd.networks import Layer, backward, forward
 
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.
 _COMFORTABLE_ENTRIES = 2**20
@@ -28,8 +33,8 @@ _COMFORTABLE_ENTRIES = 2**20
 class Objective:
     """Data term, penalty, intercept and coordinates of one training; holds no parameters and no data.
 
-    The flat parameter vector holds the coefficients, feature by feature, (n_features, n_outputs), then the intercepts,
-    (n_outputs,), if there are any.
+    The flat parameter vector holds the coefficients, layer by layer and input by input, (n_inputs, n_outputs), then the
+    intercepts of the layers, if there are any. The linear model is one layer.
     """
 
     loss: Loss
@@ -40,34 +45,51 @@ class Objective:
     l1_ratio: float
     coordinates: Coordinates
     exclusive_classes: bool = False
+    hidden_layer_sizes: tuple[int, ...] = ()
+    activation: Activation = field(default_factory=Identity)
 
     # -- the layout of the parameters ---------------------------------------------------------------------------------
 
-    @property
+    @cached_property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of features, those of the hidden layers' neurons, and that of outputs."""
+        return self.n_features, *self.hidden_layer_sizes, self.n_outputs
+
+    @cached_property
     def n_coefficients(self) -> int:
         """The number of parameters that are penalised: they come first."""
-        return self.n_features * self.n_outputs
+        return sum(n_inputs * n_outputs for n_inputs, n_outputs in pairwise(self.layer_sizes))
 
     @property
     def n_parameters(self) -> int:
         """The length of the parameter vector."""
-        return self.n_coefficients + (self.n_outputs if self.fit_intercept else 0)
+        return self.n_coefficients + (sum(self.layer_sizes[1:]) if self.fit_intercept else 0)
 
-    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return views of the coefficients, (n_features, n_outputs), and the intercepts, (n_outputs,)."""
-        coef = theta[: self.n_coefficients].reshape(self.n_features, self.n_outputs)
-        intercept = theta[self.n_coefficients :] if self.fit_intercept else np.zeros(self.n_outputs, theta.dtype)
-        return coef, intercept
+    def layers(self, theta: np.ndarray) -> list[Layer]:
+        """Return views of each layer's coefficients, (n_inputs, n_outputs), and intercepts, (n_outputs,)."""
+        layers, begin, middle = [], 0, self.n_coefficients
+        for n_inputs, n_outputs in pairwise(self.layer_sizes):
+            end = begin + n_inputs * n_outputs
+            coef, begin = theta[begin:end].reshape(n_inputs, n_outputs), end
+            intercept = theta[middle : middle + n_outputs] if self.fit_intercept else np.zeros(n_outputs, theta.dtype)
+            layers.append((coef, intercept))
+            middle += n_outputs
+        return layers
 
-    def join(self, coef: np.ndarray, intercept: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-        """Return the parameter vector, the inverse of :meth:`split`."""
-        parts = [np.ravel(coef), intercept] if self.fit_intercept else [np.ravel(coef)]
+    def join(self, layers: Iterable[tuple[np.ndarray, np.ndarray]], dtype: np.dtype | type) -> np.ndarray:
+        """Return the parameter vector, the inverse of :meth:`layers`."""
+        coefs, intercepts = zip(*layers, strict=True)
+        parts = [*map(np.ravel, coefs), *(intercepts if self.fit_intercept else ())]
         return np.concatenate(parts, dtype=dtype, casting="same_kind")
 
-    def to_user(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) in the units of X and y."""
-        coef, intercept = self.coordinates.to_user(*self.split(theta))
-        return coef.astype(theta.dtype, copy=False), intercept.astype(theta.dtype, copy=False)
+    def to_user(self, theta: np.ndarray) -> list[Layer]:
+        """Return the layers in the units of X and y."""
+        layers = in_coordinates(Coordinates.to_user, self.layers(theta), self.coordinates)
+        return [(coef.astype(theta.dtype, copy=False), b.astype(theta.dtype, copy=False)) for coef, b in layers]
+
+    def from_user(self, layers: Sequence[Layer], dtype: np.dtype | type) -> np.ndarray:
+        """Return the parameter vector of layers in the units of X and y, the inverse of :meth:`to_user`."""
+        return self.join(in_coordinates(Coordinates.from_user, layers, self.coordinates), dtype)
 
     # -- the data term ------------------------------------------------------------------------------------------------
 
@@ -93,8 +115,8 @@ class Objective:
 
     def raw(self, theta: np.ndarray, Z: Matrix) -> np.ndarray:
         """Return the predictor, (rows, n_outputs), that the loss is a function of."""
-        coef, intercept = self.split(theta)
-        return self._in_target_units(Z @ coef + intercept)
+        *_, prediction = forward(self.layers(theta), Z, self.activation)
+        return self._in_target_units(prediction)
 
     def _in_target_units(self, raw: np.ndarray) -> np.ndarray:
         scale, center = self.coordinates.target_scale, self.coordinates.target_center
@@ -119,7 +141,7 @@ class Objective:
         """Return standardised rows, their targets and their weights (a column, or None), in comfortable pieces."""
         n_rows = count_rows(rows, X)
         entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
-        size = max(1, int(_COMFORTABLE_ENTRIES / max(entries, self.n_outputs, 1)))
+        size = max(1, int(_COMFORTABLE_ENTRIES / max(entries, *self.layer_sizes[1:], 1)))
         pieces = [rows]
         if n_rows > size:
             order = np.arange(X.shape[0])[rows] if isinstance(rows, slice) else rows
@@ -129,25 +151,31 @@ class Objective:
 
     def value_and_gradient(self, theta: np.ndarray, batch: Iterable[tuple]) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean weighted loss of a batch for each output, and its gradient (flat), without the penalty."""
-        zero: Any = 0.0  # of any shape and precision
-        value, coef_gradient, intercept_gradient, intercept_size, rows = zero, zero, zero, zero, 0
+        layers, value, rows = self.layers(theta), np.zeros(self.n_outputs), 0
+        sums: list = [(0.0, 0.0, 0.0)] * len(layers)  # of any shape and precision
         for Z, y, weight in batch:
-            raw = self.normalized(self.raw(theta, Z))
-            values, gradients = self.loss_values(y, raw), self.loss_gradients(y, raw)
+            inputs, received, prediction = forward(layers, Z, self.activation)
+            raw = self.normalized(self._in_target_units(prediction))
+            values, slopes = self.loss_values(y, raw), self.loss_gradients(y, raw)
             if weight is not None:
-                values, gradients = weight * values, weight * gradients
-            gradients = gradients.astype(theta.dtype, copy=False)
+                values, slopes = weight * values, weight * slopes
             value = value + values.sum(axis=0)
-            coef_gradient = coef_gradient + Z.T @ gradients
-            intercept_gradient = intercept_gradient + gradients.sum(axis=0)
-            intercept_size = intercept_size + np.abs(gradients).sum(axis=0)
+            deltas = backward(layers, inputs, received, slopes.astype(theta.dtype, copy=False), self.activation)
+            sums = [
+                (coef + a.T @ delta, intercept + delta.sum(axis=0), size + np.abs(delta).sum(axis=0))
+                for (coef, intercept, size), a, delta in zip(sums, inputs, deltas, strict=True)
+            ]
             rows += len(y)
         # Where columns and target are centred, the intercept's gradient cancels. What is left is rounding, and a rule
         # that divides by the gradient's size would follow it.
-        rounding = np.finfo(theta.dtype).eps ** (2 / 3) * intercept_size
-        intercept_gradient = np.where(np.abs(intercept_gradient) > rounding, intercept_gradient, 0.0)
-        gradient = self.join(coef_gradient, intercept_gradient, theta.dtype)
+        eps = np.finfo(theta.dtype).eps ** (2 / 3)
+        gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
         return value / rows, gradient / rows
+
+    def squared_norms(self, gradient: np.ndarray) -> list[float]:
+        """Return the squared Euclidean norm of each layer's gradient."""
+        # Not by BLAS, whose threads would have a say in the bits.
+        return [float(np.square(coef).sum() + np.square(b).sum()) for coef, b in self.layers(gradient)]
 
     def mean_loss(self, theta: np.ndarray, X: Matrix, y: np.ndarray, weight: np.ndarray | None) -> float:
         """Return the weighted mean loss of a data set, in the user's units, without the penalty."""
@@ -171,37 +199,57 @@ class Objective:
     # -- the penalty --------------------------------------------------------------------------------------------------
 
     @cached_property
-    def penalty_rates(self) -> tuple[np.ndarray | float, np.ndarray | float]:
-        """The factors of |v| and of v**2 / 2 in the optimizer's objective, per coefficient, (features, outputs)."""
-        scale = self.coordinates.scale
-        scale = scale if isinstance(scale, float) else scale[:, np.newaxis]
-        return penalty_rates(self.alpha, self.l1_ratio, scale, self.coordinates.target_scale, self.unit)
+    def _penalties(self) -> list[tuple[Any, Any, Any]]:
+        r"""The factors of \|v\| and of v**2 / 2 in the optimizer's objective, and the unit, for each layer's coefs."""
+        scale, target_scale, unit = self.coordinates.scale, self.coordinates.target_scale, self.unit
+        column = scale if isinstance(scale, float) else scale[:, np.newaxis]
+        if not self.hidden_layer_sizes:
+            return [(*penalty_rates(self.alpha, self.l1_ratio, column, target_scale, unit), unit)]
+        units = [float(np.mean(unit))] * len(self.hidden_layer_sizes) + [unit]
+        scales = [(column, 1.0), *[(1.0, 1.0)] * (len(units) - 2), (1.0, target_scale)]
+        return [
+            (*penalty_rates(self.alpha, self.l1_ratio, *both, unit), unit)
+            for both, unit in zip(scales, units, strict=True)
+        ]
 
     def penalty_by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return :attr:`penalty_rates` for each parameter, flat: zero for intercepts."""
-        shape, intercept = (self.n_features, self.n_outputs), np.zeros(self.n_outputs)
-        l1, l2 = (self.join(np.broadcast_to(rate, shape), intercept, np.float64) for rate in self.penalty_rates)
+        r"""Return the factors of \|v\| and of v**2 / 2 in the optimizer's objective, flat: zero for intercepts."""
+        l1, l2 = np.zeros((2, self.n_parameters))
+        for rates, flat in zip(zip(*self._penalties, strict=True), (l1, l2), strict=False):
+            for rate, (coef, _) in zip(rates, self.layers(flat), strict=True):
+                coef[:] = rate
         return l1, l2
 
     def penalty(self, theta: np.ndarray) -> float:
         """Return the penalty, in the user's units."""
         if not self.alpha:
             return 0.0
-        return float(penalty_of(self.split(theta)[0], *self.penalty_rates, self.unit).sum())
+        layers = zip(self.layers(theta), self._penalties, strict=True)
+        return float(sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in layers))
 
     def penalty_gradient(self, theta: np.ndarray) -> np.ndarray:
         """Return the gradient of the L2 penalty, flat, in the optimizer's coordinates."""
-        coef, intercept = self.split(theta)
-        return self.join(self.penalty_rates[1] * coef, np.zeros_like(intercept), theta.dtype)
+        layers = zip(self.layers(theta), self._penalties, strict=True)
+        return self.join(((l2 * coef, np.zeros_like(b)) for (coef, b), (_, l2, _) in layers), theta.dtype)
 
     def proximal(self, theta: np.ndarray, step: np.ndarray | float) -> np.ndarray:
         """Return the minimiser of ``(v - theta)**2 / (2 * step) + penalty(v)``: the penalty's implicit step."""
         if not self.alpha:
             return theta
-        l1, l2 = self.penalty_rates
-        coef, intercept = self.split(theta)
-        rate = step[: self.n_coefficients].reshape(coef.shape) if isinstance(step, np.ndarray) and step.ndim else step
-        return self.join(proximal_point(coef, rate, l1, l2), intercept, theta.dtype)
+        steps = self.layers(np.broadcast_to(step, theta.shape))
+        layers = zip(self.layers(theta), steps, self._penalties, strict=True)
+        return self.join(
+            ((proximal_point(coef, rate, l1, l2), b) for (coef, b), (rate, _), (l1, l2, _) in layers), theta.dtype
+        )
+
+
+def in_coordinates(change: Callable, layers: Sequence[Layer], *coordinates: Coordinates) -> list[Layer]:
+    """Apply a change of coordinates: that of the columns to the first layer, that of the target to the last one."""
+    if len(layers) == 1:
+        return [change(*coordinates, *layers[0])]
+    first = change(*(part.of_input for part in coordinates), *layers[0])
+    last = change(*(part.of_target for part in coordinates), *layers[-1])
+    return [first, *layers[1:-1], last]
 
 
 def unit_of(center: Any, scale: Any, log_link: bool, degree: float) -> Any:

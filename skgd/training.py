@@ -12,13 +12,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import add
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
+from skgd.activations import Activation
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix, auto_alpha, measure_columns, relearnt, row_norm_of
 from skgd.engines import (
     USUAL_EPOCHS,
@@ -34,7 +34,8 @@ from skgd.engines import (
     run_epoch,
     run_stream,
 )
-from skgd.objective import Objective
+from skgd.networks import Layer, forward, initial_layers
+from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import SGD, Optimizer, laziness_of
 from skgd.schedules import Constant, Schedule
 
@@ -62,6 +63,8 @@ class Plan:
     precondition: bool
     max_grad_norm: float | None
     verbose: int
+    hidden_layer_sizes: tuple[int, ...]
+    activation: Activation
     class_weight: np.ndarray | str | None = None
 
     def settings(self, average_every: int) -> StepSettings:
@@ -76,7 +79,8 @@ class Plan:
     @property
     def automatic(self) -> bool:
         """Whether ``optimizer="auto"`` is free to decide on all that goes with it."""
-        free = self.optimizer is None and self.schedule.learning_rate == self.alpha == self.batch_size == "auto"
+        free = self.optimizer is None and not self.hidden_layer_sizes
+        free = free and self.schedule.learning_rate == self.alpha == self.batch_size == "auto"
         return free and isinstance(self.schedule, Constant)
 
     @property
@@ -97,7 +101,7 @@ def _polynomial_decay(k: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 9.0 / (k + 8.0))
 
 
-HISTORY_KEYS = (
+_HISTORY_KEYS = (
     "objective",
     "loss",
     "gradient_norm",
@@ -108,9 +112,10 @@ HISTORY_KEYS = (
 )
 
 
-def empty_history() -> dict[str, list[float]]:
-    """Return a history without an epoch."""
-    return {key: [] for key in HISTORY_KEYS}
+def history_keys(n_layers: int) -> tuple[str, ...]:
+    """Return what the history holds of a model with so many layers."""
+    by_layer = (f"gradient_norm_layer_{number}" for number in range(1, n_layers + 1))
+    return _HISTORY_KEYS if n_layers < 2 else (*_HISTORY_KEYS, *by_layer)
 
 
 @dataclass
@@ -125,8 +130,8 @@ class State:
     class_totals: np.ndarray
     engine: Engine = "vectorized"
 
-    def readout(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return coefficients (n_features, n_outputs) and intercepts (n_outputs,) to predict with, in user's units."""
+    def readout(self) -> list[Layer]:
+        """Return the layers to predict with, in the user's units."""
         return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
 
 
@@ -163,9 +168,19 @@ class DivergenceError(ValueError):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def start_state(objective: Objective, optimizer: Optimizer, dtype: type, n_classes: int, averaging: bool) -> State:
-    """Return the state before the first row: all parameters zero, in the user's coordinates."""
+def start_state(
+    objective: Objective,
+    optimizer: Optimizer,
+    dtype: type,
+    n_classes: int,
+    averaging: bool,
+    random_state: np.random.RandomState,
+) -> State:
+    """Return the state before the first row: all parameters of a linear model zero, those of a network random."""
     theta: np.ndarray = np.zeros(objective.n_parameters, dtype=dtype)
+    if objective.hidden_layer_sizes:
+        layers = initial_layers(objective.layer_sizes, objective.activation, random_state)
+        theta = objective.join(layers, np.float64).astype(dtype)
     return State(
         objective,
         optimizer,
@@ -187,7 +202,7 @@ def _learn(
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = _with_class_weight(plan.class_weight, class_totals, y, weight)
-    measure = choose_measure(X.size) if not stream else measure_columns
+    measure = measure_columns if stream else choose_measure(**_least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure), state.targets
     regression = y.dtype.kind == "f"
     if regression:
@@ -242,19 +257,19 @@ def _alpha(state: State, plan: Plan) -> float:
 
 
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
-    """Return the state of the same model in other coordinates; an untrained one is zero, the mean, in all of them."""
+    """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, t, averaged = state.iterate
     if t == 0:
         return replace(state, objective=new)
 
-    shape = (new.n_features, 1)
-    scales = (np.broadcast_to(part.coordinates.scale, shape[:1]) for part in (old, new))
-    kept = relearnt(*scales).reshape(shape) if stream else 1.0
+    scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
+    kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
 
     def transform(theta: np.ndarray) -> np.ndarray:
-        coef, intercept = old.split(theta)
-        return new.join(*coordinates.moved_from(old.coordinates, kept * coef, intercept), dtype=theta.dtype)
+        (coef, intercept), *others = old.layers(theta)
+        layers = [(kept * coef, intercept), *others]
+        return new.join(in_coordinates(Coordinates.moved_from, layers, coordinates, old.coordinates), theta.dtype)
 
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
     average = None if average is None else transform(average)
@@ -275,9 +290,10 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
         base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
-        by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs).reshape(objective.n_features, -1)
-        intercepts = np.full(objective.n_outputs, 1.0 / curvature)
-        longest = objective.join(by_feature, intercepts, state.iterate.theta.dtype)
+        if not objective.hidden_layer_sizes:
+            by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
+            intercepts = np.full(objective.n_outputs, 1.0 / curvature)
+            longest = objective.join([(by_feature, intercepts)], state.iterate.theta.dtype)
     steps = np.arange(state.iterate.t, state.iterate.t + n_steps)
     return base * plan.schedule.evaluate(steps, objectives), longest
 
@@ -288,6 +304,7 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
 
 STREAM_BATCH_SIZE = 8
 MANY_COLUMNS = 1000
+LARGEST_BATCH = 256  # that "auto" chooses, but for a few rows
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
@@ -299,11 +316,20 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
         return n_rows if plan.batch_size is None else min(int(plan.batch_size), n_rows)
     if _is_brief(state, plan):
         return 1
-    # All rows of a small regression lead to its minimum soonest. That of separable classes lies at infinity, and
+    # All rows of a small linear regression lead to its minimum soonest. That of separable classes lies at infinity, and
     # mini-batches stop on the way. Rows of mostly zeros share few columns: averaging over many gains little.
-    if n_rows <= (1000 if regression and not columns.sparse else 64):
+    linear = not plan.hidden_layer_sizes
+    if n_rows <= (1000 if linear and regression and not columns.sparse else 64):
         return n_rows
-    return 32 if columns.sparse else min(256, max(32, n_rows // 64))
+    return 32 if columns.sparse else min(LARGEST_BATCH, max(32, n_rows // 64))
+
+
+def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
+    """Return what is known of the work ahead before the columns are: at least so many epochs, steps and entries."""
+    n_rows = X.shape[0]
+    size = plan.batch_size or n_rows
+    n_steps = n_rows // (LARGEST_BATCH if isinstance(size, str) else size)
+    return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
 def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
@@ -348,8 +374,8 @@ class _Packing:
         """Return the state for fewer columns."""
 
         def pack(theta: np.ndarray, _: float) -> np.ndarray:
-            coef, intercept = self._objective.split(theta)
-            return self._fewer.join(coef[self._kept], intercept, theta.dtype)
+            [(coef, intercept)] = self._objective.layers(theta)
+            return self._fewer.join([(coef[self._kept], intercept)], theta.dtype)
 
         iterate = self._each(pack, state.iterate)
         return replace(state, objective=self._fewer, columns=self._columns.of_subset(self._kept), iterate=iterate)
@@ -358,10 +384,10 @@ class _Packing:
         """Return the state for all columns."""
 
         def unpack(theta: np.ndarray, value: float) -> np.ndarray:
-            coef, intercept = self._fewer.split(theta)
+            [(coef, intercept)] = self._fewer.layers(theta)
             full = np.full((self._objective.n_features, self._objective.n_outputs), value, dtype=theta.dtype)
             full[self._kept] = coef
-            return self._objective.join(full, intercept, theta.dtype)
+            return self._objective.join([(full, intercept)], theta.dtype)
 
         iterate = self._each(unpack, state.iterate)
         return replace(state, objective=self._objective, columns=self._columns, iterate=iterate)
@@ -400,7 +426,12 @@ def train_epochs(
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
     state.engine = choose(
-        state.optimizer, state.objective, n_epochs=min(plan.max_iter, USUAL_EPOCHS), n_steps=n_steps, n_entries=X.size
+        state.optimizer,
+        state.objective,
+        n_epochs=min(plan.max_iter, USUAL_EPOCHS),
+        n_steps=n_steps,
+        n_entries=X.size,
+        sparse=sp.issparse(X),
     )
     patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
     watched = history["objective" if validation is None else "validation_loss"]
@@ -498,8 +529,7 @@ def validation_score(state: State, validation: Data) -> float:
     This is the estimator's ``score`` without its checks of the input, which take longer than a small epoch.
     """
     X, y, weight = validation
-    coef, intercept = state.readout()
-    raw = X @ coef + intercept
+    *_, raw = forward(state.readout(), X, state.objective.activation)
     if y.dtype.kind != "f":
         predicted = raw > 0.0
         if y.ndim == 2:  # multilabel: all labels of a row have to be right
@@ -547,7 +577,7 @@ def train_stream(
     n_rows = X.shape[0]
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
-    sums: Any = (0.0, 0.0, 0.0)  # over the rows: loss, square of the gradient, penalty
+    sums: Any = 0.0  # over the rows: loss, squares of the layers' gradients, penalty
     rate, start, by_batch = np.nan, 0, plan.class_weight is not None
 
     def rows(stop: int) -> Data:
@@ -558,22 +588,22 @@ def train_stream(
     while start < n_rows:
         try:
             taken, stop = None, n_rows
-            if not by_batch and choose_stream(state.optimizer, state.objective.loss, X, state.iterate.t):
+            if not by_batch and choose_stream(state.optimizer, state.objective, X, state.iterate.t):
                 taken = _take_stream(state, plan, rows(stop), size, objectives)
                 by_batch = taken is None  # which says why it went wrong
             if taken is None:
                 stop = min(start + size, n_rows)
                 taken = _take_batch(state, plan, rows(stop), objectives)
             state, part, rate = taken
-            sums = tuple(map(add, sums, part))
+            sums = sums + part
             start = stop
         except KeyboardInterrupt:
             _warn_interrupted("partial_fit", stacklevel=5)
             break
     if not start:
         return state, None
-    loss, square, penalty = (total / start for total in sums)
-    summary = EpochSummary(loss, penalty, math.sqrt(square), start, np.empty(0))
+    loss, *squares, penalty = (sums / start).tolist()
+    summary = EpochSummary(loss, penalty, np.array(squares), start, sums[:1])
     entry = _entry(summary, rate, (np.nan, np.nan), started)
     if plan.verbose:
         _print(len(objectives) + 1, entry, header=not objectives)
@@ -600,11 +630,9 @@ class Walk:
         """The rate that ``learning_rate="auto"`` begins with."""
         return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, ())[0][0])
 
-    def move_to(self, coef: np.ndarray, intercept: np.ndarray) -> None:
-        """Go on from these parameters, (n_features, n_outputs) and (n_outputs,), in the user's units."""
-        objective, iterate = self.state.objective, self.state.iterate
-        coef, intercept = objective.coordinates.from_user(coef, intercept)
-        theta = objective.join(coef, intercept, dtype=iterate.theta.dtype)
+    def move_to(self, layers: list[Layer]) -> None:
+        """Go on from these layers, in the user's units."""
+        theta = self.state.objective.from_user(layers, self.state.iterate.theta.dtype)
         self.state.iterate = initial_iterate(theta, self.state.optimizer, self._plan.averaging is not None)
 
     @np.errstate(all="ignore")
@@ -630,8 +658,8 @@ def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float
     rates, longest = _rates(state, plan, 1, objectives)
     order = np.arange(X.shape[0])
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
-    means = (summary.loss, summary.gradient_norm**2, summary.penalty)
-    return state, [summary.rows * mean for mean in means], float(rates[0])
+    sums = np.array([summary.loss, *summary.squared_norms, summary.penalty]) * summary.rows
+    return state, sums, float(rates[0])
 
 
 def _take_stream(
@@ -663,7 +691,7 @@ def _take_stream(
     moments = ColumnStatistics(n_rows, total, columns)
     goals = ColumnStatistics(n_rows, total, targets) if y.dtype.kind == "f" else state.targets
     state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
-    return state, sums.tolist(), rate
+    return state, sums, rate
 
 
 def _run(
@@ -713,12 +741,13 @@ def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], s
     values = (
         summary.loss + summary.penalty,
         summary.loss,
-        summary.gradient_norm,
+        math.sqrt(summary.squared_norms.sum()),
         float(rate),
         *validated,
         time.perf_counter() - started,
     )
-    return dict(zip(HISTORY_KEYS, values, strict=True))
+    by_layer = np.sqrt(summary.squared_norms).tolist() if len(summary.squared_norms) > 1 else []
+    return dict(zip(history_keys(len(by_layer)), (*values, *by_layer), strict=True))
 
 
 def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:

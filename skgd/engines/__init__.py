@@ -22,7 +22,6 @@ from skgd.engines.vectorized import (
     initial_iterate,
     readout,
 )
-from skgd.losses import Loss
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
@@ -56,19 +55,24 @@ USUAL_EPOCHS = 10
 _cannot_compile: set[tuple[Any, ...]] = set()
 
 
-def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps: int, n_entries: int) -> Engine:
+def choose(
+    optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps: int, n_entries: int, sparse: bool
+) -> Engine:
     """Return the engine for epochs of so many steps, which read so many entries of X.
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
-    step = _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
+    if sparse and objective.hidden_layer_sizes:
+        return "vectorized"
+    layers = len(objective.layer_sizes) - 1
+    step = layers * _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
     seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
-    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective.loss) else "vectorized"
+    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective) else "vectorized"
 
 
-def choose_measure(n_entries: int) -> Callable[..., Measures]:
-    """Return what measures the columns of so many entries of X."""
-    compiled = _compiled_for(n_entries)
+def choose_measure(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[..., Measures]:
+    """Return what measures the columns, for epochs of at least so many steps, which read so many entries of X."""
+    compiled = _compiled_for(n_epochs, n_steps, n_entries)
     return measure_columns if compiled is None else compiled.measure_columns
 
 
@@ -76,20 +80,21 @@ def has_duplicates(X: sp.csr_array) -> bool:
     """Say whether a CSR matrix has several entries in one place."""
     if X.has_canonical_format:
         return False
-    compiled = _compiled_for(X.nnz)
+    compiled = _compiled_for(USUAL_EPOCHS, 1, X.nnz)
     if compiled is None:
         X = X.sorted_indices()
         return not X.has_canonical_format
     return compiled.has_duplicates(X)
 
 
-def _compiled_for(n_entries: int) -> Any:
-    """Return the compiled engine, if so many entries to train with will repay it."""
-    return _compiled() if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS else None
+def _compiled_for(n_epochs: int, n_steps: int, n_entries: int) -> Any:
+    """Return the compiled engine, if training repays it, whatever is trained."""
+    seconds = n_epochs * (n_steps * _SECONDS_A_STEP + n_entries * _SECONDS_AN_ENTRY)
+    return _compiled() if seconds > REPAYS_SECONDS else None
 
 
-def _compiles(optimizer: Optimizer, loss: Loss) -> bool:
-    return _compiled() is not None and _strategies(optimizer, loss) not in _cannot_compile
+def _compiles(optimizer: Optimizer, objective: Objective) -> bool:
+    return _compiled() is not None and _strategies(optimizer, objective) not in _cannot_compile
 
 
 def _compiled() -> Any:
@@ -101,18 +106,21 @@ def _compiled() -> Any:
     return compiled
 
 
-def _strategies(optimizer: Optimizer, loss: Loss) -> tuple[Any, ...]:
-    return optimizer.rule, loss.value, loss.gradient
+def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
+    rules = (optimizer.rule, objective.loss.value, objective.loss.gradient)
+    activation = objective.activation
+    return (*rules, activation.value, activation.derivative) if objective.hidden_layer_sizes else rules
 
 
-def choose_stream(optimizer: Optimizer, loss: Loss, X: Any, t: int) -> bool:
+def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
     """Say whether, after t steps, a stream goes on in compiled loops: with slots that no one rebases."""
     return (
         t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
         and (type(X) is not np.ndarray or X.flags.c_contiguous)
         and not optimizer.weight_decay
         and type(optimizer).rebase is Optimizer.rebase
-        and _compiles(optimizer, loss)
+        and not objective.hidden_layer_sizes
+        and _compiles(optimizer, objective)
     )
 
 
@@ -123,7 +131,7 @@ def run_stream(state: Any, *arguments: Any) -> Any:
     try:
         return compiled.run_stream(state, *arguments)
     except compiled.CannotCompile:
-        _cannot_compile.add(_strategies(state.optimizer, state.objective.loss))
+        _cannot_compile.add(_strategies(state.optimizer, state.objective))
         return None
 
 
@@ -139,5 +147,5 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
             return compiled.run_epoch(*arguments), "compiled"
         except compiled.CannotCompile:
             objective, optimizer = arguments[:2]
-            _cannot_compile.add(_strategies(optimizer, objective.loss))
+            _cannot_compile.add(_strategies(optimizer, objective))
     return vectorized.run_epoch(*arguments), "vectorized"

@@ -75,6 +75,9 @@ place: Any = None
 look_ahead: Any = None
 gradient_of: Any = None
 move_of: Any = None
+mean_gradient: Any = None
+activate: Any = None  # the activation's
+slope_of_activation: Any = None
 catch_up: Any = None
 multiply: Any = None  # matrix products for one output or many
 accumulate: Any = None
@@ -178,7 +181,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     moved, slopes = np.empty_like(raw), np.empty_like(raw)
     local = np.empty_like(theta) if lazy else theta
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
-    losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
+    losses, slope_sizes, squares = np.empty(n_outputs), np.empty(bounds[6]), record[:, 1:]
     work = workspace(data, size, theta, n_outputs)
     active = _active(data, order, theta, average)
     missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
@@ -211,11 +214,13 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
             slope_sizes,
             grad[:n_chunks],
         )
-        square = _mean_gradient(slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds)
+        mean_gradient(data, slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds, squares[step])
+        square = squares[step].sum()
         if not (np.isfinite(losses.sum()) and np.isfinite(square)):
             return step
         record[step, 0] = _total(losses, scales[-1])
-        record[step, 1] = (end - begin) * square
+        for layer in range(squares.shape[1]):
+            squares[step, layer] *= end - begin
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
         _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest)
         share = 1.0
@@ -352,8 +357,8 @@ def _catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, missed)
         missed[0][chunks[u]] = stop
 
 
-def _mean_gradient(slopes, slope_sizes, grad, bounds):
-    """Put in the intercepts' gradient, zero where it is nothing but rounding; divide by the rows; return the square."""
+def _mean_gradient(data, slopes, slope_sizes, grad, bounds, squares):
+    """Put in the intercepts' gradient, zero where it is nothing but rounding; divide by the rows; write the square."""
     n_rows, n_outputs = slopes.shape
     if bounds[4]:
         for k in range(n_outputs):
@@ -366,7 +371,7 @@ def _mean_gradient(slopes, slope_sizes, grad, bounds):
     for i in range(len(grad)):
         grad[i] /= n_rows
         square += grad[i] * grad[i]
-    return square
+    squares[0] = square
 
 
 def _total(losses, unit):
@@ -588,6 +593,107 @@ def _accumulate_one(Z, slopes, grad, scratch):
 def _accumulate_many(Z, slopes, grad, scratch):
     np.dot(Z[: len(slopes)].T, slopes, scratch)
     grad[: scratch.size] += scratch.ravel()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Networks: dense rows, and hidden layers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _network_workspace(data, size, theta, n_outputs):
+    X, sizes = data
+    block = max(1, min(size, _PRODUCT_ENTRIES // max(sizes)))
+    received = np.empty(block * sizes[1:-1].sum(), theta.dtype)
+    scratch = np.empty((sizes[:-1] * sizes[1:]).max(), theta.dtype)
+    deltas = np.empty((2, block * max(sizes[1:])), theta.dtype)
+    return np.empty((block, X.shape[1]), theta.dtype), scratch, np.zeros(1, np.int64), received, received.copy(), deltas
+
+
+def _network_gradient(data, order, batch, scales, local, hypers, work, raw, slopes, losses, slope_sizes, grad):
+    """Do what `skgd.networks.forward` and `skgd.networks.backward` do."""
+    y, weight, begin, end = batch
+    X, sizes = data
+    Z, scratch, _, received, handed_on, deltas = work
+    last = len(sizes) - 2
+    theta, grad = local[0], grad[0]
+    n_coefficients = (sizes[:-1] * sizes[1:]).sum()
+    has_intercepts = len(theta) > n_coefficients
+    slope_sizes[:] = 0.0
+    for start in range(begin, end, len(Z)):
+        n = min(start + len(Z), end) - start
+        _gather(X, order, start, start + n, scales[0], scales[1], Z)
+        out = raw[start - begin : start - begin + n]
+        inputs, place, at, after = Z[:n], 0, 0, n_coefficients
+        for layer in range(last + 1):
+            shape = (sizes[layer], sizes[layer + 1])
+            coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
+            z = out if layer == last else received[at * n : (at + shape[1]) * n].reshape(n, shape[1])
+            np.dot(inputs, coef, z)
+            if has_intercepts:
+                for i in range(n):
+                    for k in range(shape[1]):
+                        z[i, k] += theta[after + k]
+            if layer < last:
+                inputs = handed_on[at * n : (at + shape[1]) * n].reshape(n, shape[1])
+                for i in range(n):
+                    for k in range(shape[1]):
+                        inputs[i, k] = activate(z[i, k], hypers[3])
+            place, at, after = place + shape[0] * shape[1], at + shape[1], after + shape[1]
+        delta = slopes[start - begin : start - begin + n]
+        _slopes_of_loss(out, y, weight, start, hypers, scales, delta, losses, slope_sizes[at - sizes[-1] :])
+        at, after = at - sizes[-1], after - sizes[-1]
+        for layer in range(last, -1, -1):
+            shape = (sizes[layer], sizes[layer + 1])
+            place -= shape[0] * shape[1]
+            if layer > 0:
+                at -= shape[0]
+                inputs = handed_on[at * n : (at + shape[0]) * n].reshape(n, shape[0])
+            else:
+                inputs = Z[:n]
+            section = grad[place : place + shape[0] * shape[1]]
+            if start == begin:
+                np.dot(inputs.T, delta, section.reshape(shape))
+            else:
+                np.dot(inputs.T, delta, scratch[: section.size].reshape(shape))
+                section += scratch[: section.size]
+            if has_intercepts:
+                for i in range(n):
+                    for k in range(shape[1]):
+                        grad[after + k] += delta[i, k]
+                        if layer < last:
+                            slope_sizes[after - n_coefficients + k] += abs(delta[i, k])
+            if layer > 0:
+                after -= shape[0]
+                coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
+                before = deltas[layer % 2, : n * shape[0]].reshape(n, shape[0])
+                np.dot(delta, coef.T, before)
+                for i in range(n):
+                    for k in range(shape[0]):
+                        z = received[at * n + i * shape[0] + k]
+                        before[i, k] *= slope_of_activation(z, inputs[i, k], hypers[3])
+                delta = before
+
+
+def _mean_network_gradient(data, slopes, slope_sizes, grad, bounds, squares):
+    """Do what `_mean_gradient` does, with the intercepts' gradients, of all layers, in their place already."""
+    sizes = data[1]
+    begin, n_coefficients = 0, bounds[5]
+    for k in range(len(grad) - n_coefficients):
+        if not abs(grad[n_coefficients + k]) > np.finfo(grad.dtype).eps ** (2.0 / 3.0) * slope_sizes[k]:
+            grad[n_coefficients + k] = 0.0
+    after = n_coefficients
+    for layer in range(len(sizes) - 1):
+        square = 0.0
+        for i in range(begin, begin + sizes[layer] * sizes[layer + 1]):
+            grad[i] /= len(slopes)
+            square += grad[i] * grad[i]
+        begin += sizes[layer] * sizes[layer + 1]
+        if len(grad) > n_coefficients:
+            for i in range(after, after + sizes[layer + 1]):
+                grad[i] /= len(slopes)
+                square += grad[i] * grad[i]
+            after += sizes[layer + 1]
+        squares[layer] = square
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -871,6 +977,7 @@ def take_stream(
         if automatic_rate:
             many = n_classes if is_sparse(filled) else 1
             rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
+        limits = (longest if bounded else longest[:0], max_grad_norm, implicit)
         taken = take_batch(
             data,
             y[begin:end],
@@ -884,7 +991,7 @@ def take_stream(
             hypers,
             (center, inverse, target_center, target_scale, unit),
             (l1, l2, strength > 0.0),
-            (longest if bounded else longest[:0], max_grad_norm, implicit, 0.0, has_intercept, n_coefficients),
+            (*limits, 0.0, has_intercept, n_coefficients, n_outputs),
             record,
         )
         if taken == 0:
@@ -1253,7 +1360,15 @@ def _kernel(function: Any) -> Any:
 
 
 def _placeholders(
-    optimizer: Any, loss: Any, target: Any, lazy: str, sparse: bool, single: bool, has_intercept: bool, memoryless: bool
+    optimizer: Any,
+    loss: Any,
+    target: Any,
+    lazy: str,
+    sparse: bool,
+    single: bool,
+    has_intercept: bool,
+    memoryless: bool,
+    activation: Any = None,
 ) -> dict[str, Any]:
     """Return what stands for the placeholders of `take_steps`."""
     strategies = {
@@ -1263,9 +1378,16 @@ def _placeholders(
         "value": loss.value,
         "gradient": loss.gradient,
     }
+    if activation is not None:
+        strategies |= {"activate": activation.value, "slope_of_activation": activation.derivative}
     for name, function in strategies.items():
         if not isinstance(function, FunctionType):
             raise CannotCompile(f"{name} is not a static method written in Python.")
+    network = {
+        "workspace": _network_workspace,
+        "gradient_of": _network_gradient,
+        "mean_gradient": _mean_network_gradient,
+    }
     return {
         **strategies,
         **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
@@ -1277,6 +1399,7 @@ def _placeholders(
         "place": _sparse_place if sparse else _dense_place,
         "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
         "gradient_of": _sparse_gradient if sparse else _dense_gradient,
+        "mean_gradient": _mean_gradient,
         "move_of": _sparse_move if sparse else _dense_move,
         "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
         "multiply": _multiply_one if single else _multiply_many,
@@ -1289,6 +1412,7 @@ def _placeholders(
         "lazy": lazy != "",
         "resting": lazy == "rest",
         "normalized": loss.normalized,
+        **({} if activation is None else network),
     }
 
 
@@ -1303,9 +1427,10 @@ def _loop(
     has_intercept: bool,
     row_by_row: bool,
     memoryless: bool,
+    activation: Any,
 ) -> Any:
-    """Return the compiled `take_steps` for the classes of an optimizer and a loss, and a kind of data."""
-    kind = (target, lazy, sparse, single, has_intercept, memoryless)
+    """Return the compiled `take_steps` for the classes of the strategies, and a kind of data."""
+    kind = (target, lazy, sparse, single, has_intercept, memoryless, activation)
     replacements = _placeholders(optimizer, loss, *kind)
     replacements["narrow"] = single and (lazy != "" or row_by_row)
     return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
@@ -1340,8 +1465,10 @@ def run_epoch(
     lazy = laziness_of(optimizer) if sparse else ""
     if lazy == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         lazy = ""
-    row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "")
+    network = bool(objective.hidden_layer_sizes)
+    row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "") and not network
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
+    activation: Any = type(objective.activation) if network else None
     loop = _loop(
         *strategies,
         _target_of(objective, y),
@@ -1351,6 +1478,7 @@ def run_epoch(
         objective.fit_intercept,
         row_by_row,
         optimizer.memoryless,
+        activation,
     )
 
     coordinates = objective.coordinates
@@ -1378,19 +1506,25 @@ def run_epoch(
         float(optimizer.weight_decay),
         objective.fit_intercept,
         objective.n_coefficients,
+        sum(objective.layer_sizes[1:]),
     )
-    hypers = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
+    hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
+    if network:
+        hypers = (*hypers, objective.activation.hyper())
     y, weights = y[order], np.empty(0) if weight is None else weight[order]
     data: tuple = ()
-    if not sparse:
+    if network:
+        data = (_read_only(rows), np.array(objective.layer_sizes))
+    elif not sparse:
         data = (_read_only(rows),)
     else:  # with the entries of the largest batch
         ends = np.concatenate([[0], np.cumsum(np.diff(rows.indptr)[order])])
         cuts = np.append(np.arange(0, len(order), size), len(order))
         data = (*_read_only_rows(rows), int(np.diff(ends[cuts]).max()))
-    record = np.zeros((len(rates), 2))  # of each step, the loss and the square of the gradient, summed over its rows
+    # Of each step, the loss and the squares of the layers' gradients, summed over its rows.
+    record = np.zeros((len(rates), len(objective.layer_sizes)))
 
-    entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * n_outputs
+    entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * objective.layer_sizes[1]
     slab = max(1, int(_SLAB_ENTRIES / max(entries, 1)))
     last = len(rates) - 1
     begins = [*range(0, last, slab), last]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -32,20 +33,20 @@ class Holder(Protocol):
 class EpochSummary(NamedTuple):
     """What an epoch says of itself: row-weighted means over its batches, each before its step.
 
-    ``losses`` are those of the steps, summed over the rows of each.
+    ``losses`` are those of the steps, summed over the rows of each; ``squared_norms`` those of each layer's gradient.
     """
 
     loss: float
     penalty: float
-    gradient_norm: float
+    squared_norms: np.ndarray
     rows: int
     losses: np.ndarray
 
 
 def summarized(record: np.ndarray, penalty: float, n_rows: int) -> EpochSummary:
-    """Return the summary of an epoch from the loss and the squared gradient of each step, summed over its rows."""
-    loss, square = record.sum(axis=0) / n_rows
-    return EpochSummary(float(loss), penalty, float(np.sqrt(square)), n_rows, record[:, 0])
+    """Return the summary of an epoch from each step's loss and squared gradients by layer, summed over its rows."""
+    loss, *squares = record.sum(axis=0) / n_rows
+    return EpochSummary(float(loss), penalty, np.array(squares), n_rows, record[:, 0])
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,15 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper = optimizer.hyper()
-    record, penalty = np.zeros((len(rates), 2)), 0.0
+    record, penalty = np.zeros((len(rates), len(objective.layer_sizes))), 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     for step, (rate, share) in enumerate(zip(rates.tolist(), shares, strict=True)):
         now = holder.iterate
         rows = order[step * size : (step + 1) * size]
         batch = objective.chunks(X, y, weight, rows)
         value, gradient = objective.value_and_gradient(now.theta, batch)
-        norm = float(np.sqrt(np.square(gradient).sum()))  # not by BLAS, whose threads would have a say in the bits
+        squares = objective.squared_norms(gradient)
+        norm = math.sqrt(sum(squares))
         t = now.t + 1
         if not (np.isfinite(value).all() and np.isfinite(norm)):
             raise FloatingPointError(f"at step {t} (learning rate {rate:.3g})")
@@ -124,7 +126,7 @@ def run_epoch(
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged)
-        record[step] = len(rows) * np.sum(value * objective.unit), len(rows) * norm**2
+        record[step] = len(rows) * np.array([np.sum(value * objective.unit), *squares])
         if step == len(rates) - 1:
             penalty = objective.penalty(now.theta)
     if not np.isfinite(holder.iterate.theta).all():
@@ -151,8 +153,8 @@ def _step(
     if not optimizer.proximal and objective.alpha:
         gradient = gradient + objective.penalty_gradient(theta)
     if optimizer.weight_decay:
-        coef, intercept = objective.split(theta)
-        theta = objective.join(coef * (1.0 - rate * optimizer.weight_decay), intercept, theta.dtype)
+        theta = theta.copy()
+        theta[: objective.n_coefficients] *= 1.0 - rate * optimizer.weight_decay
     point, step, slots = optimizer.rule(theta, gradient, rate, now.t + 1, now.slots, hyper)
     if longest_step is not None:
         too_long = np.flatnonzero((step > longest_step) & (gradient != 0.0)) if optimizer.bounded else ()
@@ -166,7 +168,7 @@ def _step(
                 whole[too_long] = values
         if optimizer.implicit:
             move = point - theta
-            coef, intercept = objective.split(move)
+            [(coef, intercept)] = objective.layers(move)  # there is no longest step where there are hidden layers
             parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts))
