@@ -86,8 +86,7 @@ class Objective:
     def to_user(self, theta: np.ndarray) -> list[Layer]:
         """Return the layers in the units of X and y."""
         layers = in_coordinates(Coordinates.to_user, self.layers(theta), self.coordinates)
-        dtype = theta.dtype
-        return [(coef.astype(dtype, copy=False), intercept.astype(dtype, copy=False)) for coef, intercept in layers]
+        return [(coef.astype(theta.dtype, copy=False), b.astype(theta.dtype, copy=False)) for coef, b in layers]
 
     def from_user(self, layers: Sequence[Layer], dtype: np.dtype | type) -> np.ndarray:
         """Return the parameter vector of layers in the units of X and y, the inverse of :meth:`to_user`."""

@@ -229,7 +229,7 @@ def _learn(
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = _with_class_weight(plan.class_weight, class_totals, y, weight)
-    measure = choose_measure(X.size) if not stream else measure_columns
+    measure = measure_columns if stream else choose_measure(**_least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure), state.targets
     regression = y.dtype.kind == "f"
     if regression:
@@ -333,6 +333,7 @@ def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndar
 
 STREAM_BATCH_SIZE = 8
 MANY_COLUMNS = 1000
+LARGEST_BATCH = 256  # that "auto" chooses, but for a few rows
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
@@ -349,7 +350,15 @@ def _batch_size(state: State, plan: Plan, regression: bool) -> int:
     linear = not plan.hidden_layer_sizes
     if n_rows <= (1000 if linear and regression and not columns.sparse else 64):
         return n_rows
-    return 32 if columns.sparse else min(256, max(32, n_rows // 64))
+    return 32 if columns.sparse else min(LARGEST_BATCH, max(32, n_rows // 64))
+
+
+def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
+    """Return what is known of the work ahead before the columns are: at least so many epochs, steps and entries."""
+    n_rows = X.shape[0]
+    size = plan.batch_size or n_rows
+    n_steps = n_rows // (LARGEST_BATCH if isinstance(size, str) else size)
+    return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
 def _patience(plan: Plan, n_steps: float, validates: bool) -> int:

@@ -75,9 +75,9 @@ def choose(
     return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective) else "vectorized"
 
 
-def choose_measure(n_entries: int) -> Callable[..., Measures]:
-    """Return what measures the columns of so many entries of X."""
-    compiled = _compiled_for(n_entries)
+def choose_measure(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[..., Measures]:
+    """Return what measures the columns, for epochs of at least so many steps, which read so many entries of X."""
+    compiled = _compiled_for(n_epochs, n_steps, n_entries)
     return measure_columns if compiled is None else compiled.measure_columns
 
 
@@ -85,16 +85,17 @@ def has_duplicates(X: sp.csr_array) -> bool:
     """Say whether a CSR matrix has several entries in one place."""
     if X.has_canonical_format:
         return False
-    compiled = _compiled_for(X.nnz)
+    compiled = _compiled_for(USUAL_EPOCHS, 1, X.nnz)
     if compiled is None:
         X = X.sorted_indices()
         return not X.has_canonical_format
     return compiled.has_duplicates(X)
 
 
-def _compiled_for(n_entries: int) -> Any:
-    """Return the compiled engine, if so many entries to train with will repay it."""
-    return _compiled() if n_entries * _SECONDS_AN_ENTRY * USUAL_EPOCHS > REPAYS_SECONDS else None
+def _compiled_for(n_epochs: int, n_steps: int, n_entries: int) -> Any:
+    """Return the compiled engine, if training repays it, whatever is trained."""
+    seconds = n_epochs * (n_steps * _SECONDS_A_STEP + n_entries * _SECONDS_AN_ENTRY)
+    return _compiled() if seconds > REPAYS_SECONDS else None
 
 
 def _compiles(optimizer: Optimizer, objective: Objective) -> bool:
