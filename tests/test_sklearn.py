@@ -24,7 +24,7 @@ ESTIMATORS = [
 ]
 for estimator in ESTIMATORS:
     if isinstance(estimator, GDClassifier):  # some go on for all of 1000 epochs where classes are told apart
-        estimator.set_params(max_iter=100)
+        estimator.set_params(max_iter=30)
 ESTIMATORS.append(GDClassifier())
 
 
