@@ -319,6 +319,11 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _layers(self) -> list[Layer]:
         """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
         if "coef_" not in vars(self):
+            if len(self.coefs_) != len(self.intercepts_):
+                raise ValueError(
+                    f"coefs_ was set to {len(self.coefs_)} layers, but intercepts_ to {len(self.intercepts_)}. Set as "
+                    "many of both."
+                )
             return list(zip(map(np.asarray, self.coefs_), map(np.asarray, self.intercepts_), strict=True))
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
