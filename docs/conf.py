@@ -9,6 +9,7 @@ from pathlib import Path
 from sklearn.base import BaseEstimator
 
 import skgd
+from skgd.activations import Activation
 from skgd.losses import Loss
 from skgd.optimizers import Optimizer
 from skgd.schedules import Schedule
@@ -58,12 +59,13 @@ def in_source_order(module, names):
     return sorted(names, key=lambda name: inspect.getsourcelines(getattr(sys.modules[module], name))[1])
 
 
+STRATEGIES = (Optimizer, Loss, Schedule, Activation)
 autosummary_context = {
     "in_source_order": in_source_order,
     # What every strategy has is documented once, with its base; what every estimator has, by scikit-learn.
     "estimator_methods": dir(BaseEstimator),
-    "strategy_bases": [base.__name__ for base in (Optimizer, Loss, Schedule)],
-    "strategy_methods": sorted({name for base in (Optimizer, Loss, Schedule) for name in dir(base)}),
+    "strategy_bases": [base.__name__ for base in STRATEGIES],
+    "strategy_methods": sorted({name for base in STRATEGIES for name in dir(base)}),
 }
 
 
