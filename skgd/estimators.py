@@ -737,7 +737,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
-        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        call of ``partial_fit`` is an entry, and it keeps the latest 1000 to 2000; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -1069,7 +1069,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         ``score``; both nan without a validation set), seconds. Objective, loss and gradient norm are means over the
         epoch's batches, each before its step; the learning rate is that of the last step; the validation set is looked
         at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A
-        call of ``partial_fit`` is an entry, and ``warm_start`` goes on with the list.
+        call of ``partial_fit`` is an entry, and it keeps the latest 1000 to 2000; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
