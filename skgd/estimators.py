@@ -784,7 +784,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
         mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
         gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, and ``warm_start`` goes on with the list.
+        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -1120,7 +1120,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
         mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
         gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, and ``warm_start`` goes on with the list.
+        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
