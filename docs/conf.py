@@ -75,6 +75,11 @@ def without_foreign_labels(app, what, name, obj, options, lines):
         lines[:] = [re.sub(r":ref:`([^`<]*?)\s*(<[^`]*>)?`", r"\1", line) for line in lines]
 
 
+def with_initials(app, what, name, obj, options, lines):
+    """Escape the dot of an initial at the beginning of a line: an author, not item D of a list."""
+    lines[:] = [re.sub(r"^(\s*[A-Z])\. ", r"\1\\. ", line) for line in lines]
+
+
 # -- Gallery ----------------------------------------------------------------------------------------------------------
 
 
@@ -128,3 +133,4 @@ html_theme_options = {
 def setup(app):
     """Connect what is defined above."""
     app.connect("autodoc-process-docstring", without_foreign_labels)
+    app.connect("autodoc-process-docstring", with_initials)
