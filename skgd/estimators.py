@@ -728,7 +728,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Whether to learn intercepts, in every layer. They are never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
-        up to 1000 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8.
+        up to 1000 of them (with hidden layers 64), 32 of those that are mostly zeros, else 32 to 256; in
+        ``partial_fit`` 8.
     max_iter : int, default=1000
         The largest number of epochs (passes over the rows) of ``fit``.
     tol : float or None, default=1e-2
@@ -738,7 +739,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
-        validation set, whose loss is noisier.
+        validation set, whose loss is noisier. With hidden layers it is as many epochs as have about 300 steps.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -1070,6 +1071,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
         eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.
+        With hidden layers it is as many epochs as have about 300 steps.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.

@@ -319,6 +319,7 @@ def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndar
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
         base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
+        base /= max(len(objective.hidden_layer_sizes), 1)  # each layer's step adds to the others'
         if not objective.hidden_layer_sizes:
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)
@@ -365,8 +366,9 @@ def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
     if plan.n_iter_no_change != "auto":
         return plan.n_iter_no_change
-    most = 10 if plan.hidden_layer_sizes else 3  # networks leave plateaus
-    return max(3 if validates else 1, min(round((LONG_EPOCH / n_steps) ** 0.5), most))
+    if plan.hidden_layer_sizes:  # networks rest on plateaus for some hundred steps
+        return max(round(FULL_EPOCH / n_steps), 3 if validates else 1)
+    return 3 if validates else min(max(round((LONG_EPOCH / n_steps) ** 0.5), 1), 3)
 
 
 def _average_every(size: int, columns: ColumnStatistics) -> int:
