@@ -663,3 +663,16 @@ def test_raw_units_need_no_scaler():
     for seed in range(2):
         model = GDRegressor(hidden_layer_sizes=(32, 32), random_state=seed).fit(A, a)
         assert model.score(B, b) > 0.95
+
+
+def test_the_penalty_leaves_neurons_at_rest_alone():
+    """A neuron without a gradient has no step of its own; 1 / epsilon of Adam is not one to shrink it by."""
+    A, a = load_digits(return_X_y=True)
+    settings = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 1, "average": False, "precondition": False}
+    free, penalised = (
+        GDClassifier(hidden_layer_sizes=(100,), alpha=alpha, random_state=0, **settings)
+        .partial_fit(A[:1], a[:1], classes=range(10))
+        .coefs_[0]
+        for alpha in (0.0, 1e-4)
+    )
+    assert_allclose(penalised[A[0] == 0.0], free[A[0] == 0.0], rtol=1e-6)

@@ -88,6 +88,7 @@ single: Any = None  # whether there is one output
 narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
+hidden: Any = None  # whether there are hidden layers
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
@@ -402,6 +403,8 @@ def _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hyp
             to, length, after = rule(w, g, rate, now, before, hyper)
             if len(longest) > 0 and length > longest[chunk, k] and g != 0.0:
                 to, length, after = rule(w, g, rate * (longest[chunk, k] / length), now, before, hyper)
+            if hidden and grad[u, k] == 0.0:
+                length = min(length, rate)
             point[u, k] = to
             lengths[u, k] = length
             keep_slots(slots, chunk, k, after)
@@ -1414,6 +1417,7 @@ def _placeholders(
         "lazy": lazy != "",
         "resting": lazy == "rest",
         "normalized": loss.normalized,
+        "hidden": activation is not None,
         **({} if activation is None else network),
     }
 
