@@ -65,8 +65,9 @@ def snapshot(value: Any) -> Any:
     value = value.tolist() if isinstance(value, np.ndarray) else value
     if isinstance(value, list):
         return list, [snapshot(inner) for inner in value]
-    inside = {name: snapshot(inner) for name, inner in vars(value).items()} if isinstance(value, Strategy) else None
-    return type(value).__name__, value, inside  # the type's name, too: 1 equals True; and a function's has no pickle
+    if isinstance(value, Strategy):  # which is what is in it: one that was saved and loaded is another object
+        return type(value).__qualname__, {name: snapshot(inner) for name, inner in vars(value).items()}
+    return type(value).__name__, value  # the type's name, too: 1 equals True; and a function's has no pickle
 
 
 def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:
