@@ -545,6 +545,16 @@ def test_probabilities_exist_where_the_loss_estimates_them(loss, y):
         assert_array_equal(model.classes_[model.predict_proba(X).argmax(axis=1)], model.predict(X))
 
 
+@pytest.mark.parametrize("y", [Y_BINARY, Y_CLASS], ids=["binary", "multiclass"])
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber"])
+def test_probabilities_of_scores_as_far_apart_as_numbers_can_be(loss, y):
+    model = GDClassifier(loss, **FEW).fit(X, y)
+    model.coef_ = np.sign(model.coef_) * 1.7e308
+    probability = model.predict_proba(np.eye(P))
+    assert_allclose(probability.sum(axis=1), 1.0)
+    assert probability.min() >= 0.0
+
+
 def test_regressors_have_no_probabilities():
     assert not hasattr(GDRegressor(), "predict_proba")
     assert not hasattr(GDRegressor(), "decision_function")
