@@ -59,8 +59,8 @@ def one_rate(step):
     return 0.1
 
 
-def three_rates(step):
-    return [0.1, 0.2, 0.3]
+def seven_rates(step):
+    return [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 
 
 nan, inf = np.nan, np.inf
@@ -71,7 +71,7 @@ WEIGHTS_OF_CLASSES = [None, "balanced", {}, {0: 2.0, 1: 0.5}, {"a": 1e300, "b": 
 # Of each parameter, values that are allowed, and values that are not, whatever the others are.
 PARAMETERS = {
     "optimizer": (["auto", *OPTIMIZERS], ["sdg", OPTIMIZERS["sgd"], None, 0.1, {}]),
-    "learning_rate": (RATES, [0, -1.0, nan, inf, 10**400, True, [0.1], np.array([0.1]), 1j, "warm", {}, three_rates]),
+    "learning_rate": (RATES, [0, -1.0, nan, inf, 10**400, True, [0.1], np.array([0.1]), 1j, "warm", {}, seven_rates]),
     "alpha": (["auto", 0, 0.0, 5e-324, 1e-4, 1, 1e300, np.float32(0.1)], [-1e-9, nan, inf, 10**400, "1", None, True]),
     "l1_ratio": ([0.0, 0, 0.5, 1, 5e-324], [2, -0.1, nan, None, "0.5"]),
     "fit_intercept": SWITCH,
@@ -362,7 +362,7 @@ NUMBERS = {
     "tame": np.round(rng.normal(size=100) * rng.choice([1, 3, 10], size=100), 1),
     "counts": [0.0, 1.0, 2.0, 3.0],
     "large": [0.0, 1.0, -1e16, 1e19, 1e38, 1e39, 1e150],
-    "huge": [0.0, 1.0, 1e150, -1e300, 1e300, np.finfo(float).max],
+    "huge": [0.0, 1.0, 1e150, -1e300, 1e300, sys.float_info.max],
     "tiny": [0.0, -0.0, 1e-30, 1e-150, -1e-300, 1e-300, 2e-308, 5e-324],
     "any": any_bits[np.isfinite(any_bits)],
     "not finite": [0.0, 1.0, nan, inf, -inf],

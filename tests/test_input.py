@@ -257,6 +257,15 @@ def test_targets_and_weights_in_other_containers(container):
     assert_same_bits(GDClassifier(**FEW).fit(X, container(Y_CLASS), container(WEIGHT)), reference)
 
 
+@pytest.mark.parametrize("rare", [1e-30, 1e-300, 5e-324])
+def test_a_column_that_only_rows_of_tiny_weight_have(rare):
+    A, weight = np.zeros((12, 1)), np.ones(12)
+    A[5], weight[5] = 1.0, rare
+    model = GDRegressor(**FEW).fit(A, np.arange(12.0), weight)
+    assert_allclose(model.intercept_, np.delete(np.arange(12.0), 5).mean(), rtol=0.5)
+    assert np.isfinite(model.coef_).all()
+
+
 def test_one_number_is_the_weight_of_every_row():
     assert_allclose(parameters(GDRegressor(**FEW).fit(X, Y, 3.0)), parameters(GDRegressor(**FEW).fit(X, Y)), rtol=1e-12)
 
