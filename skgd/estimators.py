@@ -1331,7 +1331,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         """
         scores = self.decision_function(X)
         if self.loss_.normalized:
-            return softmax(np.nan_to_num(scores), axis=1)
+            with np.errstate(over="ignore"):  # of differences, whose exponential is zero
+                return softmax(scores, axis=1)
         positive = self.loss_.probability(scores)
         if scores.ndim == 1:
             return np.column_stack([1.0 - positive, positive])

@@ -250,6 +250,13 @@ class Piecewise(Schedule):
 
     def check(self):
         super().check()
+        for name in ("boundaries", "factors"):
+            values = getattr(self, name)
+            vector = isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.ndim == 1)
+            if not (vector and all(isinstance(value, Real) for value in values)):
+                raise TypeError(f"Piecewise({name}) must be a tuple of numbers, got {values!r}.")
+            if not all(map(is_finite, values)):
+                raise ValueError(f"Piecewise({name}) must be finite, got {values!r}.")
         if len(self.factors) != len(self.boundaries) + 1:
             raise ValueError(
                 f"Piecewise needs one factor more than boundaries, got {len(self.factors)} factors and "
@@ -261,7 +268,8 @@ class Piecewise(Schedule):
             raise ValueError(f"Piecewise(factors) must be above 0, got {self.factors!r}.")
 
     def factor_at(self, step):
-        return np.asarray(self.factors, dtype=np.float64)[np.searchsorted(self.boundaries, step, side="right")]
+        boundaries, factors = (np.asarray(values, dtype=np.float64) for values in (self.boundaries, self.factors))
+        return factors[np.searchsorted(boundaries, step, side="right")]
 
 
 class _Warmup(Schedule):
@@ -533,7 +541,14 @@ class _Function(Schedule):
         self.function = function
 
     def factor_at(self, step):
-        rates = np.broadcast_to(np.asarray(self.function(step), dtype=np.float64), step.shape)
+        returned = self.function(step)
+        try:
+            rates = np.broadcast_to(np.asarray(returned, dtype=np.float64), step.shape)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"learning_rate={self.function!r} returned {returned!r} for the steps {step}. It must return one rate, "
+                "or one for each step."
+            ) from None
         if not np.all(rates >= 0.0) or not np.all(np.isfinite(rates)):
             raise ValueError(
                 f"learning_rate={self.function!r} returned a rate that is negative or not finite for the steps {step}. "

@@ -373,7 +373,10 @@ def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
 
 def _average_every(size: int, columns: ColumnStatistics) -> int:
     """Return how often to average: as often as each column occurs about three times; that costs less than steps."""
-    return max(1, int(3.0 / (size * columns.filled[columns.filled > 0.0].mean()))) if columns.filled.any() else 1
+    if not columns.filled.any():
+        return 1
+    steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
+    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a column as rare as one likes
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,10 @@ def one_rate(step):
     return 0.1
 
 
+def seven_rates(step):
+    return [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
 nan, inf = np.nan, np.inf
 RATES = [None, "auto", 1, 0.1, 1e-300, 1e3, 1e300, np.float32(0.01), *SCHEDULES, np.sqrt, one_rate]
 SWITCH = [True, False, np.True_], ["True", 1, None, [True]]
@@ -67,7 +71,7 @@ WEIGHTS_OF_CLASSES = [None, "balanced", {}, {0: 2.0, 1: 0.5}, {"a": 1e300, "b": 
 # Of each parameter, values that are allowed, and values that are not, whatever the others are.
 PARAMETERS = {
     "optimizer": (["auto", *OPTIMIZERS], ["sdg", OPTIMIZERS["sgd"], None, 0.1, {}]),
-    "learning_rate": (RATES, [0, -1.0, nan, inf, 10**400, True, [0.1], np.array([0.1]), 1j, "warm", {}]),
+    "learning_rate": (RATES, [0, -1.0, nan, inf, 10**400, True, [0.1], np.array([0.1]), 1j, "warm", {}, seven_rates]),
     "alpha": (["auto", 0, 0.0, 5e-324, 1e-4, 1, 1e300, np.float32(0.1)], [-1e-9, nan, inf, 10**400, "1", None, True]),
     "l1_ratio": ([0.0, 0, 0.5, 1, 5e-324], [2, -0.1, nan, None, "0.5"]),
     "fit_intercept": SWITCH,
@@ -93,7 +97,28 @@ PARAMETERS_OF = {
         "class_weight": (WEIGHTS_OF_CLASSES, ["heavy", [1.0], 3.0, *({0: w, 1: w} for w in (-1.0, 0.0, nan, "x"))]),
     },
 }
-NUMBERS_OF_OBJECTS = [0, 1e-300, 1e-8, 0.1, 0.5, 0.9, 0.999999, 1, 1.5, 2.0, 3, 1e8, 1e300, 10**400, -1, nan, inf, "x"]
+NUMBERS_OF_OBJECTS = [
+    0,
+    1e-300,
+    1e-8,
+    0.1,
+    0.5,
+    0.9,
+    0.999999,
+    1,
+    1.5,
+    2.0,
+    3,
+    1e8,
+    1e300,
+    10**400,
+    -1,
+    nan,
+    inf,
+    "x",
+    (1,),
+    (0.5, 0.1),
+]
 
 
 def objects(kinds):
@@ -337,7 +362,7 @@ NUMBERS = {
     "tame": np.round(rng.normal(size=100) * rng.choice([1, 3, 10], size=100), 1),
     "counts": [0.0, 1.0, 2.0, 3.0],
     "large": [0.0, 1.0, -1e16, 1e19, 1e38, 1e39, 1e150],
-    "huge": [0.0, 1.0, 1e150, -1e300, 1e300, np.finfo(float).max],
+    "huge": [0.0, 1.0, 1e150, -1e300, 1e300, sys.float_info.max],
     "tiny": [0.0, -0.0, 1e-30, 1e-150, -1e-300, 1e-300, 2e-308, 5e-324],
     "any": any_bits[np.isfinite(any_bits)],
     "not finite": [0.0, 1.0, nan, inf, -inf],
@@ -417,13 +442,11 @@ UNHELPFUL = re.compile(
     "NoneType|dimension mismatch",
     re.IGNORECASE,
 )
-INPUTS = {"X", "y", "sample_weight", "classes", "X_val", "y_val", "sample_weight_val"}
-NAMES = {
-    kind.__name__ for kinds in (OPTIMIZERS, SCHEDULES, REGRESSOR_LOSSES, CLASSIFIER_LOSSES) for kind in kinds.values()
-}
-NAMED = re.compile(
-    rf"\b({'|'.join(sorted(INPUTS | NAMES | set(PARAMETERS_OF[GDClassifier])))})\b|0 (sample|feature)\(s\)"
-)
+STRATEGIES = [*OPTIMIZERS.values(), *SCHEDULES.values(), *REGRESSOR_LOSSES.values(), *CLASSIFIER_LOSSES.values()]
+NAMES = {"X", "y", "sample_weight", "classes", "X_val", "y_val", "sample_weight_val", *PARAMETERS_OF[GDClassifier]}
+for kind in STRATEGIES:
+    NAMES |= {kind.__name__, *kind().get_params(deep=False)}
+NAMED = re.compile(rf"\b({'|'.join(sorted(NAMES))})\b|0 (sample|feature)\(s\)")
 
 
 def content(value):

@@ -257,6 +257,15 @@ def test_targets_and_weights_in_other_containers(container):
     assert_same_bits(GDClassifier(**FEW).fit(X, container(Y_CLASS), container(WEIGHT)), reference)
 
 
+@pytest.mark.parametrize("rare", [1e-30, 1e-300, 5e-324])
+def test_a_column_that_only_rows_of_tiny_weight_have(rare):
+    A, weight = np.zeros((12, 1)), np.ones(12)
+    A[5], weight[5] = 1.0, rare
+    model = GDRegressor(**FEW).fit(A, np.arange(12.0), weight)
+    assert_allclose(model.intercept_, np.delete(np.arange(12.0), 5).mean(), rtol=0.5)
+    assert np.isfinite(model.coef_).all()
+
+
 def test_one_number_is_the_weight_of_every_row():
     assert_allclose(parameters(GDRegressor(**FEW).fit(X, Y, 3.0)), parameters(GDRegressor(**FEW).fit(X, Y)), rtol=1e-12)
 
@@ -550,6 +559,16 @@ def test_probabilities_exist_where_the_loss_estimates_them(loss, y):
     assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X), rtol=1e-12)
     if loss == "log_loss":
         assert_array_equal(model.classes_[model.predict_proba(X).argmax(axis=1)], model.predict(X))
+
+
+@pytest.mark.parametrize("y", [Y_BINARY, Y_CLASS], ids=["binary", "multiclass"])
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber"])
+def test_probabilities_of_scores_as_far_apart_as_numbers_can_be(loss, y):
+    model = GDClassifier(loss, **FEW).fit(X, y)
+    model.coef_ = np.sign(model.coef_) * 1.7e308
+    probability = model.predict_proba(np.eye(P))
+    assert_allclose(probability.sum(axis=1), 1.0)
+    assert probability.min() >= 0.0
 
 
 def test_regressors_have_no_probabilities():

@@ -265,7 +265,10 @@ BAD = [
     (Step, "step_size", 0),
     *((Step, "factor", bad) for bad in (0.0, 1.1)),
     *((Piecewise, "boundaries", bad) for bad in ((5, 5), (5, 3), (1,))),
-    *((Piecewise, "factors", bad) for bad in ((1.0, 0.0, 0.1), (1.0,), (1.0, -1.0, 0.1), (1.0, np.nan, 1.0))),
+    *(
+        (Piecewise, "factors", bad)
+        for bad in ((1.0, 0.0, 0.1), (1.0,), (1.0, -1.0, 0.1), (1.0, np.nan, 1.0), (1.0, np.inf, 1.0))
+    ),
     *((kind, "end_factor", bad) for kind in (Linear, Cosine) for bad in (-0.1, 1.1)),
     *((kind, "warmup_steps", -1) for kind in (Linear, Cosine)),
     *((Cosine, "period_growth", bad) for bad in (0.9, np.nan)),
@@ -293,6 +296,13 @@ def test_parameters_out_of_range_are_named(kind, name, bad):
 def test_parameters_of_the_wrong_type_are_named(kind, name, bad):
     with pytest.raises(TypeError, match=rf"{kind.__name__}\({name}\)"):
         fit(kind(**{name: bad}))
+
+
+@pytest.mark.parametrize("bad", [1, "much", None, np.array(1.0), ((1,), (2,)), ("a", "b")], ids=repr)
+@pytest.mark.parametrize("name", ["boundaries", "factors"])
+def test_tables_of_the_wrong_type_are_named(name, bad):
+    with pytest.raises(TypeError, match=rf"Piecewise\({name}\)"):
+        fit(Piecewise(**{name: bad}))
 
 
 @pytest.mark.parametrize("steps", [0, np.int64(3), 1.5], ids=repr)
@@ -375,6 +385,12 @@ def test_a_schedule_of_ones_own():
 def test_a_function_with_impossible_rates_is_refused(function):
     with pytest.raises(ValueError, match=r"learning_rate=.*negative or not finite"):
         fit(function)
+
+
+@pytest.mark.parametrize("returned", [[0.1, 0.2, 0.3], "fast", {}], ids=repr)
+def test_a_function_that_returns_no_rates_is_refused(returned):
+    with pytest.raises(ValueError, match=r"learning_rate=.*one rate"):
+        fit(lambda step: returned)
 
 
 TRAINED = [
