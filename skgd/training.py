@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -577,7 +578,7 @@ def train_stream(
     n_rows = X.shape[0]
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
-    sums: Any = 0.0  # over the rows: loss, squares of the layers' gradients, penalty
+    sums: list[float] = []  # over the rows: loss, squares of the layers' gradients, penalty
     rate, start, by_batch = np.nan, 0, plan.class_weight is not None
 
     def rows(stop: int) -> Data:
@@ -595,15 +596,15 @@ def train_stream(
                 stop = min(start + size, n_rows)
                 taken = _take_batch(state, plan, rows(stop), objectives)
             state, part, rate = taken
-            sums = sums + part
+            sums = list(map(add, sums, part)) if sums else part
             start = stop
         except KeyboardInterrupt:
             _warn_interrupted("partial_fit", stacklevel=5)
             break
     if not start:
         return state, None
-    loss, *squares, penalty = (sums / start).tolist()
-    summary = EpochSummary(loss, penalty, np.array(squares), start, sums[:1])
+    loss, *squares, penalty = (total / start for total in sums)
+    summary = EpochSummary(loss, penalty, squares, start, np.empty(0))
     entry = _entry(summary, rate, (np.nan, np.nan), started)
     if plan.verbose:
         _print(len(objectives) + 1, entry, header=not objectives)
@@ -651,20 +652,20 @@ def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.Rand
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 
-def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, Any, float]:
+def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, list[float], float]:
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=True)
     rates, longest = _rates(state, plan, 1, objectives)
     order = np.arange(X.shape[0])
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
-    sums = np.array([summary.loss, *summary.squared_norms, summary.penalty]) * summary.rows
-    return state, sums, float(rates[0])
+    means = (summary.loss, *summary.squared_norms, summary.penalty)
+    return state, [summary.rows * mean for mean in means], float(rates[0])
 
 
 def _take_stream(
     state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
-) -> tuple[State, Any, float] | None:
+) -> tuple[State, list[float], float] | None:
     """Do the same for all batches at once, in compiled loops; return None where they go wrong."""
     X, y, weight = data
     steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
@@ -691,7 +692,7 @@ def _take_stream(
     moments = ColumnStatistics(n_rows, total, columns)
     goals = ColumnStatistics(n_rows, total, targets) if y.dtype.kind == "f" else state.targets
     state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
-    return state, sums, rate
+    return state, sums.tolist(), rate
 
 
 def _run(
@@ -741,12 +742,12 @@ def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], s
     values = (
         summary.loss + summary.penalty,
         summary.loss,
-        math.sqrt(summary.squared_norms.sum()),
+        math.sqrt(sum(summary.squared_norms)),
         float(rate),
         *validated,
         time.perf_counter() - started,
     )
-    by_layer = np.sqrt(summary.squared_norms).tolist() if len(summary.squared_norms) > 1 else []
+    by_layer = list(map(math.sqrt, summary.squared_norms)) if len(summary.squared_norms) > 1 else []
     return dict(zip(history_keys(len(by_layer)), (*values, *by_layer), strict=True))
 
 

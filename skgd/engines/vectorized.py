@@ -38,15 +38,15 @@ class EpochSummary(NamedTuple):
 
     loss: float
     penalty: float
-    squared_norms: np.ndarray
+    squared_norms: list[float]
     rows: int
     losses: np.ndarray
 
 
 def summarized(record: np.ndarray, penalty: float, n_rows: int) -> EpochSummary:
     """Return the summary of an epoch from each step's loss and squared gradients by layer, summed over its rows."""
-    loss, *squares = record.sum(axis=0) / n_rows
-    return EpochSummary(float(loss), penalty, np.array(squares), n_rows, record[:, 0])
+    loss, *squares = (record.sum(axis=0) / n_rows).tolist()
+    return EpochSummary(loss, penalty, squares, n_rows, record[:, 0])
 
 
 @dataclass(frozen=True)
