@@ -33,10 +33,10 @@ def rows(shrink: int) -> Iterator[Row]:
     ):
         X, y = make(random_state=0)
         X *= 10.0 ** np.random.default_rng(0).uniform(-3.0, 3.0, X.shape[1])
-        yield from _compare(f"{name}, {X.shape[0]:,} x {X.shape[1]}", model(random_state=0), rivals, X, y)
+        yield from compare(f"{name}, {X.shape[0]:,} x {X.shape[1]}", model(random_state=0), rivals, X, y)
 
 
-def _compare(
+def compare(
     case: str, model: BaseEstimator, rivals: tuple[BaseEstimator, ...], X: np.ndarray, y: np.ndarray
 ) -> Iterator[Row]:
     """Compare with rivals behind a scaler, which they need and which is part of their time."""

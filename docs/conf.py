@@ -9,6 +9,7 @@ from pathlib import Path
 from sklearn.base import BaseEstimator
 
 import skgd
+from skgd.activations import Activation
 from skgd.losses import Loss
 from skgd.optimizers import Optimizer
 from skgd.schedules import Schedule
@@ -58,12 +59,13 @@ def in_source_order(module, names):
     return sorted(names, key=lambda name: inspect.getsourcelines(getattr(sys.modules[module], name))[1])
 
 
+STRATEGIES = (Optimizer, Loss, Schedule, Activation)
 autosummary_context = {
     "in_source_order": in_source_order,
     # What every strategy has is documented once, with its base; what every estimator has, by scikit-learn.
     "estimator_methods": dir(BaseEstimator),
-    "strategy_bases": [base.__name__ for base in (Optimizer, Loss, Schedule)],
-    "strategy_methods": sorted({name for base in (Optimizer, Loss, Schedule) for name in dir(base)}),
+    "strategy_bases": [base.__name__ for base in STRATEGIES],
+    "strategy_methods": sorted({name for base in STRATEGIES for name in dir(base)}),
 }
 
 
@@ -71,6 +73,11 @@ def without_foreign_labels(app, what, name, obj, options, lines):
     """Make plain text of references to scikit-learn's user guide, in the docstrings inherited from there."""
     if getattr(obj, "__module__", "").startswith("sklearn."):
         lines[:] = [re.sub(r":ref:`([^`<]*?)\s*(<[^`]*>)?`", r"\1", line) for line in lines]
+
+
+def with_initials(app, what, name, obj, options, lines):
+    """Escape the dot of an initial at the beginning of a line: an author, not item D of a list."""
+    lines[:] = [re.sub(r"^(\s*[A-Z])\. ", r"\1\\. ", line) for line in lines]
 
 
 # -- Gallery ----------------------------------------------------------------------------------------------------------
@@ -126,3 +133,4 @@ html_theme_options = {
 def setup(app):
     """Connect what is defined above."""
     app.connect("autodoc-process-docstring", without_foreign_labels)
+    app.connect("autodoc-process-docstring", with_initials)

@@ -49,8 +49,8 @@ bottom.legend(loc="lower right")
 # %%
 # Vanishing: the squared error of a probability. It looks reasonable, but its gradient has the factor p(1 - p), the
 # slope of the sigmoid, which is nothing where the model is sure, even if it is sure of the wrong. The log loss cancels
-# that factor. (In a deep network there is one such factor for each layer; this is why their inner layers avoid
-# sigmoids.)
+# that factor. (In a deep network there is one such factor for each layer: see
+# :ref:`sphx_glr_gallery_plot_deep_gradients.py`.)
 
 
 class SquaredProbabilityError(Loss):

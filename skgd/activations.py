@@ -159,7 +159,7 @@ class LeakyReLU(Activation):
     @staticmethod
     def derivative(z, a, hyper):
         (slope,) = hyper
-        return slope + (1.0 - slope) * (z > 0.0)
+        return np.maximum(np.sign(z), slope)
 
 
 class ELU(Activation):

@@ -121,7 +121,7 @@ def _checksum(*data_sets: Data | None) -> int:
 
 
 @dataclass(frozen=True)
-class _Best:
+class Best:
     """What `EarlyStopping` has seen of a training."""
 
     value: float = float("inf")
@@ -135,7 +135,7 @@ class Unfinished:
 
     beginning: Beginning
     progress: Progress
-    best: _Best = field(default_factory=_Best)
+    best: Best = field(default_factory=Best)
 
 
 class Run:
@@ -301,7 +301,7 @@ class EarlyStopping:
             check_scoring(estimator, self.monitor)
         if hasattr(estimator, "_early_stopping"):
             raise ValueError("Two EarlyStopping callbacks would choose different epochs as the best. Set only one.")
-        estimator._early_stopping = estimator._unfinished.best if hasattr(estimator, "_unfinished") else _Best()
+        estimator._early_stopping = estimator._unfinished.best if hasattr(estimator, "_unfinished") else Best()
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
@@ -310,11 +310,11 @@ class EarlyStopping:
         """Look at the validation set after an epoch, and return whether to stop."""
         if not _is_epoch(context):
             return False
-        best: _Best = estimator._early_stopping
+        best: Best = estimator._early_stopping
         value = self._value(fitted_estimator)
         waited = 0 if value < best.value - self.min_delta else best.waited + 1
         if value < best.value:
-            names = ("coef_", "intercept_", "coefs_", "intercepts_", "t_", "_state")
+            names = ("coef_", "intercept_", "coefs_", "intercepts_", "t_", "_state", "_fingerprint")
             attributes = {name: value for name, value in vars(fitted_estimator).items() if name in names}
             best = replace(best, value=value, attributes=attributes)
         estimator._early_stopping = replace(best, waited=waited)
@@ -470,7 +470,7 @@ class Checkpoint:
         if not hasattr(fitted_estimator, "_progress"):  # nothing was left to do: what was loaded is complete
             return
         estimator = copy.copy(fitted_estimator)
-        best = getattr(estimator, "_early_stopping", _Best())
+        best = getattr(estimator, "_early_stopping", Best())
         estimator._unfinished = replace(estimator._progress, best=best)
         for name in [name for name in vars(estimator) if "callback" in name or name in _OF_A_RUN]:
             delattr(estimator, name)  # scikit-learn's, which hold the callbacks, and those of this module

@@ -38,6 +38,7 @@ __all__ = ["DescentPathDisplay", "LearningRateDisplay", "TrainingDisplay"]
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
 _LINES = ("-", "--", "-.", ":")
+_BY_LAYER = "gradient_norm_layer_"  # what the history's keys for the layers of a network begin with
 
 
 def _pyplot(caller: Any) -> Any:
@@ -179,8 +180,9 @@ class TrainingDisplay:
         Parameters
         ----------
         quantities : str or list of str, default=None
-            "objective", "loss", "validation_loss", "validation_score", "gradient_norm", "learning_rate". None draws
-            the loss and, where there was a validation set, the validation loss.
+            "objective", "loss", "validation_loss", "validation_score", "gradient_norm", "learning_rate"; of a network
+            also "gradient_norm_layer_1", ... None draws the loss and, where there was a validation set, the validation
+            loss.
         x : {"epochs", "seconds"}, default="epochs"
             What the curves are drawn against. (Each call of ``partial_fit`` counts as an epoch.)
         ax : matplotlib Axes, or a list of one for each panel, default=None
@@ -220,7 +222,7 @@ class TrainingDisplay:
         self.lines_: dict[str, Any] = {}
         for axes, (unit, shown) in zip(self.axes_, panels.items(), strict=True):
             for quantity in shown:
-                label = self._LABELS[quantity] if name is None else f"{name}: {self._LABELS[quantity]}"
+                label = self._label(quantity) if name is None else f"{name}: {self._label(quantity)}"
                 style = {**_style(len(axes.lines), len(epochs)), "label": label, **line_kw}
                 (self.lines_[quantity],) = axes.plot(abscissa, self.history[quantity], **style)
             axes.set_ylabel(unit)
@@ -232,7 +234,8 @@ class TrainingDisplay:
         return self
 
     def _chosen(self, quantities: str | Sequence[str] | None) -> list[str]:
-        recorded = [key for key in self._LABELS if not np.isnan(self.history.get(key, np.nan)).all()]
+        known = [*self._LABELS, *(key for key in self.history if key.startswith(_BY_LAYER))]
+        recorded = [key for key in known if not np.isnan(self.history.get(key, np.nan)).all()]
         if quantities is None:
             return [key for key in ("loss", "validation_loss") if key in recorded or key == "loss"]
         chosen = [quantities] if isinstance(quantities, str) else list(dict.fromkeys(quantities))
@@ -250,6 +253,11 @@ class TrainingDisplay:
             return "mean loss" if self.loss_name is None else f"mean loss ({self.loss_name})"
         if quantity == "validation_score" and self.score_name is not None:
             return f"validation {self.score_name}"
+        return self._LABELS["gradient_norm"] if quantity.startswith(_BY_LAYER) else self._LABELS[quantity]
+
+    def _label(self, quantity: str) -> str:
+        if quantity.startswith(_BY_LAYER):
+            return f"{self._LABELS['gradient_norm']}, layer {quantity.removeprefix(_BY_LAYER)}"
         return self._LABELS[quantity]
 
 
@@ -572,7 +580,7 @@ class DescentPathDisplay:
         Raises
         ------
         ValueError
-            For several outputs, unknown or equal coefficients, and estimators with different objectives.
+            For several outputs, hidden layers, unknown or equal coefficients, and estimators with different objectives.
         TypeError
             For an estimator that is no `GDClassifier` or `GDRegressor`.
         """
@@ -582,6 +590,13 @@ class DescentPathDisplay:
         models = {name: clone(each) for name, each in named.items()}
         walks = {name: model._walk(X, y, sample_weight) for name, model in models.items()}
         model, walk = next(zip(models.values(), walks.values(), strict=True))
+        for each in walks.values():
+            if each.state.objective.hidden_layer_sizes:
+                raise ValueError(
+                    "The descent path is that of linear models, whose coefficients have one minimum, but "
+                    f"hidden_layer_sizes={each.state.objective.hidden_layer_sizes!r}. Set hidden_layer_sizes=(), or "
+                    "look at a network's training with TrainingDisplay."
+                )
         objective = replace(walk.state.objective, coordinates=Coordinates())  # in the user's units
         if objective.n_outputs > 1:
             raise ValueError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -22,8 +22,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, check_scalar, compute_class_weight
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgd.activations import ACTIVATIONS, Activation
 from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
@@ -33,8 +33,9 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
+from skgd.persistence import loaded, saved
 from skgd.schedules import resolve_schedule
-from skgd.strategy import API_REFERENCE, Strategy, resolve, snapshot, strategies_of
+from skgd.strategy import API_REFERENCE, Strategy, is_finite, resolve, snapshot, strategies_of
 from skgd.training import (
     Data,
     Plan,
@@ -42,19 +43,32 @@ from skgd.training import (
     State,
     Walk,
     append,
+    bounded,
     history_keys,
     start_state,
     train_epochs,
     train_stream,
     validation_loss,
 )
-from skgd.validation import all_finite, canonical, check_indices, is_ready, read_features, read_weight
+from skgd.validation import (
+    all_finite,
+    canonical,
+    check_indices,
+    is_ready,
+    naming,
+    read_features,
+    read_target,
+    read_weight,
+)
 
 __all__ = ["GDClassifier", "GDRegressor"]
 
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+
+# Attributes that hold nothing but parameters, checked and resolved.
+_MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
 
 
 def _is_linear(estimator: _GDEstimator) -> bool:
@@ -66,6 +80,30 @@ def _is_linear(estimator: _GDEstimator) -> bool:
     return True
 
 
+class _Absent:
+    """What a fitted attribute is where an estimator does not hold it: a descriptor that its own attributes hide."""
+
+    def __init__(self, read: Callable[[_GDEstimator, str], Any]):
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: _GDEstimator | None, owner: type) -> Any:
+        if estimator is None:
+            return self
+        if not hasattr(estimator, "_state"):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        return self._read(estimator, self._name)
+
+
+def _no_coefficients(estimator: _GDEstimator, name: str) -> None:
+    raise AttributeError(
+        f"{name} is of the linear model. With hidden_layer_sizes={estimator.hidden_layer_sizes!r}, coefs_ and "
+        "intercepts_ list the coefficients and intercepts of each layer."
+    )
+
+
 class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts."""
 
@@ -73,15 +111,16 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[tuple[type[Loss], ...]]
+    _target_dtype: ClassVar[type | None]
     class_weight: Any = None
     hidden_layer_sizes: Any
     _values: list | None = None
     _trained_with: Plan | None = None
-    _fingerprint: list[bytes] | None = None
-    coef_: Any
-    intercept_: np.ndarray
-    coefs_: list[np.ndarray]
-    intercepts_: list[np.ndarray]
+    _fingerprint: int | None = None
+    coef_: Any = _Absent(_no_coefficients)
+    intercept_: Any = _Absent(_no_coefficients)
+    coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
+    intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
     n_iter_: int
     t_: int
     engine_: Engine
@@ -89,6 +128,23 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     loss_: Loss
     history_: dict[str, list[float]]
     _state: State
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self):
+        attributes = super().__getstate__()
+        return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
+
+    def __setstate__(self, state):
+        super().__setstate__(vars(type(self)()) | loaded(state))  # a parameter that is newer has its default
+
+    def __copy__(self):
+        """Return a copy that shares everything but the history, which grows in place."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        if "history_" in copy.__dict__:
+            copy.history_ = {key: list(values) for key, values in self.history_.items()}
+        return copy
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
 
@@ -171,8 +227,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         )
         with np.errstate(all="ignore"):
             state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
-        self.history_ = history
-        self._publish(state, n_iter)
+        self._publish(state, n_iter, history)
         if run is not None:
             run.end()
 
@@ -184,14 +239,12 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
                 "early_stopping=False, and score on rows of your own between calls."
             )
-        history = self.history_ if resumed else _empty_history(state)
+        history = bounded(self.history_) if resumed else _empty_history(state)
         with np.errstate(all="ignore"):
-            state, entry = train_stream(state, plan, data, history["objective"])
-        self._publish(state, 1)
-        self._trained_with, self._fingerprint = self._resolved[0], self._fingerprint_of_layers()
-        self.history_ = history
-        if entry is not None:
-            append(history, entry)
+            state, entry = train_stream(state, plan, data)
+        self._publish(state, 1, history)
+        self._trained_with = self._resolved[0]
+        append(history, entry)
 
     def _begin(
         self,
@@ -204,6 +257,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> State:
         """Return the state before training, from the first data seen."""
         loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
+        of_the_other_kind = ("coef_", "intercept_") if plan.hidden_layer_sizes else ("coefs_", "intercepts_")
+        for name in of_the_other_kind:  # than the model that an earlier fit has trained
+            self.__dict__.pop(name, None)
         objective = Objective(
             loss=loss,
             n_features=X.shape[1],
@@ -223,7 +279,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _resume(self, plan: Plan, loss: Loss) -> State:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
         state: State = self._state
-        if self._trained_with is plan and self._fingerprint == self._fingerprint_of_layers():
+        untouched = self._fingerprint is not None and self._fingerprint == self._fingerprint_of_layers()
+        if untouched and self._trained_with is plan:
             return state
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
@@ -243,7 +300,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 )
         layers = self._checked_layers()
         pairs = zip(layers, state.readout(), strict=True)
-        known = all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
+        known = untouched or all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:
@@ -262,28 +319,18 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _layers(self) -> list[Layer]:
         """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
         if "coef_" not in vars(self):
+            if len(self.coefs_) != len(self.intercepts_):
+                raise ValueError(
+                    f"coefs_ was set to {len(self.coefs_)} layers, but intercepts_ to {len(self.intercepts_)}. Set as "
+                    "many of both."
+                )
             return list(zip(map(np.asarray, self.coefs_), map(np.asarray, self.intercepts_), strict=True))
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
 
-    def _fingerprint_of_layers(self) -> list[bytes] | None:
-        """Return something that changes with the fitted parameters, or None where they are not plain arrays."""
-        if "coef_" in vars(self):
-            return _fingerprint_of(self.coef_, self.intercept_)
-        return _fingerprint_of(*self.coefs_, *self.intercepts_)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return ``coefs_`` and ``intercepts_`` of a linear model; say why a network has no ``coef_``."""
-        if "_state" in vars(self):
-            if name in ("coefs_", "intercepts_"):
-                coef, intercept = self._layers()[0]
-                return [coef if name == "coefs_" else intercept]
-            if name in ("coef_", "intercept_"):
-                raise AttributeError(
-                    f"{name} is of the linear model. With hidden_layer_sizes={self.hidden_layer_sizes!r}, coefs_ and "
-                    "intercepts_ list the coefficients and intercepts of each layer."
-                )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    def _fingerprint_of_layers(self) -> int | None:
+        """Return a number that changes with the fitted parameters, or None where they are not plain arrays."""
+        return _fingerprint_of(*_parameters_in(vars(self)))
 
     def _checked_layers(self) -> list[Layer]:
         """Return the layers, perhaps set anew from outside, if training can go on from them."""
@@ -303,10 +350,10 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State, n_iter: int) -> None:
-        """Set the fitted attributes."""
+    def _publish(self, state: State, n_iter: int, history: dict[str, list[float]]) -> None:
+        """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
-        self.__dict__.update(self._fitted_attributes(state, n_iter))
+        self.__dict__.update(self._fitted_attributes(state, n_iter) | {"history_": history})
 
     def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
@@ -316,8 +363,10 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                 f"The coefficients cannot be represented in {state.iterate.theta.dtype}: the units of X and y lie too "
                 "far apart. Rescale y or columns of X."
             )
+        parameters = self._parameter_attributes(layers)
         return {
-            **self._parameter_attributes(layers),
+            **parameters,
+            "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
             "t_": state.iterate.t,
             "engine_": state.engine,
@@ -336,13 +385,22 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     @contextmanager
     def _atomic(self) -> Iterator[None]:
-        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them."""
-        before = dict(self.__dict__)
+        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
+
+        One thing grows in place: the history of a stream, because copying it would take longer than a step.
+        """
+        attributes = self.__dict__
+        before = attributes.copy()
+        history = before.get("history_", {})
+        n_entries = len(history.get("objective", ()))
         try:
             yield
         except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
+            attributes.update(before)  # all at once, as in `_publish`
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            for values in history.values():
+                del values[n_entries:]
             raise
 
     def _loss_kind(self) -> Loss | type[Loss]:
@@ -362,8 +420,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             if getattr(self, "_given", None) != given:
                 self._resolved: tuple[Plan, Loss] = self._resolve(stream=stream, averaged=averaged)
                 self._given: list = given
-            # Objects may change inside: they are looked into each time.
-            self._values = None if any(isinstance(value, Strategy) for value in values) else values
+            # What may change inside is looked into each time.
+            self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values
         return self._resolved
 
     @classmethod
@@ -443,8 +501,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _checked_layer_sizes(self) -> tuple[int, ...]:
         """Return the numbers of neurons of the hidden layers."""
         sizes = self.hidden_layer_sizes
+        sizes = sizes.tolist() if isinstance(sizes, np.ndarray) else sizes
         sizes = (sizes,) if isinstance(sizes, Integral) else sizes
-        if not isinstance(sizes, (tuple, list, np.ndarray)) or not all(
+        if not isinstance(sizes, (tuple, list)) or not all(
             isinstance(size, Integral) and not isinstance(size, (bool, np.bool_)) for size in sizes
         ):
             raise TypeError(
@@ -463,7 +522,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if not number:
             what = "an integer" if kind is Integral else "a number"
             raise TypeError(f"{name} must be {what}, got {value!r}.{otherwise}")
-        if not np.isfinite(value):
+        if not is_finite(value):
             raise ValueError(f"{name} must be finite, got {value!r}.{otherwise}")
         try:
             check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=ends)
@@ -478,18 +537,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
-            check_indices(X)
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                reset=not resumed,
-                accept_sparse="csr",
-                dtype=list(dtypes),
-                multi_output=True,
-                y_numeric=isinstance(self, RegressorMixin),
-            )
-            X, y = canonical(X), _single_column_raveled(y.toarray() if sp.issparse(y) else y)
+            X = read_features(self, X, dtypes, reset=not resumed)
+            y = _single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
         weight = read_weight(sample_weight, X.shape[0], "sample_weight")
         if weight is not None and not weight.all():
             keep = np.flatnonzero(weight)
@@ -504,14 +553,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
             return None
         if y is None:
             raise ValueError("X_val needs y_val, which is None.")
-        try:
-            X = read_features(self, X, (dtype.type,), "X_val")
-        except ValueError as error:
-            raise ValueError(f"X_val: {error}") from None
-        y = check_array(y, ensure_2d=False, dtype=None, accept_sparse="csr", input_name="y_val")
-        y = y.toarray() if sp.issparse(y) else y
-        if len(y) != X.shape[0]:
-            raise ValueError(f"X_val has {X.shape[0]} rows, but y_val has {len(y)}.")
+        X = read_features(self, X, (dtype.type,), "X_val")
+        y = read_target(self, y, X.shape[0], self._target_dtype, "y_val")
         try:
             loss.check_target(y)
         except ValueError as error:
@@ -558,15 +601,17 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the raw prediction, (rows,) for one output, else (rows, outputs)."""
-        fitted = vars(self)
+        fitted = vars(self).copy()  # of one moment: another thread may train this estimator meanwhile
         if "_state" not in fitted:
             check_is_fitted(self)
         X = read_features(self, X, (np.float64, np.float32))
         with np.errstate(over="ignore", invalid="ignore"):
             if "coef_" in fitted:
-                return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
-            *_, raw = forward(self._layers(), X, self._state.objective.activation)
-            return raw
+                raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
+            else:
+                layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
+                *_, raw = forward(layers, X, fitted["_state"].objective.activation)
+            return _representable(raw)
 
     @available_if(_is_linear)
     def sparsify(self) -> Self:
@@ -610,16 +655,37 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         )
 
 
-def _fingerprint_of(*arrays: Any) -> list[bytes] | None:
-    """Return the bytes of arrays, which are quicker to compare than to hash, or None where they are not plain ones."""
-    if any(type(array) is not np.ndarray for array in arrays):
-        return None
-    return [array.tobytes() for array in arrays]
+def _parameters_in(attributes: Mapping[str, Any]) -> list[Any]:
+    """Return the fitted parameters among the attributes of an estimator."""
+    if "coef_" in attributes:
+        return [attributes["coef_"], attributes["intercept_"]]
+    return [*attributes["coefs_"], *attributes["intercepts_"]]
+
+
+def _fingerprint_of(*arrays: Any) -> int | None:
+    """Return a number that changes with arrays, or None where they are not plain ones."""
+    fingerprint = 0
+    for array in arrays:
+        if type(array) is not np.ndarray or not array.flags.c_contiguous:
+            return None
+        fingerprint = zlib.crc32(array.data, fingerprint)
+    return fingerprint
 
 
 def _empty_history(state: State) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
+
+
+def _representable(predictions: np.ndarray) -> np.ndarray:
+    """Return the predictions, if they are finite numbers."""
+    if not all_finite(predictions):
+        row, *_ = np.argwhere(~np.isfinite(predictions))[0]
+        raise ValueError(
+            f"The prediction for row {row} of X, {predictions[row]}, cannot be represented in {predictions.dtype}: "
+            "the row is too far from those that the model was trained with."
+        )
+    return predictions
 
 
 class GDRegressor(RegressorMixin, _GDEstimator):
@@ -662,7 +728,8 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Whether to learn intercepts, in every layer. They are never penalised.
     batch_size : int, "auto" or None, default="auto"
         The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
-        up to 1000 of them, 32 of those that are mostly zeros, else 32 to 256; in ``partial_fit`` 8.
+        up to 1000 of them (with hidden layers 64), 32 of those that are mostly zeros, else 32 to 256; in
+        ``partial_fit`` 8.
     max_iter : int, default=1000
         The largest number of epochs (passes over the rows) of ``fit``.
     tol : float or None, default=1e-2
@@ -672,7 +739,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
-        validation set, whose loss is noisier.
+        validation set, whose loss is noisier. With hidden layers it is as many epochs as have about 300 steps.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -718,7 +785,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
         mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
         gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, and ``warm_start`` goes on with the list.
+        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -748,6 +815,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
     """
 
     _known_losses = REGRESSOR_LOSSES
+    _target_dtype = np.float64
     _foreign_losses = (*CLASSIFIER_LOSSES.values(), SoftmaxLoss)
 
     def __init__(
@@ -878,7 +946,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         if not self.loss_.log_link:
             return raw
         with np.errstate(over="ignore"):
-            return np.exp(raw)
+            return _representable(np.exp(raw))
 
     @available_if(_is_linear)
     def densify(self) -> Self:
@@ -898,7 +966,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         return loss, int(np.prod(self._output_shape)), 0
 
     def _is_ready_target(self, y, n_rows):
-        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and math.isfinite(y.dot(y))
+        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and all_finite(y)
 
     def _encode(self, y, name):
         y = _single_column_raveled(y, warn=False)
@@ -907,7 +975,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
                 f"{name} has the shape {y.shape}, but training needs one of the shape "
                 f"(n_samples, *{self._output_shape})."
             )
-        return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return y.astype(np.float64, copy=False).reshape(len(y), -1)
 
     def _parameter_attributes(self, layers):
         attributes = super()._parameter_attributes(layers)
@@ -1003,6 +1071,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
         eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.
+        With hidden layers it is as many epochs as have about 300 steps.
     early_stopping : bool, default=False
         Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
         parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -1053,7 +1122,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
         mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
         gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, and ``warm_start`` goes on with the list.
+        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
         ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
@@ -1083,6 +1152,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
     """
 
     _known_losses = CLASSIFIER_LOSSES
+    _target_dtype = None  # labels of any kind
     _foreign_losses = tuple(REGRESSOR_LOSSES.values())
 
     def __init__(
@@ -1199,11 +1269,16 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             For bad parameters or data, and where training diverges. The estimator is then as it was before.
         """
         with self._atomic():
-            if hasattr(self, "_state"):
-                if classes is not None and not np.array_equal(np.unique(self.classes_), np.unique(classes)):
-                    raise ValueError(f"classes={classes!r} differ from those of the first call, {self.classes_!r}.")
-            elif classes is None and not _is_multilabel(y):
-                raise ValueError("classes must be passed on the first call to partial_fit: all that will ever come.")
+            known = self.classes_ if hasattr(self, "_state") else None
+            if classes is None:
+                if known is None and not _is_multilabel(y):
+                    raise ValueError(
+                        "classes must be passed on the first call to partial_fit: all that will ever come."
+                    )
+            elif known is None or not np.array_equal(known, classes):
+                classes = _read_classes(classes)
+                if known is not None and not np.array_equal(np.unique(known), np.unique(classes)):
+                    raise ValueError(f"classes={classes!r} differ from those of the first call, {known!r}.")
             self._partial_fit(X, y, sample_weight, classes)
         return self
 
@@ -1281,7 +1356,6 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             return np.log(self.predict_proba(X))
 
     def _learn_outputs(self, y, loss, classes):
-        check_classification_targets(y)
         self._multilabel = _is_multilabel(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
@@ -1289,7 +1363,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                 "binary, multinomial or one logistic loss a label."
             )
         if self._multilabel:
-            self.classes_ = np.arange(y.shape[1]) if classes is None else np.asarray(classes)
+            self.classes_ = np.arange(y.shape[1]) if classes is None else classes
             if len(self.classes_) != y.shape[1]:
                 raise ValueError(f"classes has {len(self.classes_)} labels, but y has {y.shape[1]} columns.")
             return loss, y.shape[1], 0
@@ -1313,7 +1387,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                     "the first call."
                 )
             return y != 0
-        y = y if y.ndim == 1 else column_or_1d(y)
+        with naming(name):
+            y = y if y.ndim == 1 else column_or_1d(y)
         try:
             codes = self.classes_.searchsorted(y)
             unknown = self.classes_.take(codes, mode="clip") != y
@@ -1335,7 +1410,8 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
             return "balanced"
         if not isinstance(self.class_weight, Mapping):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}.")
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        with naming(f"class_weight={self.class_weight!r}"):
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
         if not (np.isfinite(weights).all() and (weights > 0.0).all()):
             raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
         return weights
@@ -1347,5 +1423,31 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         return tags
 
 
+def _read_classes(classes: Any) -> np.ndarray:
+    """Return the classes checked: labels in one dimension, that can be compared."""
+    with naming("classes"):
+        classes = check_array(classes, ensure_2d=False, dtype=None, input_name="classes")
+        if classes.ndim != 1:
+            raise ValueError(f"classes must have one dimension, got the shape {classes.shape}.")
+    _type_of_labels(classes, "classes")
+    return classes
+
+
 def _is_multilabel(y: Any) -> bool:
-    return bool(type_of_target(y, input_name="y").startswith("multilabel"))
+    return _type_of_labels(y, "y") == "multilabel-indicator"
+
+
+def _type_of_labels(labels: Any, name: str) -> str:
+    """Return the type of labels, in scikit-learn's words, if a classifier can learn them."""
+    check_indices(labels, name)
+    with naming(name):
+        try:
+            kind = type_of_target(labels, input_name=name)
+        except TypeError:
+            raise TypeError(f"{name} must hold labels that can be compared: all of them numbers, or strings.") from None
+    if kind not in ("binary", "multiclass", "multilabel-indicator"):
+        raise ValueError(
+            f"Unknown label type: {name} is {kind}. A classifier needs one class a row (integers, strings, booleans), "
+            "or zeros and ones in several columns."
+        )
+    return kind

@@ -56,11 +56,16 @@ def backward(
 
 
 def initial_layers(sizes: Sequence[int], activation: Activation, random_state: np.random.RandomState) -> list[Layer]:
-    """Return layers to begin with: intercepts of zero, random coefficients that keep the variance of what passes."""
+    """Return layers to begin with: random, so that neurons differ, and with a variance that keeps that of what passes.
+
+    The intercepts of hidden layers are as large as a coefficient: of rectifiers, they spread the kinks over the inputs.
+    """
     layers: list[Layer] = []
     for n_inputs, n_outputs in pairwise(sizes):
-        he = activation.initialization == "he" and len(layers) < len(sizes) - 2  # a layer that feeds a rectifier
+        hidden = len(layers) < len(sizes) - 2
+        he = hidden and activation.initialization == "he"
         variance = 2.0 / (n_inputs if he else n_inputs + n_outputs)
         bound = math.sqrt(3.0 * variance)
-        layers.append((random_state.uniform(-bound, bound, (n_inputs, n_outputs)), np.zeros(n_outputs)))
+        coef = random_state.uniform(-bound, bound, (n_inputs, n_outputs))
+        layers.append((coef, random_state.uniform(-bound, bound, n_outputs) if hidden else np.zeros(n_outputs)))
     return layers

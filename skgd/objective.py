@@ -27,6 +27,7 @@ from skgd.networks import Layer, backward, forward
 
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.
 _COMFORTABLE_ENTRIES = 2**20
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -259,8 +260,9 @@ def unit_of(center: Any, scale: Any, log_link: bool, degree: float) -> Any:
 
 def penalty_rates(alpha: float, l1_ratio: float, scale: Any, target_scale: Any, unit: Any) -> tuple[Any, Any]:
     """Return the factors of |v| and of v**2 / 2 in the optimizer's objective; ``scale`` is a column."""
-    slope = target_scale / scale  # of a user's coefficient in the optimizer's
-    return alpha * l1_ratio * slope / unit, alpha * (1.0 - l1_ratio) * slope * (slope / unit)
+    slope = target_scale / np.float64(scale)  # of a user's coefficient in the optimizer's; its square may be large
+    l1, l2 = alpha * l1_ratio * slope / unit, alpha * (1.0 - l1_ratio) * slope * (slope / unit)
+    return np.minimum(l1, _LARGEST), np.minimum(l2, _LARGEST)  # infinity times a coefficient of zero is no number
 
 
 def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:

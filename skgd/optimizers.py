@@ -844,6 +844,9 @@ class Lion(Optimizer):
         return 0.03 / row_norm
 
 
+_MOST_PRECISE = 2.0**126  # float32 can still tell it: at the far end of a schedule, 1 / rate is beyond all numbers
+
+
 class FTRL(Optimizer):
     r"""Follow the proximally regularised leader: AdaGrad's rates, and zeros that stay zero under an L1 penalty.
 
@@ -906,7 +909,7 @@ class FTRL(Optimizer):
         if lr == 0.0:  # the end of a schedule: nothing moves
             return w, 0.0, slots
         total = total + g * g
-        new_precision = (beta + np.sqrt(total)) / lr
+        new_precision = np.fmin((beta + np.sqrt(total)) / lr, _MOST_PRECISE)
         z = z + g - (new_precision - precision) * w
         divisor = np.maximum(new_precision + l2, 1e-30)  # beta = 0 and no gradient yet
         point = -np.sign(z) * np.maximum(np.abs(z) - l1, 0.0) / divisor

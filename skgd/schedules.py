@@ -27,6 +27,7 @@ array([0.1 , 0.05, 0.01])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -34,7 +35,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
-from skgd.strategy import Strategy, resolve
+from skgd.strategy import Strategy, is_finite, resolve
 
 __all__ = [
     "Constant",
@@ -66,8 +67,18 @@ class Schedule(Strategy):
         """Return the factor on the learning rate at each step number (floats, counted from 0)."""
         raise NotImplementedError
 
-    def evaluate(self, step: Any, objectives: Sequence[float] = ()) -> np.ndarray:
-        """Return the factors at some steps of the epoch that follows those that ended with ``objectives``."""
+    def observe(self, objective: float, memory: Any = None) -> Any:
+        """Return what to remember of all epochs until one that ended with ``objective``; by default nothing.
+
+        ``memory`` is what this returned after the epoch before.
+        """
+        return None
+
+    def evaluate(self, step: Any, objectives: Sequence[float] = (), memory: Any = None) -> np.ndarray:
+        """Return the factors at some steps of the epoch that follows those that ended with ``objectives``.
+
+        ``memory`` stands for the epochs before these, see :meth:`observe`.
+        """
         return self.factor_at(np.asarray(step, dtype=np.float64))
 
     def __call__(self, step: Any) -> np.ndarray:
@@ -487,16 +498,18 @@ class ReduceOnPlateau(Schedule):
         self._check_real("threshold", 0.0, ends="left")
         self._check_real("lowest_factor", 0.0, 1.0)
 
-    def evaluate(self, step, objectives=()):
-        factor, best, waited = 1.0, np.inf, 0
+    def observe(self, objective, memory=None):
+        factor, best, waited = memory or (1.0, math.inf, 0)
+        if objective < best - self.threshold * abs(best) or best == math.inf:
+            return factor, objective, 0
+        if waited < self.patience:
+            return factor, best, waited + 1
+        return max(factor * self.factor, self.lowest_factor), best, 0
+
+    def evaluate(self, step, objectives=(), memory=None):
         for objective in objectives:
-            if objective < best - self.threshold * abs(best) or best == np.inf:
-                best, waited = objective, 0
-            else:
-                waited += 1
-                if waited > self.patience:
-                    factor, waited = max(factor * self.factor, self.lowest_factor), 0
-        return np.full(np.shape(step), factor)
+            memory = self.observe(objective, memory)
+        return np.full(np.shape(step), 1.0 if memory is None else memory[0])
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -536,7 +549,7 @@ def resolve_schedule(learning_rate: Any, parameter: str) -> Schedule:
     if isinstance(learning_rate, str):
         return Constant()
     if isinstance(learning_rate, Real) and not isinstance(learning_rate, bool):
-        if not 0.0 < float(learning_rate) < np.inf:
+        if not (is_finite(learning_rate) and float(learning_rate) > 0.0):
             raise ValueError(f"{parameter}={learning_rate!r} must be a finite number above 0. 'auto' chooses one.")
         return Constant(learning_rate=float(learning_rate))
     if callable(learning_rate) and not isinstance(learning_rate, type):

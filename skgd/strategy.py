@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
@@ -41,9 +42,17 @@ class Strategy(BaseEstimator):
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Real):  # a bool is never a meant rate or decay
             raise TypeError(f"{full_name} must be a real number, got {value!r}.")
-        if not math.isfinite(value):
+        if not is_finite(value):
             raise ValueError(f"{full_name} must be finite, got {value!r}.")
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
+
+
+def is_finite(value: Any) -> bool:
+    """Say whether a number is finite as a float, which an integer of hundreds of digits is not."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
@@ -53,8 +62,11 @@ def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
 
 def snapshot(value: Any) -> Any:
     """Return something equal to a parameter's snapshot for as long as it, or what it holds, does not change."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, list):
+        return list, [snapshot(inner) for inner in value]
     inside = {name: snapshot(inner) for name, inner in vars(value).items()} if isinstance(value, Strategy) else None
-    return type(value), value, inside  # the type too: 1 equals True
+    return type(value).__name__, value, inside  # the type's name, too: 1 equals True; and a function's has no pickle
 
 
 def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import add
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -119,6 +119,30 @@ def history_keys(n_layers: int) -> tuple[str, ...]:
     return _HISTORY_KEYS if n_layers < 2 else (*_HISTORY_KEYS, *by_layer)
 
 
+STREAM_HISTORY = 1000  # calls of ``partial_fit``: without a bound, months of a stream would fill the memory
+
+
+def bounded(history: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return the history itself or, where it has come to twice the length that a stream keeps, its latest entries."""
+    if len(history["objective"]) < 2 * STREAM_HISTORY:
+        return history
+    return {key: values[-STREAM_HISTORY:] for key, values in history.items()}
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the next epoch has to know of all earlier ones, of which the history may hold the latest only."""
+
+    epochs: int = 0  # calls of ``partial_fit`` among them
+    memory: Mapping[str, Any] = field(default_factory=dict)  # the schedule's, of what may be watched
+
+    def followed_by(self, entry: dict[str, float], schedule: Schedule) -> Past:
+        """Return the past after one more epoch."""
+        seen = [key for key in ("objective", "validation_loss") if entry[key] == entry[key]]
+        memory = {key: schedule.observe(entry[key], self.memory.get(key)) for key in seen}
+        return Past(self.epochs + 1, {**self.memory, **memory})
+
+
 @dataclass
 class State:
     """All that training resumes from, and nothing else. Its parts are replaced, never changed in place."""
@@ -130,6 +154,7 @@ class State:
     targets: ColumnStatistics
     class_totals: np.ndarray
     engine: Engine = "vectorized"
+    past: Past = Past()
 
     def readout(self) -> list[Layer]:
         """Return the layers to predict with, in the user's units."""
@@ -148,6 +173,7 @@ class Progress:
     waited: int
     random_state: Any
     stopped: bool = False
+    past: Past = Past()
 
 
 class Observer(Protocol):
@@ -277,8 +303,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
 
 
-def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) -> tuple[np.ndarray, np.ndarray | None]:
+def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the learning rates of the next steps and, for "auto", the largest sensible rate of each parameter.
+
+    ``memory`` is what the schedule remembers of the epochs so far.
 
     That is the reciprocal of the parameter's own curvature, Newton's step: beyond it, a parameter whose gradient is
     tiny (an intercept of centred data) would be thrown about by rules that make steps of the same size from all
@@ -291,12 +319,13 @@ def _rates(state: State, plan: Plan, n_steps: int, objectives: Sequence[float]) 
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
         base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
+        base /= max(len(objective.hidden_layer_sizes), 1)  # each layer's step adds to the others'
         if not objective.hidden_layer_sizes:
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)
             longest = objective.join([(by_feature, intercepts)], state.iterate.theta.dtype)
     steps = np.arange(state.iterate.t, state.iterate.t + n_steps)
-    return base * plan.schedule.evaluate(steps, objectives), longest
+    return base * plan.schedule.evaluate(steps, memory=memory), longest
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -333,10 +362,12 @@ def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
     return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
-def _patience(n_iter_no_change: int | Literal["auto"], n_steps: float, validates: bool) -> int:
+def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
     """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
-    if n_iter_no_change != "auto":
-        return n_iter_no_change
+    if plan.n_iter_no_change != "auto":
+        return plan.n_iter_no_change
+    if plan.hidden_layer_sizes:  # networks rest on plateaus for some hundred steps
+        return max(round(FULL_EPOCH / n_steps), 3 if validates else 1)
     return 3 if validates else min(max(round((LONG_EPOCH / n_steps) ** 0.5), 1), 3)
 
 
@@ -434,8 +465,9 @@ def train_epochs(
         n_entries=X.size,
         sparse=sp.issparse(X),
     )
-    patience = _patience(plan.n_iter_no_change, n_steps / 8 if brief else n_steps, validation is not None)
-    watched = history["objective" if validation is None else "validation_loss"]
+    patience = _patience(plan, n_steps / 8 if brief else n_steps, validation is not None)
+    watched_key = "objective" if validation is None else "validation_loss"
+    watched = history[watched_key]
     baseline = state.objective.baseline(y, weight)
     largest = _DIVERGED * max(baseline, float(np.sum(state.objective.unit)))
     best, best_iterate, waited = _HUGE, None, 0
@@ -443,7 +475,7 @@ def train_epochs(
     if resumed is not None:
         best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
         epoch, done, began, t = resumed.epoch, resumed.stopped, began - resumed.epoch, t - resumed.epoch * n_steps
-        state.iterate = resumed.iterate
+        state.iterate, state.past = resumed.iterate, resumed.past
         random_state.set_state(resumed.random_state)
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
@@ -457,7 +489,7 @@ def train_epochs(
 
     def progress() -> Progress:
         now = random_state.get_state(legacy=False)
-        return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now)
+        return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now, past=state.past)
 
     try:
         while epoch < plan.max_iter and not done:
@@ -466,7 +498,7 @@ def train_epochs(
             epoch += 1
             started = time.perf_counter()
             order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
-            rates, longest = _rates(state, plan, n_steps, [value for value in watched if value == value])
+            rates, longest = _rates(state, plan, n_steps, state.past.memory.get(watched_key))
             summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
@@ -479,8 +511,9 @@ def train_epochs(
                     raise ValueError(f"The loss of X_val and y_val is {validated[0]}: their numbers are too large.")
             entry = _entry(summary, rates[-1], validated, started)
             append(history, entry)
+            state.past = state.past.followed_by(entry, plan.schedule)
             if plan.verbose:
-                _print(len(watched), entry, header=epoch == 1 or len(watched) == began + 1)
+                _print(state.past.epochs, entry, header=epoch == 1 or len(watched) == began + 1)
             tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
             falling = watched[-1] < best - tol * _scale_of(best, baseline)
             if brief and validation is None:
@@ -566,20 +599,19 @@ def _scale_of(objective: float, baseline: float) -> float:
     return abs(objective) + 0.03 * baseline
 
 
-def train_stream(
-    state: State, plan: Plan, data: Data, objectives: Sequence[float]
-) -> tuple[State, dict[str, float] | None]:
+def train_stream(state: State, plan: Plan, data: Data) -> tuple[State, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
-    ``objectives`` are those of earlier calls. Return the state and this call's entry of the history (None if it was
-    interrupted before its first step).
+    Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
+    over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
     """
     X, y, weight = data
     n_rows = X.shape[0]
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
-    sums: list[float] = []  # over the rows: loss, squares of the layers' gradients, penalty
+    sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty
     rate, start, by_batch = np.nan, 0, plan.class_weight is not None
+    past = state.past
 
     def rows(stop: int) -> Data:
         if stop - start == n_rows:
@@ -587,27 +619,22 @@ def train_stream(
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
 
     while start < n_rows:
-        try:
-            taken, stop = None, n_rows
-            if not by_batch and choose_stream(state.optimizer, state.objective, X, state.iterate.t):
-                taken = _take_stream(state, plan, rows(stop), size, objectives)
-                by_batch = taken is None  # which says why it went wrong
-            if taken is None:
-                stop = min(start + size, n_rows)
-                taken = _take_batch(state, plan, rows(stop), objectives)
-            state, part, rate = taken
-            sums = list(map(add, sums, part)) if sums else part
-            start = stop
-        except KeyboardInterrupt:
-            _warn_interrupted("partial_fit", stacklevel=5)
-            break
-    if not start:
-        return state, None
-    loss, *squares, penalty = (total / start for total in sums)
-    summary = EpochSummary(loss, penalty, squares, start, np.empty(0))
+        taken, stop = None, n_rows
+        if not by_batch and choose_stream(state.optimizer, state.objective, X, state.iterate.t):
+            taken = _take_stream(state, plan, rows(stop), size)
+            by_batch = taken is None  # which says why it went wrong
+        if taken is None:
+            stop = min(start + size, n_rows)
+            taken = _take_batch(state, plan, rows(stop))
+        state, part, rate = taken
+        sums = part if sums is None else [*map(add, sums, part)]
+        start = stop
+    loss, *squares, penalty = (total / n_rows for total in sums)
+    summary = EpochSummary(loss, penalty, squares, n_rows, np.empty(0))
     entry = _entry(summary, rate, (np.nan, np.nan), started)
+    state.past = past.followed_by(entry, plan.schedule)
     if plan.verbose:
-        _print(len(objectives) + 1, entry, header=not objectives)
+        _print(state.past.epochs, entry, header=not past.epochs)
     return state, entry
 
 
@@ -629,7 +656,7 @@ class Walk:
     @np.errstate(all="ignore")
     def automatic_rate(self) -> float:
         """The rate that ``learning_rate="auto"`` begins with."""
-        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, ())[0][0])
+        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, None)[0][0])
 
     def move_to(self, layers: list[Layer]) -> None:
         """Go on from these layers, in the user's units."""
@@ -639,7 +666,7 @@ class Walk:
     @np.errstate(all="ignore")
     def step(self, rate: float | None = None) -> State:
         """Take the next step, at the plan's rate or another, and return the state after it."""
-        rates, longest = _rates(self.state, self._plan, 1, ()) if rate is None else (np.array([rate]), None)
+        rates, longest = _rates(self.state, self._plan, 1, None) if rate is None else (np.array([rate]), None)
         rows = next(self._batches)
         where = f"step {self.state.iterate.t + 1}"
         _run(self.state, self._plan, self.data, rows, len(rows), rates, longest, 1, where)
@@ -652,25 +679,24 @@ def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.Rand
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 
-def _take_batch(state: State, plan: Plan, data: Data, objectives: Sequence[float]) -> tuple[State, list[float], float]:
+def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float]:
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=True)
-    rates, longest = _rates(state, plan, 1, objectives)
+    rates, longest = _rates(state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(X.shape[0])
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
     means = (summary.loss, *summary.squared_norms, summary.penalty)
     return state, [summary.rows * mean for mean in means], float(rates[0])
 
 
-def _take_stream(
-    state: State, plan: Plan, data: Data, size: int, objectives: Sequence[float]
-) -> tuple[State, list[float], float] | None:
+def _take_stream(state: State, plan: Plan, data: Data, size: int) -> tuple[State, Any, float] | None:
     """Do the same for all batches at once, in compiled loops; return None where they go wrong."""
     X, y, weight = data
     steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
     alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
-    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, objectives)
+    memory = state.past.memory.get("objective")
+    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, memory=memory)
     result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
     if result is None:
         return None
@@ -691,7 +717,7 @@ def _take_stream(
     iterate = Iterate(theta, tuple(slots), None if before.average is None else average, before.t + len(steps), averaged)
     moments = ColumnStatistics(n_rows, total, columns)
     goals = ColumnStatistics(n_rows, total, targets) if y.dtype.kind == "f" else state.targets
-    state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled")
+    state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled", state.past)
     return state, sums.tolist(), rate
 
 
@@ -747,7 +773,7 @@ def _entry(summary: EpochSummary, rate: float, validated: tuple[float, float], s
         *validated,
         time.perf_counter() - started,
     )
-    by_layer = list(map(math.sqrt, summary.squared_norms)) if len(summary.squared_norms) > 1 else []
+    by_layer = [math.sqrt(square) for square in summary.squared_norms] if len(summary.squared_norms) > 1 else []
     return dict(zip(history_keys(len(by_layer)), (*values, *by_layer), strict=True))
 
 

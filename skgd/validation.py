@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -15,15 +18,42 @@ from skgd.engines import has_duplicates
 _CHUNK_ELEMENTS = 2**16
 
 
-def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X") -> Any:
-    """Return X of a fitted estimator checked: an ndarray or a CSR array, finite, of one of the dtypes.
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put an input's name before messages of scikit-learn's checks that do not say which input they mean."""
+    try:
+        with np.errstate(all="ignore"):  # they add up what they look for infinity in
+            yield
+    except (TypeError, ValueError) as error:
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)):
+            raise
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name}: {error}") from error
 
-    Scikit-learn's checks take a tenth of a millisecond. What they would return as it is, is returned at once.
+
+def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X", reset: bool = False) -> Any:
+    """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
+
+    It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
+    checks take a tenth of a millisecond. What they would return as it is, is returned at once.
     """
-    if is_ready(estimator, X, dtypes):
+    if not reset and is_ready(estimator, X, dtypes):
         return X if type(X) is not sp.csr_matrix else sp.csr_array(X)
     check_indices(X, name)
-    return canonical(validate_data(estimator, X, reset=False, accept_sparse="csr", dtype=list(dtypes)))
+    with naming(name):
+        return canonical(validate_data(estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes))
+
+
+def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
+    """Return y checked: an ndarray of one or two dimensions, finite, with as many rows as X."""
+    check_indices(y, name)
+    with naming(name):
+        y = check_array(y, accept_sparse="csr", dtype=dtype, ensure_2d=False, estimator=estimator, input_name=name)
+    y = y.toarray() if sp.issparse(y) else y
+    if len(y) != n_rows:
+        rows = f"{name.replace('y', 'X')} and {name} have inconsistent numbers of rows"
+        raise ValueError(f"{rows}: {n_rows} and {len(y)}.")
+    return y
 
 
 def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
@@ -31,7 +61,8 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
     if type(X) is np.ndarray:
         values, right = X, X.ndim == 2 and X.flags.c_contiguous
     elif type(X) in (sp.csr_array, sp.csr_matrix):
-        values, right = X.data, X.ndim == 2 and X.has_canonical_format and _inside(X)
+        # Where its entries are comes first: scipy's look for duplicates follows the row pointers, wherever they point.
+        values, right = X.data, X.ndim == 2 and _inside(X) and X.has_canonical_format
     else:
         return False
     if not (right and values.size and values.dtype.type in dtypes and values.dtype.isnative):
@@ -57,12 +88,21 @@ def _inside(X: Any) -> bool:
 
 
 def check_indices(X: Any, name: str = "X") -> None:
-    """Refuse a sparse matrix whose indices point outside it, before any compiled loop follows them."""
-    if sp.issparse(X) and X.format in ("csr", "csc", "bsr"):
-        try:  # of a second matrix with the same arrays, because scipy's check tidies up what it checks
+    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, scipy's or ours, follows them."""
+    if not sp.issparse(X) or X.ndim != 2:
+        return
+    try:
+        if X.format in ("csr", "csc", "bsr"):
+            # Of a second matrix with the same arrays, because scipy's check tidies up what it checks.
             type(X)((X.data, X.indices, X.indptr), shape=X.shape).check_format(full_check=True)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
+        elif X.format == "coo":
+            type(X)((X.data, (X.row, X.col)), shape=X.shape)  # checks them
+        elif X.format == "lil":
+            for columns, values in zip(X.rows, X.data, strict=True):
+                if len(columns) != len(values) or (columns and not 0 <= min(columns) <= max(columns) < X.shape[1]):
+                    raise ValueError(f"a row has the columns {columns} and the values {values}")
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
 
 
 def canonical(X: Any) -> Any:
@@ -81,7 +121,8 @@ def read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
         return None
     if isinstance(weight, Real):
         weight = np.full(n_rows, weight, dtype=np.float64)
-    weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    with naming(name):
+        weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.shape != (n_rows,):
         raise ValueError(f"{name} must have the shape ({n_rows},), one weight a row, got {weight.shape}.")
     if weight.min() < 0.0:

@@ -7,14 +7,16 @@ import types
 from pathlib import Path
 from unittest import mock
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-import skgd.engines
+import skgd.engines.compiled
 import skgd.training
 from skgd import GDClassifier, GDRegressor
+from skgd.activations import Activation
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
 from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Optimizer
 from skgd.schedules import SCHEDULES
@@ -57,12 +59,12 @@ def fit_with(engine, estimator, *data, times=1, **more):
 
 
 def assert_agree(one, other, tolerance=1e-10):
-    largest = np.abs(other.coef_).max()
+    largest = max(np.abs(coef).max() for coef in other.coefs_)
     assert largest > 0.0  # something was learnt
-    for name in ("coef_", "intercept_"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance * largest)
+    for ours, theirs in zip((*one.coefs_, *one.intercepts_), (*other.coefs_, *other.intercepts_), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * largest)
+        assert ours.dtype == theirs.dtype
     assert (one.t_, one.n_iter_) == (other.t_, other.n_iter_)
-    assert one.coef_.dtype == other.coef_.dtype
     for name in one.history_.keys() - {"seconds"}:
         np.testing.assert_allclose(one.history_[name], other.history_[name], rtol=10.0 * tolerance, err_msg=name)
     for slot, slots in zip(one.optimizer_.slots, zip(*both_slots(one, other), strict=True), strict=True):
@@ -90,7 +92,7 @@ def combinations():
     losses = [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES]
     for shift, form in enumerate(FORMATS):
         for k in range(max(len(OPTIMIZERS), len(losses))):
-            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], losses[(k + 5 * shift) % len(losses)]
+            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], losses[(k + 6 * shift) % len(losses)]
             one, many = ("binary", ("classes", "labels")[k % 2]) if loss in CLASSIFIER_LOSSES else ("number", "numbers")
             yield optimizer, loss, many if (k % 3 == 0) == (form == "dense") else one, form
     yield "adagrad", "log_loss", "classes", "csr"
@@ -101,10 +103,7 @@ AVERAGES = [False, True, 5, "polynomial"]
 RATES = ["auto", "cosine", 0.03, "inverse_scaling"]
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("batch_size", [1, 7, 64, None])
-@pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), list(combinations()))
-def test_agree(optimizer, loss, kind, form, batch_size, penalty):
+def check_agreement(optimizer, loss, kind, form, batch_size, penalty):
     X = features()
     estimator, y = target(kind, X)
     alpha, l1_ratio = PENALTIES[penalty]
@@ -123,6 +122,37 @@ def test_agree(optimizer, loss, kind, form, batch_size, penalty):
             random_state=0,
         )
         assert_engines_agree(model, FORMATS[form](X), y)
+
+
+@pytest.fixture
+def plain_python():
+    """Run the loops as the plain Python that they are: to compile one takes seconds."""
+    loops = skgd.engines.compiled
+    with (
+        mock.patch.object(numba.config, "DISABLE_JIT", True),
+        mock.patch.object(loops, "prefetch", loops._no_prefetch),
+        mock.patch.object(loops, "_loop", loops._loop.__wrapped__),  # which remember what they compiled
+        mock.patch.object(loops, "_kernel", loops._kernel.__wrapped__),
+    ):
+        yield
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [1, 7, 64, None])
+@pytest.mark.parametrize(("optimizer", "loss", "kind", "form"), list(combinations()))
+def test_loops_agree(optimizer, loss, kind, form, batch_size, penalty):
+    check_agreement(optimizer, loss, kind, form, batch_size, penalty)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "kind", "form", "batch_size"),
+    # Each optimizer and each loss in one of the four loops. `BASES` go through all of them.
+    [(*combination, (1, 7)[k // 2 % 2]) for k, combination in enumerate(combinations()) if k % 2 == (k >= 14)],
+)
+def test_compiled_rules_agree(optimizer, loss, kind, form, batch_size, penalty):
+    check_agreement(optimizer, loss, kind, form, batch_size, penalty)
 
 
 # -- rows and columns -------------------------------------------------------------------------------------------------
@@ -231,7 +261,7 @@ def test_int64_indices():
 def test_unsorted_indices_duplicates_and_explicit_zeros():
     model, X, y = problem(*BASES[2], precondition=False, learning_rate=0.03)
     pieces = sp.coo_array(X)
-    rows, columns = (np.concatenate([i, i[::-1], i % 9]) for i in pieces.coords)
+    rows, columns = (np.concatenate([i, i[::-1], i % 9]) for i in (pieces.row, pieces.col))
     values = np.concatenate([0.25 * pieces.data, 0.75 * pieces.data[::-1], np.zeros(X.nnz)])
     by_row = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=N_ROWS))])
@@ -296,9 +326,7 @@ def with_empty_columns():
     X = np.zeros((N_ROWS, 40))
     X[:, [3, 30, 11, 8, 25, 39, 0, 17, 22]] = features()
     X = sp.coo_array(X)
-    rows, columns = (
-        np.concatenate(pair) for pair in zip(X.coords, (np.arange(N_ROWS), np.full(N_ROWS, 5)), strict=True)
-    )
+    rows, columns = (np.concatenate(pair) for pair in ((X.row, np.arange(N_ROWS)), (X.col, np.full(N_ROWS, 5))))
     by_row = np.argsort(rows, kind="stable")
     indptr = np.searchsorted(rows[by_row], np.arange(N_ROWS + 1))
     return sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape)
@@ -544,6 +572,154 @@ def test_falls_back_where_numba_is_missing(monkeypatch):
     np.testing.assert_array_equal(tried.coef_, vectorized.coef_)
 
 
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+NETWORKS = [
+    ("sgd", "log_loss", "classes", "relu", (6, 4)),
+    ("adam", "squared_error", "number", "tanh", (5,)),
+    ("adam", "log_loss", "labels", "elu", (4, 3, 2)),
+    ("rmsprop", "poisson", "numbers", "silu", (6,)),
+    ("adamw", "hinge", "binary", "logistic", (5, 4)),
+    ("ftrl", "huber", "number", "leaky_relu", (6, 4)),
+    ("adagrad", "log_loss", "binary", "identity", (3,)),
+]
+over_networks = pytest.mark.parametrize(("optimizer", "loss", "kind", "activation", "layers"), NETWORKS)
+
+
+def network(optimizer, loss, kind, activation, layers, **parameters):
+    """Return a network and its data."""
+    hidden = {"hidden_layer_sizes": layers, "activation": activation}
+    return problem(optimizer, loss, kind, "dense", **{"l1_ratio": 0.0, **hidden, **parameters})
+
+
+@over_networks
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [1, 7, 64, None])
+def test_networks_agree(optimizer, loss, kind, activation, layers, batch_size, penalty):
+    alpha, l1_ratio = PENALTIES[penalty]
+    shift = [1, 7, 64, None].index(batch_size) + list(PENALTIES).index(penalty)
+    # A small penalty: hidden layers whose coefficients are all zero have no gradient, and stay at zero.
+    parameters = {"alpha": 0.1 * alpha, "l1_ratio": l1_ratio, "batch_size": batch_size, "max_iter": 2}
+    for k, average in enumerate(AVERAGES):
+        for clip, precondition in ((None, True), (0.1, True), (0.1, False)):
+            rate = RATES[(k + shift) % len(RATES)] if precondition else 0.01
+            more = {"average": average, "max_grad_norm": clip, "precondition": precondition, "learning_rate": rate}
+            assert_engines_agree(*network(optimizer, loss, kind, activation, layers, **parameters, **more))
+
+
+@pytest.mark.parametrize("base", NETWORKS[:2])
+@pytest.mark.parametrize("precondition", [False, True])
+def test_networks_without_intercepts(base, precondition):
+    parameters = {"learning_rate": 0.02, "fit_intercept": False, "precondition": precondition}
+    compiled = assert_engines_agree(*network(*base, **parameters))
+    if not precondition or base[2] == "classes":
+        assert not any(intercept.any() for intercept in compiled.intercepts_)
+
+
+def test_networks_with_weight_decay():
+    base = (OPTIMIZERS["adamw"](weight_decay=0.5), *NETWORKS[4][1:])
+    decayed = assert_engines_agree(*network(*base, learning_rate=0.02))
+    plain = assert_engines_agree(*network(*NETWORKS[4], learning_rate=0.02))
+    assert np.abs(decayed.coefs_[1]).sum() < np.abs(plain.coefs_[1]).sum()
+
+
+@over_sizes
+@pytest.mark.parametrize("base", NETWORKS[:2])
+def test_networks_with_weights_validation_and_warm_start(base, batch_size):
+    model, X, y = network(*base, learning_rate=0.02, batch_size=batch_size)
+    weight = np.random.default_rng(2).integers(0, 4, len(y)).astype(float)
+    assert_engines_agree(model, X, y, weight)
+    assert_engines_agree(model, X, y, weight, X[::2], y[::2], weight[::2])
+    assert_engines_agree(clone(model).set_params(warm_start=True), X, y, times=2)
+    assert_engines_agree(clone(model).set_params(tol=1e-2, max_iter=1000, n_iter_no_change=2), X, y)
+    if isinstance(model, GDClassifier):
+        assert_engines_agree(clone(model).set_params(class_weight="balanced"), X, y, weight)
+
+
+@pytest.mark.parametrize("base", NETWORKS[:2])
+def test_networks_in_float32(base):
+    model, X, y = network(*base, learning_rate=0.01)
+    compiled = assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=2e-4)
+    assert {part.dtype for part in (*compiled.coefs_, *compiled.intercepts_)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_networks_from_other_memory_layouts(layout):
+    model, X, y = network(*NETWORKS[0], learning_rate=0.02)
+    assert_engines_agree(model, LAYOUTS[layout](X), y)
+
+
+def test_networks_on_batches_larger_than_a_block():
+    n_rows = skgd.engines.compiled._PRODUCT_ENTRIES // 64 + 5
+    X = features(n_rows)
+    model = network(*NETWORKS[1][:-1], (64,), batch_size=None, learning_rate=0.02)[0]
+    assert_engines_agree(model, X, target("number", X)[1])
+
+
+def test_networks_diverge_in_the_same_way():
+    model, X, y = network(*NETWORKS[0], learning_rate=1e200, max_iter=100)
+    messages = []
+    for engine in ENGINES:
+        with pytest.raises(DivergenceError, match=r"epoch \d+ at step \d+") as caught:
+            fit_with(engine, model, X, y)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+class Sine(Activation):
+    """An activation of one's own, with a hyper-parameter."""
+
+    def __init__(self, frequency=1.0):
+        self.frequency = frequency
+
+    def hyper(self):
+        return (float(self.frequency),)
+
+    @staticmethod
+    def value(z, hyper):
+        return np.sin(hyper[0] * z)
+
+    @staticmethod
+    def derivative(z, a, hyper):
+        return hyper[0] * np.cos(hyper[0] * z)
+
+
+class SineByName(Sine):
+    @staticmethod
+    def value(z, hyper):
+        return np.sin(2.0 * NAMES["share"] * hyper[0] * z)
+
+
+def test_activation_of_ones_own_compiles():
+    optimizer, loss, kind, _, layers = NETWORKS[1]
+    models = []
+    for frequency in (1.0, 2.0):
+        model, X, y = network(optimizer, loss, kind, Sine(frequency), layers, learning_rate=0.02)
+        models.append(assert_engines_agree(model, X, y))
+    assert not np.allclose(models[0].coefs_[0], models[1].coefs_[0])
+
+
+@pytest.mark.parametrize("activation", ["gelu", SineByName()], ids=str)
+def test_activations_that_cannot_be_compiled_fall_back(activation):
+    optimizer, loss, kind, _, layers = NETWORKS[1]
+    model, X, y = network(optimizer, loss, kind, activation, layers, learning_rate=0.02)
+    tried, vectorized, again = (fit_with(engine, model, X, y) for engine in ("compiled", "vectorized", "compiled"))
+    assert tried.engine_ == again.engine_ == vectorized.engine_ == "vectorized"
+    for other in (tried, again):
+        for ours, theirs in zip(other.coefs_, vectorized.coefs_, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    linear = clone(model).set_params(hidden_layer_sizes=())  # for which an activation means nothing
+    assert fit_with("compiled", linear, X, y).engine_ == "compiled"
+
+
+def test_networks_of_sparse_rows_are_vectorized():
+    model, X, y = network(*NETWORKS[0], learning_rate=0.02)
+    tried, vectorized = (fit_with(engine, model, sp.csr_array(X), y) for engine in ENGINES)
+    assert tried.engine_ == "vectorized"
+    for ours, theirs in zip(tried.coefs_, vectorized.coefs_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 # -- processes --------------------------------------------------------------------------------------------------------
 
 
@@ -613,12 +789,15 @@ def test_disk_cache_is_used_and_never_stale(tmp_path):
 
 def test_stays_within_bounds(tmp_path):
     bases = " or ".join("-".join(base) for base in (BASES[0], BASES[4]))
+    chosen = (
+        f"test_weights_validation_and_warm_start and ({bases}) or test_networks_with_weights or larger_than_a_block"
+    )
     printed = run(
         *("-m", "pytest", Path(__file__), "-q", "-p", "no:cacheprovider"),
         *("-W", "ignore::numba.core.errors.NumbaWarning"),  # such code is not cached
-        *("-k", f"test_weights_validation_and_warm_start and ({bases})"),
+        *("-k", chosen),
         NUMBA_BOUNDSCHECK=1,
         NUMBA_OPT=0,
         NUMBA_CACHE_DIR=tmp_path,
     )
-    assert "4 passed" in printed
+    assert "9 passed" in printed

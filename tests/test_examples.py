@@ -129,11 +129,33 @@ def check_plot_batch_sizes(printed, tmp_path):
     assert gap["mini-batch"] < gap["stochastic"] < gap["batch"]
 
 
+def check_plot_deep_gradients(printed, tmp_path):
+    norms = r"^(\w+, \d) +accuracy (\S+), first gradients (\S+) \.\.\. (\S+)$"
+    rows = {name: [float(number) for number in rest] for name, *rest in re.findall(norms, printed, re.MULTILINE)}
+    accuracy, first, last = rows["logistic, 6"]
+    assert accuracy < 0.6
+    assert last > 100 * first
+    accuracy, first, last = rows["relu, 6"]
+    assert accuracy > 0.95
+    assert last < 10 * first
+    assert rows["logistic, 1"][0] > 0.8
+    assert "neither            Training diverged" in printed
+    assert min(float(score) for score in re.findall(r"R² (\S+)", printed)) > 0.25
+
+
 def check_plot_exploding_vanishing(printed, tmp_path):
     plain, clipped = (float(value) for value in re.findall(r"off by up to (\S+)", printed))
     assert clipped < 0.5 < 100 < plain
     log_loss, squared = (float(value) for value in re.findall(r"wrong side: (\S+)", printed))
     assert squared < 0.1 < 0.9 < log_loss
+
+
+def check_plot_hidden_layers(printed, tmp_path):
+    accuracy = {name: float(value) for name, value in re.findall(r"^(.*): accuracy (\S+)", printed, re.MULTILINE)}
+    assert accuracy["XOR, linear"] < 0.6 < 0.98 < accuracy["XOR, 16 hidden neurons"]
+    assert accuracy["two moons, linear"] < 0.9 < 0.98 < accuracy["two moons, 16 hidden neurons"]
+    scores = {name: float(value) for name, value in re.findall(r"^sine, (\w+): R² (\S+),", printed, re.MULTILINE)}
+    assert scores["linear"] < 0.7 < 0.95 < min(scores["relu"], scores["tanh"])
 
 
 def check_plot_local_minima(printed, tmp_path):

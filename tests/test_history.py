@@ -334,3 +334,15 @@ def test_balanced_stream_reaches_the_minimum_with_balanced_weights(rare):
     exact = LogisticRegression(C=1 / (0.1 * len(y)), class_weight="balanced", tol=1e-10, max_iter=1000).fit(x, y)
     assert_allclose(model.coef_, exact.coef_, rtol=1e-4)
     assert_allclose(model.intercept_, exact.intercept_, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e-30), (np.float64, 1e-200)])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_penalty_beyond_the_largest_number_is_no_nan(method, dtype, size):
+    """Its rate on a column so small is infinite in the optimizer's coordinates, and the coefficient zero."""
+    X = (size * np.eye(12, 2)).astype(dtype)
+    model = GDRegressor(alpha=1e-3, max_iter=3, tol=None)
+    getattr(model, method)(X, np.arange(12.0))
+    for name in ("objective", "loss", "gradient_norm"):
+        assert np.isfinite(model.history_[name]).all()
+    assert np.isfinite(model.coef_).all()

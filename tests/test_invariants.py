@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from skgd import GDClassifier, GDRegressor
+from skgd.activations import ACTIVATIONS, LeakyReLU
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
-from skgd.optimizers import OPTIMIZERS
+from skgd.optimizers import OPTIMIZERS, SGD
 
 LOSSES = [(GDClassifier, name) for name in CLASSIFIER_LOSSES] + [(GDRegressor, name) for name in REGRESSOR_LOSSES]
 PAIRS = [(kind, loss, optimizer) for kind, loss in LOSSES for optimizer in OPTIMIZERS]
@@ -35,8 +36,14 @@ def make(kind, loss, optimizer, **parameters):
 
 
 def assert_same_bits(one, other):
-    for name in ("coef_", "intercept_", "t_"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.t_ == other.t_
+    assert_parameters(one, other, np.testing.assert_array_equal)
+
+
+def assert_parameters(one, other, assertion, **options):
+    """Compare the coefficients and intercepts of all layers."""
+    for ours, theirs in zip((*one.coefs_, *one.intercepts_), (*other.coefs_, *other.intercepts_), strict=True):
+        assertion(ours, theirs, **options)
 
 
 # -- invariant 2: weights ---------------------------------------------------------------------------------------------
@@ -239,11 +246,11 @@ def test_stream_may_be_cut_without_preconditioning(optimizer):
 @pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
 def test_stream_survives_a_column_that_starts_nearly_constant(optimizer, spread):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(8000, 4))
+    X = rng.normal(size=(3000, 4))
     X[:8, 0] = 1.0 + spread * rng.normal(size=8)
-    y = X[:, 1:] @ [1.0, 2.0, 3.0] + 0.1 * rng.normal(size=8000)
+    y = X[:, 1:] @ [1.0, 2.0, 3.0] + 0.1 * rng.normal(size=3000)
     model = GDRegressor(optimizer=optimizer)
-    for start in range(0, 8000, 100):
+    for start in range(0, 3000, 100):
         model.partial_fit(X[start : start + 100], y[start : start + 100])
     assert model.score(X, y) > 0.9
 
@@ -264,7 +271,7 @@ def test_targets_statistics_of_a_stream_are_weighted():
 
 def test_recorded_objective_holds_the_penalty_of_each_batch():
     """A penalised fit goes on until it is done: the first epoch's objective is not measured without its penalty."""
-    X, y = problem(GDRegressor, n_rows=2000)
+    X, y = problem(GDRegressor, n_rows=1200)
     model = GDRegressor(alpha=0.5, tol=1e-6, n_iter_no_change=3, batch_size=16, random_state=0).fit(X, y)
     assert model.n_iter_ > 5
     first = model.history_["objective"][0] - model.history_["loss"][0]
@@ -289,3 +296,207 @@ def test_validation_keeps_the_best_epoch():
     assert model.n_iter_ == len(model.history_["loss"]) == 6
     residual = model.predict(X[150:]) - y[150:]
     np.testing.assert_allclose(0.5 * np.mean(residual**2), min(model.history_["validation_loss"]), rtol=1e-9)
+
+
+# -- networks: the same promises --------------------------------------------------------------------------------------
+
+KINDS = [GDClassifier, GDRegressor]
+over_layers = pytest.mark.parametrize(("layers", "activation"), [((8,), "relu"), ((5, 4), "tanh"), ((4, 3, 3), "silu")])
+
+
+def network(kind, layers=(5, 4), activation="tanh", **parameters):
+    defaults = {"batch_size": 16, "max_iter": 5, "tol": None, "random_state": 0}
+    return kind(hidden_layer_sizes=layers, activation=activation, **defaults | parameters)
+
+
+def first_call(kind, y):
+    return {"classes": np.unique(y)} if kind is GDClassifier else {}
+
+
+@over_layers
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weight_is_copies_for_networks(kind, optimizer, layers, activation):
+    X, y = problem(kind, n_outputs=3)
+    weight = np.random.default_rng(1).integers(0, 4, len(y))
+    rate = None if optimizer == "adadelta" else 0.003
+    model = network(kind, layers, activation, optimizer=optimizer, learning_rate=rate, batch_size=None, alpha=1e-3)
+    weighted = clone(model).fit(X, y, sample_weight=weight)
+    copied = clone(model).fit(X.repeat(weight, axis=0), y.repeat(weight, axis=0))
+    assert_parameters(weighted, copied, np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
+
+
+@over_layers
+@pytest.mark.parametrize("as_format", FORMATS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weight_zero_is_no_row_for_networks(kind, method, as_format, layers, activation):
+    X, y = problem(kind, n_rows=100, n_outputs=3)
+    weight = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+    keep = weight > 0
+    first = first_call(kind, y) if method == "partial_fit" else {}
+    model = network(kind, layers, activation)
+    zeros = getattr(clone(model), method)(as_format(X), y, sample_weight=weight, **first)
+    without = getattr(clone(model), method)(as_format(X[keep]), y[keep], sample_weight=weight[keep], **first)
+    assert_same_bits(zeros, without)
+
+
+@over_layers
+@pytest.mark.parametrize("loss", [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES])
+def test_dense_is_sparse_for_networks(loss, layers, activation):
+    kind = GDClassifier if loss in CLASSIFIER_LOSSES else GDRegressor
+    X, y = problem(kind, n_outputs=3)
+    model = network(kind, layers, activation, loss=loss, precondition=False, learning_rate=0.01, optimizer="adam")
+    dense = clone(model).fit(X, y)
+    for as_format in (sp.csr_array, sp.csc_array, sp.csr_matrix):
+        sparse = clone(model).fit(as_format(X), y)
+        assert_parameters(dense, sparse, np.testing.assert_allclose, rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(sparse.predict(as_format(X)), dense.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("as_format", FORMATS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_stream_of_networks_may_be_cut_and_pickled(kind, optimizer, as_format):
+    X, y = problem(kind, n_rows=90, n_outputs=3)
+    X, weight = as_format(X), np.random.default_rng(2).random(90) + 0.5
+    for precondition, average, rate in ((True, "polynomial", "cosine"), (True, "auto", "auto"), (False, True, 0.01)):
+        model = network(kind, optimizer=optimizer, learning_rate=rate, batch_size=7, alpha=1e-3)
+        model.set_params(precondition=precondition, average=average)
+        whole = clone(model).partial_fit(X, y, sample_weight=weight, **first_call(kind, y))
+        cut = clone(model)
+        for start, stop in [(0, 7), (7, 28), (28, 35), (35, 90)]:
+            part = slice(start, stop)
+            cut.partial_fit(X[part], y[part], sample_weight=weight[part], **first_call(kind, np.arange(3)))
+            cut = pickle.loads(pickle.dumps(cut))
+        assert_same_bits(whole, cut)
+        np.testing.assert_array_equal(whole.predict(X), cut.predict(X))
+
+
+@over_layers
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_state_determines_the_bits_of_networks(kind, layers, activation):
+    X, y = problem(kind, n_rows=100, n_outputs=3)
+    model = network(kind, layers, activation, early_stopping=True)
+    one, other = clone(model).fit(X, y), clone(model).fit(X, y)
+    assert_same_bits(one, other)
+    drawn = clone(model).set_params(random_state=np.random.RandomState(0)).fit(X, y)
+    assert_same_bits(one, drawn)
+    another = clone(model).set_params(random_state=1).fit(X, y)
+    assert not np.array_equal(one.coefs_[0], another.coefs_[0])
+    streams = [network(kind, layers, activation).partial_fit(X, y, **first_call(kind, y)) for _ in range(2)]
+    assert_same_bits(*streams)
+
+
+@over_layers
+@pytest.mark.parametrize("as_format", FORMATS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=5, deadline=None)
+@given(exponents=EXPONENTS, units=st.lists(st.floats(-6.0, 6.0), min_size=3, max_size=3))
+def test_units_do_not_matter_to_networks(kind, method, as_format, layers, activation, exponents, units):
+    """Neither those of the columns, nor that of each of several targets."""
+    X, y = problem(kind, n_rows=100, n_outputs=3)
+    scale, unit = 10.0 ** np.array(exponents), 10.0 ** np.array(units)
+    model = network(kind, layers, activation, alpha=0.0)
+    first = first_call(kind, y) if method == "partial_fit" else {}
+    plain = getattr(clone(model), method)(as_format(X), y, **first)
+    target = y if kind is GDClassifier else y * unit
+    scaled = getattr(clone(model), method)(as_format(X * scale), target, **first)
+    if kind is GDClassifier:
+        ours, theirs = plain.decision_function(X), scaled.decision_function(X * scale)
+    else:
+        ours, theirs = plain.predict(X), scaled.predict(X * scale) / unit
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6 * np.abs(ours).max())
+
+
+@pytest.mark.parametrize("loss", SCALE_FREE)
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_units_do_not_matter_to_networks_with_any_loss_and_optimizer(optimizer, n_outputs, loss):
+    X, y = problem(GDRegressor, n_rows=100, n_outputs=n_outputs)
+    scale, unit = np.array([1e-6, 1e6, 1.0, 1e3]), np.array([1e-6, 1e6, 1e2])[:n_outputs]
+    model = network(GDRegressor, loss=loss, optimizer=optimizer, alpha=0.0, max_iter=3)
+    plain, scaled = clone(model).fit(X, y), clone(model).fit(X * scale, y * (unit if n_outputs > 1 else unit[0]))
+    ours, theirs = plain.predict(X), scaled.predict(X * scale) / (unit if n_outputs > 1 else unit[0])
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6 * y.std())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("as_format", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_stay_float32(kind, as_format, activation):
+    X, y = problem(kind, n_outputs=3)
+    single = as_format(X.astype(np.float32))
+    for precondition in (True, False):
+        model = network(kind, (5, 4), activation, precondition=precondition, learning_rate=0.01).fit(single, y)
+        for _ in range(2):
+            state = model._state.iterate
+            parts = [*model.coefs_, *model.intercepts_, state.theta, state.average, *state.slots]
+            assert {part.dtype for part in parts} == {np.dtype(np.float32)}
+            assert model._raw(single).dtype == np.float32
+            model.partial_fit(single, y)
+        double = network(kind, (5, 4), activation, precondition=precondition, learning_rate=0.01).fit(as_format(X), y)
+        double.partial_fit(as_format(X), y).partial_fit(as_format(X), y)
+        np.testing.assert_allclose(model._raw(single), double._raw(as_format(X)), rtol=1e-2, atol=1e-2)
+
+
+class Failing(SGD):
+    """Raises in every seventh step."""
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        if t % 7 == 0:
+            raise RuntimeError("of the user's own")
+        return SGD.rule(w, g, lr, t, slots, hyper)
+
+
+def bytes_of(model):
+    return {name: pickle.dumps(value) for name, value in vars(model).items()}
+
+
+@pytest.mark.parametrize("before", ["network", "linear", "nothing"])
+@pytest.mark.parametrize("method", ["fit", "warm fit", "partial_fit"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_that_fail_are_as_they_were(kind, method, before):
+    X, y = problem(kind, n_outputs=3)
+    model = network(kind, () if before == "linear" else (5, 4), batch_size=4, warm_start=method == "warm fit")
+    if before != "nothing":
+        model.fit(X, y)
+    if before == "linear" and method == "fit":  # a network in its place
+        model.set_params(hidden_layer_sizes=(5, 4))
+    diverging = {"loss": "squared_hinge" if kind is GDClassifier else "squared_error", "learning_rate": 1e200}
+    arguments = (X, y, first_call(kind, y)["classes"]) if method == "partial_fit" and kind is GDClassifier else (X, y)
+    train = type(model).partial_fit if method == "partial_fit" else type(model).fit
+    failing, wild = {"optimizer": Failing(0.1)}, {"optimizer": "sgd", "precondition": False, **diverging}
+    for parameters, error, words in ((failing, RuntimeError, "of the user's own"), (wild, ValueError, "diverged")):
+        model.set_params(**parameters)
+        expected = bytes_of(model)
+        with pytest.raises(error, match=words):
+            train(model, *arguments)
+        assert bytes_of(model) == expected
+    if before != "nothing":
+        assert model.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("as_format", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_leave_alone_what_is_the_user_s(kind, as_format):
+    X, y = problem(kind, n_outputs=3)
+    A, weight, sizes = as_format(X.copy()), np.linspace(0.0, 2.0, len(y)), [4, 3]
+    protected = [y, weight, *([A] if isinstance(A, np.ndarray) else [A.data, A.indices, A.indptr])]
+    copies = [part.copy() for part in protected]
+    for part in protected:
+        part.flags.writeable = False
+    strategy = LeakyReLU(0.1)
+    before = pickle.dumps(strategy)
+    model = network(kind, sizes, strategy).fit(A, y, weight, X_val=A, y_val=y).partial_fit(A, y)
+    model.predict(A)
+    for part, copied in zip(protected, copies, strict=True):
+        np.testing.assert_array_equal(part, copied)
+    assert pickle.dumps(strategy) == before
+    assert model.activation is strategy
+    assert model.hidden_layer_sizes is sizes
+    assert sizes == [4, 3]
+    strategy.slope = 0.9  # which reaches the next training, and nothing before
+    assert model._state.objective.activation.slope == 0.1

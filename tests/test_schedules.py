@@ -343,6 +343,17 @@ def test_a_function_is_the_schedule_of_the_same_formula():
     assert_array_equal(fit(lambda step: 0.05).coef_, fit(0.05).coef_)
 
 
+def one(step):
+    return 1.0
+
+
+def test_a_model_trained_with_a_function_can_be_pickled():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    model = GDRegressor(learning_rate=one, max_iter=2, tol=None)
+    model.fit(X, y).partial_fit(X, y)
+    assert_array_equal(pickle.loads(pickle.dumps(model)).partial_fit(X, y).coef_, model.partial_fit(X, y).coef_)
+
+
 def test_a_schedule_of_ones_own():
     class Halves(Schedule):
         def factor_at(self, step):

@@ -6,6 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from skgd import GDClassifier, GDRegressor
+from skgd.activations import LeakyReLU
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS, SGD
 from skgd.schedules import SCHEDULES
@@ -21,10 +22,13 @@ ESTIMATORS = [
     *(estimator(batch_size=None, average=False, alpha=1e-4, l1_ratio=0.5) for estimator in BOTH),
     *(estimator(average=True, max_grad_norm=1.0) for estimator in BOTH),
     GDClassifier(class_weight="balanced"),
+    *(estimator(hidden_layer_sizes=(16,)) for estimator in BOTH),
+    GDClassifier(loss="modified_huber", hidden_layer_sizes=(12, 8), activation="tanh", optimizer="rmsprop"),
+    GDRegressor(loss="huber", hidden_layer_sizes=(12, 8), activation=LeakyReLU(0.1), optimizer="nadam"),
 ]
 for estimator in ESTIMATORS:
     if isinstance(estimator, GDClassifier):  # some go on for all of 1000 epochs where classes are told apart
-        estimator.set_params(max_iter=100)
+        estimator.set_params(max_iter=30)
 ESTIMATORS.append(GDClassifier())
 
 

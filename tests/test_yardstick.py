@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -867,3 +867,183 @@ def test_no_warning_in_ordinary_use():
             model.fit(X[:, :1], LABELS > 0).predict(X[:, :1])
         for loss in REGRESSOR_LOSSES:
             GDRegressor(loss).fit(X[:8, :1], np.abs(Y[:8]) + 0.1).predict(X[:, :1])
+
+
+# -- hidden layers ----------------------------------------------------------------------------------------------------
+
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "logistic": lambda z: 1.0 / (1.0 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0.0),
+}
+every_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
+
+
+def network(estimator, activation="tanh", layers=(5, 3), **params):
+    return estimator(hidden_layer_sizes=layers, activation=activation, **{"random_state": 0} | params)
+
+
+def weights_of(model):
+    """Return copies of all weights and intercepts, layer by layer."""
+    return [np.array(values) for values in (*model.coefs_, *model.intercepts_)]
+
+
+def forward(weights, A, activation):
+    """Return the raw outputs of a network, by our own computation."""
+    half = len(weights) // 2
+    for depth, (coef, intercept) in enumerate(zip(weights[:half], weights[half:], strict=True)):
+        A = A @ coef + intercept
+        A = ACTIVATIONS[activation](A) if depth < half - 1 else A
+    return A
+
+
+def network_loss(weights, estimator, y, activation, alpha):
+    raw = forward(weights, X, activation)
+    penalty = 0.5 * alpha * sum(np.sum(coef**2) for coef in weights[: len(weights) // 2])
+    if estimator is GDRegressor:
+        return 0.5 * np.mean((raw[:, 0] - y) ** 2) + penalty
+    return np.mean(logsumexp(raw, axis=1) - raw[np.arange(len(y)), y]) + penalty  # from scipy.special
+
+
+@every_activation
+@both_estimators
+def test_a_step_of_a_network_is_its_gradient(estimator, activation):
+    """From where one call of partial_fit ends, the next, a tiny step, goes down the slope found by differences."""
+    y, rate, alpha, h = TARGET[estimator], 1e-4, 0.1, 1e-6
+    plain = {"optimizer": SGD(rate), "precondition": False, "average": False, "batch_size": None, "alpha": alpha}
+    model = network(estimator, activation, **plain).partial_fit(X, y, **first_call(estimator, y))
+    before = weights_of(model)
+    after = weights_of(model.partial_fit(X, y))
+    for part, (start, end) in enumerate(zip(before, after, strict=True)):
+        for place in np.ndindex(start.shape):
+            values = []
+            for shift in (h, -h):
+                moved = [array.copy() for array in before]
+                moved[part][place] += shift
+                values.append(network_loss(moved, estimator, y, activation, alpha))
+            slope = (values[0] - values[1]) / (2 * h)
+            assert_allclose((start[place] - end[place]) / rate, slope, rtol=1e-3, atol=1e-4)  # the penalty is implicit
+
+
+@every_activation
+def test_predictions_are_those_of_the_layers(activation):
+    classifier = network(GDClassifier, activation, max_iter=5, tol=None).fit(X, LABELS)
+    assert_allclose(
+        classifier.decision_function(X), forward(weights_of(classifier), X, activation), rtol=1e-8, atol=1e-10
+    )
+    regressor = network(GDRegressor, activation, max_iter=5, tol=None).fit(X, Y)
+    assert_allclose(regressor.predict(X), forward(weights_of(regressor), X, activation)[:, 0], rtol=1e-8, atol=1e-10)
+
+
+@every_activation
+def test_networks_learn_digits(activation):
+    model = network(GDClassifier, activation, (50,)).fit(DIGITS_X[:300], DIGITS_Y[:300])
+    assert model.score(DIGITS_X[:300], DIGITS_Y[:300]) > 0.95
+    assert model.score(DIGITS_X[300:], DIGITS_Y[300:]) > 0.9
+    probability = model.predict_proba(DIGITS_X)
+    assert_allclose(probability.sum(axis=1), 1.0)
+    assert_array_equal(model.classes_[probability.argmax(axis=1)], model.predict(DIGITS_X))
+
+
+@every_activation
+def test_networks_learn_a_curve(activation):
+    y = np.sin(LINE_X.ravel())
+    model = network(GDRegressor, activation, (30,), batch_size=10, max_iter=300, tol=None).fit(LINE_X, y)
+    assert (model.score(LINE_X, y) > 0.95) == (activation != "identity")
+
+
+@both_estimators
+def test_a_larger_alpha_makes_all_layers_smaller(estimator):
+    y = TARGET[estimator]
+    sizes = [
+        [np.abs(coef).sum() for coef in network(estimator, alpha=alpha, max_iter=200, tol=None).fit(X, y).coefs_]
+        for alpha in (0.0, 0.1, 1.0)
+    ]
+    assert np.all(np.diff(sizes, axis=0) < 0.0)
+
+
+def test_identity_layers_are_the_linear_model():
+    counts = np.random.default_rng(9).poisson(np.exp(0.3 * X[:, 0] + 0.5))
+    params = {"loss": "poisson", "alpha": 0.0, "batch_size": None, "tol": None}
+    linear = GDRegressor(**params, max_iter=2000).fit(X, counts)
+    deep = network(GDRegressor, "identity", (4,), **params, max_iter=5000).fit(X, counts)
+    assert_allclose(deep.predict(X), linear.predict(X), rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_estimators
+def test_shapes_and_dtypes_of_layers(estimator, dtype):
+    model = network(estimator, layers=(7, 5), max_iter=3, tol=None).fit(X.astype(dtype), TARGET[estimator])
+    n_outputs = 1 if estimator is GDRegressor else 3
+    assert [coef.shape for coef in model.coefs_] == [(4, 7), (7, 5), (5, n_outputs)]
+    assert [intercept.shape for intercept in model.intercepts_] == [(7,), (5,), (n_outputs,)]
+    assert {values.dtype for values in (*model.coefs_, *model.intercepts_)} == {np.dtype(dtype)}
+    if estimator is GDRegressor:
+        assert model.predict(X.astype(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", SGD(momentum=0.9)], ids=repr)
+@both_estimators
+def test_networks_go_on(estimator, optimizer):
+    y = TARGET[estimator]
+    params = PLAIN | {"optimizer": optimizer, "learning_rate": 0.01, "batch_size": 8, "alpha": 0.01}
+    whole = weights_of(network(estimator, **params, max_iter=4).fit(X, y))
+    stream, warm = network(estimator, **params), network(estimator, **params, max_iter=2, warm_start=True)
+    for _ in range(4):
+        stream.partial_fit(X, y, **first_call(estimator, y))
+    for model in (stream, warm.fit(X, y).fit(X, y)):
+        for one, other in zip(weights_of(model), whole, strict=True):
+            assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_networks_of_several_outputs():
+    A, labels = make_multilabel_classification(n_samples=100, random_state=0)
+    for params in ({}, {"early_stopping": True}):
+        model = network(GDClassifier, "logistic", (30,), **params).fit(A, labels)
+        assert model.predict_proba(A).shape == labels.shape
+        assert_array_equal(model.predict(A), model.predict_proba(A) > 0.5)
+    assert (network(GDClassifier, "logistic", (30,)).fit(A, labels).predict(A) == labels).mean() > 0.9
+    targets = np.column_stack([Y, np.abs(Y), -Y])
+    assert network(GDRegressor, "relu", (50,)).fit(X, targets).score(X, targets) > 0.8
+
+
+@both_estimators
+def test_dense_and_sparse_rows_give_the_same_network(estimator):
+    params = {"precondition": False, "max_iter": 5, "tol": None, "learning_rate": 0.01, "optimizer": "adam"}
+    dense, sparse = (network(estimator, **params).fit(A, TARGET[estimator]) for A in (X, sp.csr_array(X)))
+    for one, other in zip(weights_of(dense), weights_of(sparse), strict=True):
+        assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+    assert_allclose(dense.predict(X), dense.predict(sp.csr_array(X)))
+
+
+@both_estimators
+def test_the_seed_decides_on_the_initial_weights(estimator):
+    params = {"max_iter": 1, "tol": None, "shuffle": False}
+    one, same, other = (
+        weights_of(network(estimator, **params, random_state=seed).fit(X, TARGET[estimator])) for seed in (0, 0, 1)
+    )
+    assert all(map(np.array_equal, one, same))
+    assert not any(map(np.array_equal, one[:3], other[:3]))
+
+
+@both_estimators
+def test_no_hidden_layers_are_the_linear_model(estimator):
+    linear, empty = (
+        estimator(random_state=0, **more).fit(X, TARGET[estimator]) for more in ({}, {"hidden_layer_sizes": ()})
+    )
+    assert_array_equal(parameters(linear), parameters(empty))
+
+
+def test_a_stored_network_learns_a_new_target(tmp_path):
+    joblib.dump(network(GDRegressor, "relu", (42,)).fit([[2.0], [1.0]], [4.0, 3.0]), tmp_path / "network.joblib")
+    model = joblib.load(tmp_path / "network.joblib")
+    for _ in range(500):
+        model.partial_fit([[2.0]], [1.0])
+    assert_allclose(model.predict([[2.0]]), 1.0, atol=0.05)
+
+
+def test_a_warm_network_may_not_get_new_classes():
+    model = network(GDClassifier, max_iter=3, tol=None, warm_start=True).fit(IRIS_X, IRIS_Y)
+    with pytest.raises(ValueError, match="not among the classes"):
+        model.fit(IRIS_X, IRIS_Y + 1)

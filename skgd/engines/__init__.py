@@ -49,6 +49,9 @@ REPAYS_SECONDS = 0.2
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
 _SECONDS_AN_ENTRY = 1e-8
+_NETWORK_REPAYS = 5  # times as much, for their loops take longer to compile, and gain less
+_SECONDS_A_LAYER = 1e-4  # of a network, in each step
+_SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
 
@@ -62,12 +65,16 @@ def choose(
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
-    if sparse and objective.hidden_layer_sizes:
-        return "vectorized"
-    layers = len(objective.layer_sizes) - 1
-    step = layers * _SECONDS_A_STEP + objective.n_parameters * _SECONDS_A_PARAMETER
-    seconds = n_epochs * (n_steps * step + n_entries * objective.n_outputs * _SECONDS_AN_ENTRY)
-    return "compiled" if seconds > REPAYS_SECONDS and _compiles(optimizer, objective) else "vectorized"
+    if objective.hidden_layer_sizes:
+        if sparse:
+            return "vectorized"
+        step, entry = _SECONDS_A_LAYER * (len(objective.layer_sizes) - 1), _SECONDS_A_PRODUCT * objective.layer_sizes[1]
+        repays = _NETWORK_REPAYS * REPAYS_SECONDS
+    else:
+        step, entry, repays = _SECONDS_A_STEP, _SECONDS_AN_ENTRY * objective.n_outputs, REPAYS_SECONDS
+    step += objective.n_parameters * _SECONDS_A_PARAMETER
+    seconds = n_epochs * (n_steps * step + n_entries * entry)
+    return "compiled" if seconds > repays and _compiles(optimizer, objective) else "vectorized"
 
 
 def choose_measure(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[..., Measures]:

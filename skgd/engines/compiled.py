@@ -41,6 +41,9 @@ from skgd.coordinates import (
     user_coefficient,
 )
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
+
+# Memory maps cannot be written to: Numba would compile for each kind of array anew.
+from skgd.engines.vectorized import read_only as _read_only
 from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point, unit_of
 from skgd.optimizers import Optimizer, laziness_of
 
@@ -85,6 +88,7 @@ single: Any = None  # whether there is one output
 narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
+hidden: Any = None  # whether there are hidden layers
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
@@ -399,6 +403,8 @@ def _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hyp
             to, length, after = rule(w, g, rate, now, before, hyper)
             if len(longest) > 0 and length > longest[chunk, k] and g != 0.0:
                 to, length, after = rule(w, g, rate * (longest[chunk, k] / length), now, before, hyper)
+            if hidden and grad[u, k] == 0.0:
+                length = min(length, rate)
             point[u, k] = to
             lengths[u, k] = length
             keep_slots(slots, chunk, k, after)
@@ -1136,9 +1142,9 @@ def run_stream(
             (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values))),
             given,
         )
-    except MemoryError:
-        raise
     except Exception as error:
+        if _ran(loop, error):
+            raise
         raise CannotCompile(str(error)) from error
     averaged = iterate.averaged + int(np.count_nonzero(shares))
     return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, sums) if finite else None
@@ -1224,13 +1230,6 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     return largest, mean, np.maximum(square - mean * mean, 0.0), filled
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that cannot be written to: memory maps can't, and Numba would compile for each kind anew."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 def _read_only_rows(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a CSR matrix's values, indices and row pointers; the indices unsigned: they never count from the end."""
     indices = X.indices.view(np.uint32 if X.indices.itemsize == 4 else np.uint64)
@@ -1282,6 +1281,12 @@ def _global_names(code: CodeType) -> set[str]:
 
 class CannotCompile(Exception):
     """A rule or a loss is beyond Numba."""
+
+
+def _ran(loop: Any, error: Exception) -> bool:
+    """Say whether an error was raised by a compiled loop, that is by a rule or a loss in it, and not by compiling."""
+    of_numba = type(error).__module__.startswith(("numba", "llvmlite"))
+    return isinstance(error, MemoryError) or (bool(getattr(loop, "signatures", ())) and not of_numba)
 
 
 class _Specialised:
@@ -1412,6 +1417,7 @@ def _placeholders(
         "lazy": lazy != "",
         "resting": lazy == "rest",
         "normalized": loss.normalized,
+        "hidden": activation is not None,
         **({} if activation is None else network),
     }
 
@@ -1532,6 +1538,8 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], len(rates)], strict=True):
         if begin == last:
             penalty_before = objective.penalty(theta)
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+            theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         try:
             taken = loop(
@@ -1550,9 +1558,9 @@ def run_epoch(
                 bounds,
                 record[part],
             )
-        except MemoryError:
-            raise
         except Exception as error:  # a rule that Numba cannot read makes it raise all kinds of errors
+            if _ran(loop, error):
+                raise
             raise CannotCompile(str(error)) from error
         if taken < end - begin:
             failed = begin + taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -38,7 +38,7 @@ class EpochSummary(NamedTuple):
 
     loss: float
     penalty: float
-    squared_norms: list[float]
+    squared_norms: Sequence[float]
     rows: int
     losses: np.ndarray
 
@@ -134,6 +134,13 @@ def run_epoch(
     return summarized(record, penalty, len(order))
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _step(
     objective: Objective,
     optimizer: Optimizer,
@@ -155,7 +162,8 @@ def _step(
     if optimizer.weight_decay:
         theta = theta.copy()
         theta[: objective.n_coefficients] *= 1.0 - rate * optimizer.weight_decay
-    point, step, slots = optimizer.rule(theta, gradient, rate, now.t + 1, now.slots, hyper)
+    given = read_only(theta), read_only(gradient), rate, now.t + 1, tuple(map(read_only, now.slots)), hyper
+    point, step, slots = optimizer.rule(*given)  # which must not edit what a step that fails has to leave as it was
     if longest_step is not None:
         too_long = np.flatnonzero((step > longest_step) & (gradient != 0.0)) if optimizer.bounded else ()
         if len(too_long):  # there, repeat the rule with a smaller rate, to which the step is proportional
@@ -173,6 +181,9 @@ def _step(
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts))
             point, step = theta + share * move, share * step
+    if objective.hidden_layer_sizes and isinstance(step, np.ndarray):
+        # A neuron at rest has no gradient, and rules that divide by its size would have the penalty wipe it out.
+        step = np.where(of_data == 0.0, np.minimum(step, rate), step)
     kept = now.slots if optimizer.memoryless else slots
     return objective.proximal(point, step) if optimizer.proximal else point, kept
 

@@ -1,0 +1,105 @@
+"""Saved models: what a pickle holds is plain data, which other releases of skgd, and other formats, can read.
+
+`packed` turns the objects of this package, strategies and the parts of `skgd.training.State`, into dicts of their
+fields, and `unpacked` makes them again. A release may therefore move classes, and give them new fields: these take
+their defaults where the file is older. What an older release would misread needs a new `FORMAT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from skgd.activations import ACTIVATIONS
+from skgd.callbacks import Beginning, Best, Unfinished
+from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.engines import Iterate
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss
+from skgd.objective import Objective
+from skgd.optimizers import OPTIMIZERS
+from skgd.schedules import SCHEDULES
+from skgd.strategy import Strategy
+from skgd.training import Past, Progress, State
+
+FORMAT = 1
+
+_REGISTRIES: tuple[Mapping[str, type], ...] = (ACTIVATIONS, CLASSIFIER_LOSSES, OPTIMIZERS, REGRESSOR_LOSSES, SCHEDULES)
+_PARTS = (Beginning, Best, ColumnStatistics, Coordinates, Iterate, Objective, Past, Progress, State, Unfinished)
+_KINDS = {kind.__name__: kind for kind in (*_PARTS, SoftmaxLoss, *(k for each in _REGISTRIES for k in each.values()))}
+_KIND = "skgd kind"  # the key of the name
+
+
+def packed(value: Any) -> Any:
+    """Return plain data in place of our own objects, in dicts and tuples too; all else as it is."""
+    kind = type(value)
+    if kind is dict:
+        return {key: packed(inner) for key, inner in value.items()}
+    if kind is tuple:
+        return tuple(map(packed, value))
+    if _KINDS.get(kind.__name__) is not kind:  # a strategy of the user's own, too
+        return value
+    return {_KIND: kind.__name__, **{name: packed(inner) for name, inner in _fields_of(value).items()}}
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    if isinstance(value, Strategy):
+        return value.get_params(deep=False)
+    if isinstance(value, Iterate):
+        return value._asdict()
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def unpacked(value: Any) -> Any:
+    """Return the inverse of :func:`packed`.
+
+    Raises
+    ------
+    KeyError, TypeError
+        For kinds and fields that are not known.
+    """
+    kind = type(value)
+    if kind is tuple:
+        return tuple(map(unpacked, value))
+    if kind is not dict:
+        return value
+    inner = {key: unpacked(part) for key, part in value.items() if key != _KIND}
+    return _KINDS[value[_KIND]](**inner) if _KIND in value else inner
+
+
+def saved(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a saved estimator holds, from its attributes."""
+    return {"skgd_format": FORMAT, "skgd_release": _release(), **packed(dict(attributes))}
+
+
+def loaded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a saved estimator.
+
+    Raises
+    ------
+    ValueError
+        Where another release saved it in a way that this one cannot read.
+    """
+    values = dict(values)
+    number, release = values.pop("skgd_format", None), values.pop("skgd_release", None)
+    if number is None:
+        raise ValueError("This model was saved before skgd 0.1.0, the first release whose files last: train it anew.")
+    try:
+        if number != FORMAT:
+            raise KeyError(f"format {number}")
+        return unpacked(values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"This model was saved by skgd {release}, in a way that skgd {_release()} cannot read: {error.args[0]}. "
+            f"Install that release, pip install 'skgd=={release}', to use the model, or train it anew with this one."
+        ) from error
+
+
+@cache
+def _release() -> str:
+    try:
+        return version("skgd")
+    except PackageNotFoundError:  # a folder of files that was never installed
+        return "(unknown release)"
