@@ -67,7 +67,7 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
         return False
     if not (right and values.size and values.dtype.type in dtypes and values.dtype.isnative):
         return False
-    if X.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
+    if X.shape[1] != estimator.n_features_in_ or "feature_names_in_" in vars(estimator):
         return False
     return all_finite(values)
 
