@@ -30,6 +30,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
 import skgd.engines
 from skgd import GDClassifier, GDRegressor
+from skgd.activations import ACTIVATIONS
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS
 from skgd.schedules import SCHEDULES
@@ -70,6 +71,11 @@ WEIGHTS_OF_CLASSES = [None, "balanced", {}, {0: 2.0, 1: 0.5}, {"a": 1e300, "b": 
 
 # Of each parameter, values that are allowed, and values that are not, whatever the others are.
 PARAMETERS = {
+    "hidden_layer_sizes": (
+        [(), (), 3, (4, 2), [1], np.array([2, 3])],
+        [0, (2, 0), -1, 1.5, "5", None, (2.0,), True, {}],
+    ),
+    "activation": (list(ACTIVATIONS), ["relo", None, ACTIVATIONS["relu"], 1]),
     "optimizer": (["auto", *OPTIMIZERS], ["sdg", OPTIMIZERS["sgd"], None, 0.1, {}]),
     "learning_rate": (RATES, [0, -1.0, nan, inf, 10**400, True, [0.1], np.array([0.1]), 1j, "warm", {}, seven_rates]),
     "alpha": (["auto", 0, 0.0, 5e-324, 1e-4, 1, 1e300, np.float32(0.1)], [-1e-9, nan, inf, 10**400, "1", None, True]),
@@ -480,10 +486,9 @@ def attempt(model, method, **inputs):
 
 
 def check_learnt(model, n_columns):
-    n_outputs = np.size(model.intercept_)
-    assert model.coef_.shape in {(n_outputs, n_columns), (n_columns,)}
-    assert np.isfinite(model.coef_).all()
-    assert np.isfinite(model.intercept_).all()
+    sizes = [n_columns, *(len(intercept) for intercept in model.intercepts_)]
+    assert [coef.shape for coef in model.coefs_] == list(itertools.pairwise(sizes))
+    assert all(np.isfinite(part).all() for part in (*model.coefs_, *model.intercepts_))
     for name in ("objective", "loss", "gradient_norm", "learning_rate"):
         assert not np.isnan(model.history_[name]).any(), name
 
@@ -492,7 +497,7 @@ def check_predicted(model, X):
     predicted = attempt(model, "predict", X=X)
     if predicted is None:
         return
-    n_rows, n_outputs = len(predicted), np.size(model.intercept_)
+    n_rows, n_outputs = len(predicted), len(model.intercepts_[-1])
     if isinstance(model, GDRegressor):
         assert predicted.shape in {(n_rows,), (n_rows, n_outputs)}
         assert np.isfinite(predicted).all()
@@ -532,7 +537,7 @@ def judge(estimator, calls):
                 check_learnt(model, model.n_features_in_)
                 check_predicted(model, call.data["X"])
                 check_score(model, call.data["X"], call.data["y"])
-            if hasattr(model, "coef_"):
+            if hasattr(model, "coefs_"):
                 check_predicted(model, call.X_new)
 
 
