@@ -68,8 +68,9 @@ class Objective:
 
     def layers(self, theta: np.ndarray) -> list[Layer]:
         """Return views of each layer's coefficients, (n_inputs, n_outputs), and intercepts, (n_outputs,)."""
-        layers, begin, middle = [], 0, self.n_coefficients
-        for n_inputs, n_outputs in pairwise(self.layer_sizes):
+        sizes = (self.n_features, *self.hidden_layer_sizes, self.n_outputs)  # quicker than `layer_sizes` the first time
+        layers, begin, middle = [], 0, len(theta) - sum(sizes[1:])
+        for n_inputs, n_outputs in pairwise(sizes):
             end = begin + n_inputs * n_outputs
             coef, begin = theta[begin:end].reshape(n_inputs, n_outputs), end
             intercept = theta[middle : middle + n_outputs] if self.fit_intercept else np.zeros(n_outputs, theta.dtype)

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from operator import add
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -113,6 +114,7 @@ _HISTORY_KEYS = (
 )
 
 
+@cache
 def history_keys(n_layers: int) -> tuple[str, ...]:
     """Return what the history holds of a model with so many layers."""
     by_layer = (f"gradient_norm_layer_{number}" for number in range(1, n_layers + 1))
