@@ -256,7 +256,7 @@ def test_classifiers_of_mostly_zeros_take_stochastic_steps_without_a_penalty(con
     assert model.optimizer_.get_params() == SGD().get_params()
     assert model.t_ == 4 * len(Z)  # a row a step
     by_hand = classifier(optimizer="sgd", alpha=0.0, batch_size=1, **parameters).fit(container(Z), LABELS)
-    assert_array_equal(model.coef_, by_hand.coef_)
+    assert_allclose(model.coef_, by_hand.coef_, rtol=1e-10)  # the other engine may have measured the columns
     assert_array_equal(model.history_["objective"], model.history_["loss"])
 
 
