@@ -524,6 +524,7 @@ def judge(estimator, calls):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*feature names")  # scikit-learn's: other ones than before
+        warnings.filterwarnings("ignore", message="Support for labels represented as bytes")  # scikit-learn 1.6's
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", DataConversionWarning)
         for call in calls:
