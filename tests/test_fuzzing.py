@@ -454,6 +454,8 @@ def content(value):
     if sp.issparse(value):
         names = ("data", "indices", "indptr", "coords", "offsets", "rows", "shape", "_dict")
         value = [getattr(value, name, None) for name in names]
+    if isinstance(value, (pd.Series, pd.DataFrame)):  # whose pickles hold caches, in earlier versions
+        value = value.to_csv(), str(value.dtypes)
     return pickle.dumps(value) if not hasattr(value, "__next__") else b"a generator"
 
 
