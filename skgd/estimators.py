@@ -1002,8 +1002,10 @@ def _estimates_probabilities(loss: Loss | type[Loss]) -> bool:
 
 def _probability_means_something(estimator: GDClassifier) -> bool:
     """Say whether the loss estimates probabilities; raise the AttributeError that `hasattr` looks for, otherwise."""
-    loss = estimator.loss
-    if not _estimates_probabilities(estimator._loss_kind()):
+    kind = estimator._loss_kind()
+    learnt = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
+    if not _estimates_probabilities(learnt):
+        loss = learnt if _estimates_probabilities(kind) else estimator.loss
         raise AttributeError(
             f"loss={loss!r} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or put the "
             "classifier into a CalibratedClassifierCV."

@@ -51,8 +51,8 @@ def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y"
         y = check_array(y, accept_sparse="csr", dtype=dtype, ensure_2d=False, estimator=estimator, input_name=name)
     y = y.toarray() if sp.issparse(y) else y
     if len(y) != n_rows:
-        rows = f"{name.replace('y', 'X')} and {name} have inconsistent numbers of rows"
-        raise ValueError(f"{rows}: {n_rows} and {len(y)}.")
+        rows_of = name.replace("y", "X")
+        raise ValueError(f"{rows_of} has {n_rows} rows, but {name} has {len(y)}: they are inconsistent.")
     return y
 
 

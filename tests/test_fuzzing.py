@@ -460,6 +460,8 @@ def content(value):
     if sp.issparse(value):
         names = ("data", "indices", "indptr", "coords", "offsets", "rows", "shape", "_dict")
         value = [getattr(value, name, None) for name in names]
+    if isinstance(value, (pd.Series, pd.DataFrame)):  # whose pickles hold caches, in earlier versions
+        value = value.to_csv(), str(value.dtypes)
     return pickle.dumps(value) if not hasattr(value, "__next__") else b"a generator"
 
 
@@ -529,6 +531,7 @@ def judge(estimator, calls):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*feature names")  # scikit-learn's: other ones than before
+        warnings.filterwarnings("ignore", message="Support for labels represented as bytes")  # scikit-learn 1.6's
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", DataConversionWarning)
         for call in calls:

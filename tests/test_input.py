@@ -571,6 +571,14 @@ def test_probabilities_of_scores_as_far_apart_as_numbers_can_be(loss, y):
     assert probability.min() >= 0.0
 
 
+def test_probabilities_are_those_of_the_loss_that_was_learnt():
+    logistic, hinge = GDClassifier(**FEW).fit(X, Y_BINARY), GDClassifier("hinge", **FEW).fit(X, Y_BINARY)
+    expected = logistic.predict_proba(X)
+    assert_array_equal(logistic.set_params(loss="hinge").predict_proba(X), expected)
+    assert not hasattr(hinge.set_params(loss="log_loss"), "predict_proba")
+    assert hasattr(hinge.partial_fit(X, Y_BINARY), "predict_proba")
+
+
 def test_regressors_have_no_probabilities():
     assert not hasattr(GDRegressor(), "predict_proba")
     assert not hasattr(GDRegressor(), "decision_function")
