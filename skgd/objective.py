@@ -51,12 +51,12 @@ class Objective:
 
     # -- the layout of the parameters ---------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """The number of features, those of the hidden layers' neurons, and that of outputs."""
         return self.n_features, *self.hidden_layer_sizes, self.n_outputs
 
-    @cached_property
+    @property
     def n_coefficients(self) -> int:
         """The number of parameters that are penalised: they come first."""
         return sum(n_inputs * n_outputs for n_inputs, n_outputs in pairwise(self.layer_sizes))
@@ -68,7 +68,7 @@ class Objective:
 
     def layers(self, theta: np.ndarray) -> list[Layer]:
         """Return views of each layer's coefficients, (n_inputs, n_outputs), and intercepts, (n_outputs,)."""
-        sizes = (self.n_features, *self.hidden_layer_sizes, self.n_outputs)  # quicker than `layer_sizes` the first time
+        sizes = self.layer_sizes
         layers, begin, middle = [], 0, len(theta) - sum(sizes[1:])
         for n_inputs, n_outputs in pairwise(sizes):
             end = begin + n_inputs * n_outputs

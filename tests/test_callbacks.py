@@ -589,7 +589,7 @@ def test_early_stopping_refuses_bad_arguments(arguments, error, words):
     ("callbacks", "words"),
     [
         ([EarlyStopping(X_VAL[:, :2], Y_VAL)], "features"),
-        ([EarlyStopping(X_VAL, Y_VAL[:5])], "inconsistent numbers of rows: 60 and 5"),
+        ([EarlyStopping(X_VAL, Y_VAL[:5])], "60 rows, but y_val has 5"),
         ([EarlyStopping(X_VAL, Y_VAL, np.ones(3))], "sample_weight_val"),
         ([EarlyStopping(X_VAL, Y_VAL, monitor="lossy")], "lossy"),
         ([EarlyStopping(X_VAL, Y_VAL), EarlyStopping(X_VAL, Y_VAL)], "only one"),

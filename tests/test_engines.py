@@ -720,6 +720,12 @@ def test_networks_of_sparse_rows_are_vectorized():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_compiled_network_goes_on_with_sparse_rows():
+    model, X, y = network(*NETWORKS[0], learning_rate=0.02)
+    expected = fit_with("vectorized", model, X, y).partial_fit(sp.csr_array(X), y)
+    assert_agree(fit_with("compiled", model, X, y).partial_fit(sp.csr_array(X), y), expected)
+
+
 # -- processes --------------------------------------------------------------------------------------------------------
 
 

@@ -431,7 +431,7 @@ def test_objective(name, n_outputs, sparse, weighted, precondition, fit_intercep
     expected = gradient_by_differences(lambda theta: values_and_gradient(theta)[0].sum(), theta)
     assert_allclose(flat, expected, rtol=1e-8, atol=1e-8)
 
-    coef, intercept = objective.to_user(theta)
+    [(coef, intercept)] = objective.to_user(theta)
     raw = X @ coef + intercept
     raw = log_softmax(raw, axis=1) if name == "softmax" else raw
     labels = objective.loss.label_values
@@ -463,7 +463,7 @@ class TestPenalty:
 
     def test_penalty_is_that_of_the_users_coefficients(self, name, precondition, fit_intercept, l1_ratio):
         objective, theta, _ = self.problem(name, precondition, fit_intercept, l1_ratio)
-        coef = objective.to_user(theta)[0].ravel()
+        coef = objective.to_user(theta)[0][0].ravel()
         norms = (1.0 - l1_ratio) / 2.0 * np.linalg.norm(coef) ** 2 + l1_ratio * np.linalg.norm(coef, 1)
         assert_allclose(objective.penalty(theta), self.ALPHA * norms, rtol=1e-12)
 

@@ -145,14 +145,15 @@ def run_stream(state: Any, *arguments: Any) -> Any:
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
     """Run an epoch with an engine; return what the epoch says of itself, and which engine it was in the end.
 
-    The arguments are those of `skgd.engines.vectorized.run_epoch`. It takes over where a rule cannot be compiled.
+    The arguments are those of `skgd.engines.vectorized.run_epoch`. It takes over where a rule cannot be compiled, and
+    for networks of sparse rows.
     """
-    if engine == "compiled":
+    objective, optimizer, _, _, X, *_ = arguments
+    if engine == "compiled" and (isinstance(X, np.ndarray) or not objective.hidden_layer_sizes):
         from skgd.engines import compiled
 
         try:
             return compiled.run_epoch(*arguments), "compiled"
         except compiled.CannotCompile:
-            objective, optimizer = arguments[:2]
             _cannot_compile.add(_strategies(optimizer, objective))
     return vectorized.run_epoch(*arguments), "vectorized"
