@@ -73,7 +73,7 @@ def choose(
     else:
         step, entry, repays = _SECONDS_A_STEP, _SECONDS_AN_ENTRY * objective.n_outputs, REPAYS_SECONDS
     step += objective.n_parameters * _SECONDS_A_PARAMETER
-    seconds = n_epochs * (n_steps * step + n_entries * entry)
+    seconds = _seconds(n_epochs, n_steps, n_entries, step, entry)
     return "compiled" if seconds > repays and _compiles(optimizer, objective) else "vectorized"
 
 
@@ -96,8 +96,14 @@ def has_duplicates(X: sp.csr_array) -> bool:
 
 def _compiled_for(n_epochs: int, n_steps: int, n_entries: int) -> Any:
     """Return the compiled engine, if training repays it, whatever is trained."""
-    seconds = n_epochs * (n_steps * _SECONDS_A_STEP + n_entries * _SECONDS_AN_ENTRY)
-    return _compiled() if seconds > REPAYS_SECONDS else None
+    return _compiled() if _seconds(n_epochs, n_steps, n_entries) > REPAYS_SECONDS else None
+
+
+def _seconds(
+    n_epochs: int, n_steps: int, n_entries: int, step: float = _SECONDS_A_STEP, entry: float = _SECONDS_AN_ENTRY
+) -> float:
+    """Return about what the vectorised engine needs for epochs of so many steps, which read so many entries of X."""
+    return n_epochs * (n_steps * step + n_entries * entry)
 
 
 def _compiles(optimizer: Optimizer, objective: Objective) -> bool:

@@ -50,6 +50,7 @@ from skgd.optimizers import Optimizer, laziness_of
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
+_SLAB_PRODUCTS = 2**29  # or after so many products within BLAS
 _HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
 _AHEAD = 8  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
@@ -78,7 +79,7 @@ place: Any = None
 look_ahead: Any = None
 gradient_of: Any = None
 move_of: Any = None
-mean_gradient: Any = None
+complete_gradient: Any = None
 activate: Any = None  # the activation's
 slope_of_activation: Any = None
 catch_up: Any = None
@@ -198,7 +199,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
             catch_up(chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         n_chunks = len(chunks)
         for u in range(n_chunks):
-            for k in range(1 if narrow else width):
+            for k in range(0 if hidden else 1 if narrow else width):
                 grad[u, k] = 0.0
                 if lazy:
                     local[u, k] = theta[chunks[u], k]
@@ -218,7 +219,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
             slope_sizes,
             grad[:n_chunks],
         )
-        mean_gradient(data, slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds, squares[step])
+        complete_gradient(data, slopes[: end - begin], slope_sizes, grad[:n_chunks].reshape(-1), bounds, squares[step])
         square = squares[step].sum()
         if not (np.isfinite(losses.sum()) and np.isfinite(square)):
             return step
@@ -226,14 +227,16 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         for layer in range(squares.shape[1]):
             squares[step, layer] *= end - begin
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
+        clip /= end - begin  # of the sum over the rows, the mean
         _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest)
         share = 1.0
-        if bounds[2]:
-            start = (end - begin) * _take_difference(point[:n_chunks], local[:n_chunks], grad[:n_chunks])
+        if bounds[2] and not hidden:
+            start = _take_difference(point[:n_chunks], local[:n_chunks], grad[:n_chunks])
             move_of(data, order, batch, scales, grad[:n_chunks], work, moved)
             state = (raw[: end - begin], moved[: end - begin], batch, hypers, scales)
             share = implicit_share(start, state)
-        _finish(chunks, share, theta, local, point, lengths, penalty)
+        if not hidden:
+            _finish(chunks, share, theta, local, point, lengths, penalty)
         if lazy:
             _record_rate(chunks, step, rate * share, missed)
         if shares[step] > 0.0:
@@ -361,8 +364,8 @@ def _catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, missed)
         missed[0][chunks[u]] = stop
 
 
-def _mean_gradient(data, slopes, slope_sizes, grad, bounds, squares):
-    """Put in the intercepts' gradient, zero where it is nothing but rounding; divide by the rows; write the square."""
+def _complete_gradient(data, slopes, slope_sizes, grad, bounds, squares):
+    """Put in the intercepts' gradient, zero where it is nothing but rounding; write the square of the mean gradient."""
     n_rows, n_outputs = slopes.shape
     if bounds[4]:
         for k in range(n_outputs):
@@ -371,11 +374,15 @@ def _mean_gradient(data, slopes, slope_sizes, grad, bounds, squares):
                 total += slopes[i, k]
             rounding = np.finfo(grad.dtype).eps ** (2.0 / 3.0) * slope_sizes[k]
             grad[len(grad) - n_outputs + k] = total if abs(total) > rounding else 0.0
+    squares[0] = _square_of_mean(grad, n_rows)
+
+
+def _square_of_mean(total, count):
     square = 0.0
-    for i in range(len(grad)):
-        grad[i] /= n_rows
-        square += grad[i] * grad[i]
-    squares[0] = square
+    for i in range(len(total)):
+        mean = total[i] / count
+        square += mean * mean
+    return square
 
 
 def _total(losses, unit):
@@ -387,27 +394,31 @@ def _total(losses, unit):
 
 def _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest):
     """Write where the rule would move each local parameter, and how long its step is in the long run."""
-    _, l2, penalised = penalty
+    l1, l2, penalised = penalty
     hyper = hypers[0]
     width = 1 if narrow else local.shape[1]
     weight_decay, n_coefficients = bounds[3], bounds[5]
     for u in range(len(chunks)):
         chunk = chunks[u]
         for k in range(width):
-            w, g, before = 1.0 * local[u, k], 1.0 * clip * grad[u, k], slots_of(slots, chunk, k)
+            w, g, before = 1.0 * local[u, k], clip * grad[u, k], slots_of(slots, chunk, k)
             if not proximal and penalised:
                 g += l2[chunk, k] * w
             if weight_decay > 0.0 and chunk * width + k < n_coefficients:
                 w *= 1.0 - rate * weight_decay
                 local[u, k] = w
             to, length, after = rule(w, g, rate, now, before, hyper)
-            if len(longest) > 0 and length > longest[chunk, k] and g != 0.0:
+            if not hidden and len(longest) > 0 and length > longest[chunk, k] and g != 0.0:
                 to, length, after = rule(w, g, rate * (longest[chunk, k] / length), now, before, hyper)
-            if hidden and grad[u, k] == 0.0:
-                length = min(length, rate)
-            point[u, k] = to
-            lengths[u, k] = length
             keep_slots(slots, chunk, k, after)
+            if not hidden:
+                point[u, k] = to
+                lengths[u, k] = length
+            elif penalised and proximal:  # no step of a network is implicit
+                length = min(length, rate) if grad[u, k] == 0.0 else length
+                local[u, k] = proximal_point(to, length, l1[chunk, k], l2[chunk, k])
+            else:
+                local[u, k] = to
 
 
 def _take_difference(point, local, grad):
@@ -624,7 +635,7 @@ def _network_gradient(data, order, batch, scales, local, hypers, work, raw, slop
     theta, grad = local[0], grad[0]
     n_coefficients = (sizes[:-1] * sizes[1:]).sum()
     has_intercepts = len(theta) > n_coefficients
-    slope_sizes[:] = 0.0
+    grad[n_coefficients:] = 0.0
     for start in range(begin, end, len(Z)):
         n = min(start + len(Z), end) - start
         _gather(X, order, start, start + n, scales[0], scales[1], Z)
@@ -680,8 +691,8 @@ def _network_gradient(data, order, batch, scales, local, hypers, work, raw, slop
                 delta = before
 
 
-def _mean_network_gradient(data, slopes, slope_sizes, grad, bounds, squares):
-    """Do what `_mean_gradient` does, with the intercepts' gradients, of all layers, in their place already."""
+def _complete_network_gradient(data, slopes, slope_sizes, grad, bounds, squares):
+    """Do what `_complete_gradient` does, with the intercepts' gradients, of all layers, in their place already."""
     sizes = data[1]
     begin, n_coefficients = 0, bounds[5]
     for k in range(len(grad) - n_coefficients):
@@ -689,17 +700,11 @@ def _mean_network_gradient(data, slopes, slope_sizes, grad, bounds, squares):
             grad[n_coefficients + k] = 0.0
     after = n_coefficients
     for layer in range(len(sizes) - 1):
-        square = 0.0
-        for i in range(begin, begin + sizes[layer] * sizes[layer + 1]):
-            grad[i] /= len(slopes)
-            square += grad[i] * grad[i]
-        begin += sizes[layer] * sizes[layer + 1]
+        end = begin + sizes[layer] * sizes[layer + 1]
+        squares[layer] = _square_of_mean(grad[begin:end], len(slopes))
         if len(grad) > n_coefficients:
-            for i in range(after, after + sizes[layer + 1]):
-                grad[i] /= len(slopes)
-                square += grad[i] * grad[i]
-            after += sizes[layer + 1]
-        squares[layer] = square
+            squares[layer] += _square_of_mean(grad[after : after + sizes[layer + 1]], len(slopes))
+        begin, after = end, after + sizes[layer + 1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1391,7 +1396,7 @@ def _placeholders(
     network = {
         "workspace": _network_workspace,
         "gradient_of": _network_gradient,
-        "mean_gradient": _mean_network_gradient,
+        "complete_gradient": _complete_network_gradient,
     }
     return {
         **strategies,
@@ -1404,7 +1409,7 @@ def _placeholders(
         "place": _sparse_place if sparse else _dense_place,
         "touch_all": _sparse_touch_all if sparse else _dense_touch_all,
         "gradient_of": _sparse_gradient if sparse else _dense_gradient,
-        "mean_gradient": _mean_gradient,
+        "complete_gradient": _complete_gradient,
         "move_of": _sparse_move if sparse else _dense_move,
         "catch_up": _catch_up_repeat if lazy == "repeat" else _catch_up_rest,
         "multiply": _multiply_one if single else _multiply_many,
@@ -1531,7 +1536,7 @@ def run_epoch(
     record = np.zeros((len(rates), len(objective.layer_sizes)))
 
     entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * objective.layer_sizes[1]
-    slab = max(1, int(_SLAB_ENTRIES / max(entries, 1)))
+    slab = max(1, int((_SLAB_PRODUCTS if network else _SLAB_ENTRIES) / max(entries, 1)))
     last = len(rates) - 1
     begins = [*range(0, last, slab), last]
     penalty_before = 0.0
