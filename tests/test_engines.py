@@ -7,7 +7,6 @@ import types
 from pathlib import Path
 from unittest import mock
 
-import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -124,19 +123,6 @@ def check_agreement(optimizer, loss, kind, form, batch_size, penalty):
         assert_engines_agree(model, FORMATS[form](X), y)
 
 
-@pytest.fixture
-def plain_python():
-    """Run the loops as the plain Python that they are: to compile one takes seconds."""
-    loops = skgd.engines.compiled
-    with (
-        mock.patch.object(numba.config, "DISABLE_JIT", True),
-        mock.patch.object(loops, "prefetch", loops._no_prefetch),
-        mock.patch.object(loops, "_loop", loops._loop.__wrapped__),  # which remember what they compiled
-        mock.patch.object(loops, "_kernel", loops._kernel.__wrapped__),
-    ):
-        yield
-
-
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("batch_size", [1, 7, 64, None])
@@ -248,12 +234,12 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layouts(layout):
-    model, X, y = problem(*BASES[0])
+    model, X, y = problem(*BASES[0], batch_size=1)
     assert_engines_agree(model, LAYOUTS[layout](X), y)
 
 
 def test_int64_indices():
-    model, X, y = problem(*BASES[2])
+    model, X, y = problem(*BASES[2], batch_size=1)
     X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
     assert_engines_agree(model, X, y)
 
@@ -265,7 +251,7 @@ def test_unsorted_indices_duplicates_and_explicit_zeros():
     values = np.concatenate([0.25 * pieces.data, 0.75 * pieces.data[::-1], np.zeros(X.nnz)])
     by_row = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=N_ROWS))])
-    untidy = sp.csr_array((values[by_row], columns[by_row], indptr), X.shape)
+    untidy = usual_indices(sp.csr_array((values[by_row], columns[by_row], indptr), X.shape))
     np.testing.assert_allclose(untidy.toarray(), X.toarray())
     assert not untidy.has_canonical_format
     assert_agree(assert_engines_agree(model, untidy, y), fit_with("vectorized", model, X, y))
@@ -321,6 +307,12 @@ class Unpacked:
     unpacked = packed
 
 
+def usual_indices(X):
+    """Return a CSR matrix with indices of 32 bits, for which loops are compiled already."""
+    X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return X
+
+
 def with_empty_columns():
     """Rows of columns in no order of frequency, of nothing and of stored zeros."""
     X = np.zeros((N_ROWS, 40))
@@ -329,7 +321,7 @@ def with_empty_columns():
     rows, columns = (np.concatenate(pair) for pair in ((X.row, np.arange(N_ROWS)), (X.col, np.full(N_ROWS, 5))))
     by_row = np.argsort(rows, kind="stable")
     indptr = np.searchsorted(rows[by_row], np.arange(N_ROWS + 1))
-    return sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape)
+    return usual_indices(sp.csr_array((np.append(X.data, np.zeros(N_ROWS))[by_row], columns[by_row], indptr), X.shape))
 
 
 @over_sizes
@@ -368,7 +360,7 @@ def test_rows_of_nothing(batch_size, fit_intercept):
         sp.csr_array((N_ROWS, 3)),
         sp.csr_array((np.zeros(N_ROWS), (np.arange(N_ROWS), np.arange(N_ROWS) % 3))),
     )
-    for X in (nothing, zeros):
+    for X in map(usual_indices, (nothing, zeros)):
         compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
         np.testing.assert_array_equal(compiled.coef_, 0.0)
         np.testing.assert_allclose(compiled.intercept_, vectorized.intercept_, rtol=1e-10)
@@ -381,6 +373,15 @@ def test_float32(base, batch_size):
     assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=1e-4)
 
 
+def assert_diverge_in_the_same_way(model, X, y):
+    messages = []
+    for engine in ENGINES:
+        with pytest.raises(DivergenceError, match=r"epoch \d+ at step \d+") as caught:
+            fit_with(engine, model, X, y)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
 @pytest.mark.parametrize("base", BASES[1:3])
 @over_sizes
 def test_divergence_is_the_same(base, batch_size):
@@ -388,12 +389,7 @@ def test_divergence_is_the_same(base, batch_size):
     model, X, y = problem(*base, learning_rate=rate, max_iter=100, batch_size=batch_size)
     if base[0] == "adamw":
         model.set_params(optimizer=OPTIMIZERS["adamw"](weight_decay=0.0))
-    messages = []
-    for engine in ENGINES:
-        with pytest.raises(DivergenceError, match=r"epoch \d+ at step \d+") as caught:
-            fit_with(engine, model, X, y)
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
+    assert_diverge_in_the_same_way(model, X, y)
 
 
 # -- rules of one's own -----------------------------------------------------------------------------------------------
@@ -436,9 +432,9 @@ class LogCosh(Loss):
         return np.tanh(raw - y)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_user_rule_and_loss_compile(form):
-    model, X, y = problem(Mine(), LogCosh(), "number", form, learning_rate=None)
+@pytest.mark.parametrize(("form", "batch_size"), [("dense", 1), ("csr", 7)])
+def test_user_rule_and_loss_compile(form, batch_size):
+    model, X, y = problem(Mine(), LogCosh(), "number", form, learning_rate=None, batch_size=batch_size)
     assert_engines_agree(model, X, y)
 
 
@@ -464,7 +460,8 @@ def with_share(outer):
 
 def test_rules_that_differ_in_what_they_read_are_told_apart():
     for shares in 1.0 - 0.5 * np.eye(4, 3, -1):
-        model, X, y = problem(shrinking(*shares.tolist()), "squared_error", "number", "csr", learning_rate=0.02)
+        model, X, y = problem(shrinking(*shares.tolist()), "squared_error", "number", "dense", batch_size=1)
+        model.set_params(learning_rate=0.02)
         compiled, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
         assert_agree(compiled, vectorized)
 
@@ -494,7 +491,7 @@ class Remembers(SGD):  # without momentum, its base does not
 
 
 def test_rules_derived_from_one_without_memory():
-    model, X, y = problem(Remembers(), "squared_error", "number", "dense", alpha=0.0, learning_rate=0.02)
+    model, X, y = problem(Remembers(), "squared_error", "number", "dense", alpha=0.0, learning_rate=0.02, batch_size=1)
     expected = clone(model).set_params(optimizer=SGD(momentum=0.9))
     assert_agree(assert_engines_agree(model, X, y), fit_with("vectorized", expected, X, y))
 
@@ -559,7 +556,7 @@ def test_what_cannot_be_compiled_falls_back(optimizer, loss, form):
 
 @pytest.mark.parametrize("optimizer", [CallsNamesake, Recurses])
 def test_helpers_that_name_themselves(optimizer):
-    model, X, y = problem(optimizer(), "squared_error", "number", "dense", learning_rate=0.02)
+    model, X, y = problem(optimizer(), "squared_error", "number", "dense", learning_rate=0.02, batch_size=1)
     assert_agree(fit_with("compiled", model, X, y), fit_with("vectorized", model, X, y))
 
 
@@ -643,6 +640,7 @@ def test_networks_in_float32(base):
     assert {part.dtype for part in (*compiled.coefs_, *compiled.intercepts_)} == {np.dtype(np.float32)}
 
 
+@pytest.mark.usefixtures("plain_python")  # what reads the rows is compiled for each layout in `test_memory_layouts`
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_networks_from_other_memory_layouts(layout):
     model, X, y = network(*NETWORKS[0], learning_rate=0.02)
@@ -657,13 +655,7 @@ def test_networks_on_batches_larger_than_a_block():
 
 
 def test_networks_diverge_in_the_same_way():
-    model, X, y = network(*NETWORKS[0], learning_rate=1e200, max_iter=100)
-    messages = []
-    for engine in ENGINES:
-        with pytest.raises(DivergenceError, match=r"epoch \d+ at step \d+") as caught:
-            fit_with(engine, model, X, y)
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
+    assert_diverge_in_the_same_way(*network(*NETWORKS[0], learning_rate=1e200, max_iter=100))
 
 
 class Sine(Activation):
@@ -774,8 +766,8 @@ from skgd import GDRegressor
 from mine import Mine
 skgd.engines.REPAYS_SECONDS = 0.0
 model = GDRegressor(
-    optimizer=Mine(), learning_rate=1.0, precondition=False, batch_size=None, average=False, max_iter=1, tol=None
-).fit(np.array([[1.0], [-1.0]]), [1.0, -1.0])
+    optimizer=Mine(), learning_rate=1.0, precondition=False, batch_size=1, average=False, max_iter=1, tol=None
+).fit(np.array([[1.0]]), [1.0])
 print(model.engine_, model.coef_[0])
 """
 

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
+import skgd.engines
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Huber, Loss, Quantile
 from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, Optimizer
@@ -306,7 +307,8 @@ def test_adagrad_is_for_all_else(model):
     assert model.optimizer == "auto"
 
 
-def test_training_goes_on_with_what_was_decided():
+def test_training_goes_on_with_what_was_decided(monkeypatch):
+    monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", np.inf)  # compiling a stream takes long
     model = classifier(warm_start=True).fit(Z, LABELS)
     before = model.t_
     model.partial_fit(Z[:80], LABELS[:80])
