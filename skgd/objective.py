@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -151,32 +152,40 @@ class Objective:
         chunks = _Chunks(self, X, y, weight, pieces)
         return list(chunks) if len(pieces) == 1 else chunks
 
-    def value_and_gradient(self, theta: np.ndarray, batch: Iterable[tuple]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean weighted loss of a batch for each output, and its gradient (flat), without the penalty."""
-        layers, value, rows = self.layers(theta), np.zeros(self.n_outputs), 0
-        sums: list = [(0.0, 0.0, 0.0)] * len(layers)  # of any shape and precision
+    def value_and_gradient(
+        self, theta: np.ndarray, batch: Iterable[tuple]
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Return a batch's mean weighted loss for each output, without the penalty, its gradient, and the predictors.
+
+        The gradient is flat; of the predictors, which the loss is a function of, there are as many arrays as chunks.
+        """
+        layers, value, predictors = self.layers(theta), np.zeros(self.n_outputs), []
+        sums: list = []
         for Z, y, weight in batch:
             inputs, received, prediction = forward(layers, Z, self.activation)
-            raw = self.normalized(self._in_target_units(prediction))
+            predictors.append(self._in_target_units(prediction))
+            raw = self.normalized(predictors[-1])
             values, slopes = self.loss_values(y, raw), self.loss_gradients(y, raw)
             if weight is not None:
                 values, slopes = weight * values, weight * slopes
-            value = value + values.sum(axis=0)
+            value += values.sum(axis=0)
             deltas = backward(layers, inputs, received, slopes.astype(theta.dtype, copy=False), self.activation)
-            sums = [
-                (coef + a.T @ delta, intercept + delta.sum(axis=0), size + np.abs(delta).sum(axis=0))
-                for (coef, intercept, size), a, delta in zip(sums, inputs, deltas, strict=True)
+            parts = [
+                (a.T @ delta, delta.sum(axis=0), np.abs(delta).sum(axis=0))
+                for a, delta in zip(inputs, deltas, strict=True)
             ]
-            rows += len(y)
+            sums = [tuple(map(add, *both)) for both in zip(sums, parts, strict=True)] if sums else parts
         # Where columns and target are centred, the intercept's gradient cancels. What is left is rounding, and a rule
         # that divides by the gradient's size would follow it.
-        eps = np.finfo(theta.dtype).eps ** (2 / 3)
+        eps, rows = np.finfo(theta.dtype).eps ** (2 / 3), sum(map(len, predictors))
         gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
-        return value / rows, gradient / rows
+        return value / rows, gradient / rows, predictors
 
     def squared_norms(self, gradient: np.ndarray) -> list[float]:
         """Return the squared Euclidean norm of each layer's gradient."""
         # Not by BLAS, whose threads would have a say in the bits.
+        if not self.hidden_layer_sizes:
+            return [float(np.square(gradient).sum())]
         return [float(np.square(coef).sum() + np.square(b).sum()) for coef, b in self.layers(gradient)]
 
     def mean_loss(self, theta: np.ndarray, X: Matrix, y: np.ndarray, weight: np.ndarray | None) -> float:

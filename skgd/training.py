@@ -305,10 +305,8 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
 
 
-def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the learning rates of the next steps and, for "auto", the largest sensible rate of each parameter.
-
-    ``memory`` is what the schedule remembers of the epochs so far.
+def _base_rate(state: State, plan: Plan) -> tuple[float, np.ndarray | None]:
+    """Return the rate that the schedule multiplies and, for "auto", the largest sensible one of each parameter.
 
     That is the reciprocal of the parameter's own curvature, Newton's step: beyond it, a parameter whose gradient is
     tiny (an intercept of centred data) would be thrown about by rules that make steps of the same size from all
@@ -326,8 +324,13 @@ def _rates(state: State, plan: Plan, n_steps: int, memory: Any) -> tuple[np.ndar
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)
             longest = objective.join([(by_feature, intercepts)], state.iterate.theta.dtype)
+    return base, longest
+
+
+def _rates(base: float, state: State, plan: Plan, n_steps: int, memory: Any) -> np.ndarray:
+    """Return the rates of the next steps; ``memory`` is what the schedule remembers of the epochs so far."""
     steps = np.arange(state.iterate.t, state.iterate.t + n_steps)
-    return base * plan.schedule.evaluate(steps, memory=memory), longest
+    return base * plan.schedule.evaluate(steps, memory=memory)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -488,6 +491,7 @@ def train_epochs(
     if state.engine == "compiled" and sparse and laziness_of(state.optimizer) == "rest" and t == 0:
         packing = _Packing(state, X)
         state, X = packing.packed(state), packing.rows(X)
+    base, longest = _base_rate(state, plan)
 
     def whole(state: State) -> State:
         return state if packing is None else packing.unpacked(state)
@@ -503,7 +507,7 @@ def train_epochs(
             epoch += 1
             started = time.perf_counter()
             order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
-            rates, longest = _rates(state, plan, n_steps, state.past.memory.get(watched_key))
+            rates = _rates(base, state, plan, n_steps, state.past.memory.get(watched_key))
             summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
                 where = f"epoch {epoch} at step {state.iterate.t} (learning rate {rates[-1]:.3g})"
@@ -661,7 +665,7 @@ class Walk:
     @np.errstate(all="ignore")
     def automatic_rate(self) -> float:
         """The rate that ``learning_rate="auto"`` begins with."""
-        return float(_rates(self.state, replace(self._plan, schedule=Constant()), 1, None)[0][0])
+        return float(_base_rate(self.state, replace(self._plan, schedule=Constant()))[0])
 
     def move_to(self, layers: list[Layer]) -> None:
         """Go on from these layers, in the user's units."""
@@ -671,7 +675,10 @@ class Walk:
     @np.errstate(all="ignore")
     def step(self, rate: float | None = None) -> State:
         """Take the next step, at the plan's rate or another, and return the state after it."""
-        rates, longest = _rates(self.state, self._plan, 1, None) if rate is None else (np.array([rate]), None)
+        rates, longest = np.array([rate]), None
+        if rate is None:
+            base, longest = _base_rate(self.state, self._plan)
+            rates = _rates(base, self.state, self._plan, 1, None)
         rows = next(self._batches)
         where = f"step {self.state.iterate.t + 1}"
         _run(self.state, self._plan, self.data, rows, len(rows), rates, longest, 1, where)
@@ -688,7 +695,8 @@ def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     X, y, weight = data
     state, weight = _learn(state, plan, X, y, weight, stream=True)
-    rates, longest = _rates(state, plan, 1, state.past.memory.get("objective"))
+    base, longest = _base_rate(state, plan)
+    rates = _rates(base, state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(X.shape[0])
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
     means = (summary.loss, *summary.squared_norms, summary.penalty)

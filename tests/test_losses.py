@@ -425,7 +425,7 @@ def test_objective(name, n_outputs, sparse, weighted, precondition, fit_intercep
     )
 
     def values_and_gradient(theta):
-        return objective.value_and_gradient(theta, objective.chunks(X, y, weight, slice(None)))
+        return objective.value_and_gradient(theta, objective.chunks(X, y, weight, slice(None)))[:2]
 
     values, flat = values_and_gradient(theta)
     expected = gradient_by_differences(lambda theta: values_and_gradient(theta)[0].sum(), theta)

@@ -180,7 +180,7 @@ def test_gradient_is_torch_s_and_the_slope_of_the_value(activation, loss):
             )
             theta = 0.7 * generator.normal(size=objective.n_parameters)
             batch = objective.chunks(sp.csr_array(A) if sparse else A, y, weight, slice(None))
-            value, gradient = objective.value_and_gradient(theta, batch)
+            value, gradient, _ = objective.value_and_gradient(theta, batch)
             expected = value_and_gradient_by_torch(theta, objective, loss, activation, A, signs, weight)
             assert_allclose(value.sum(), expected[0], rtol=1e-10)
             assert_allclose(gradient, expected[1], rtol=1e-8, atol=1e-10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +12,8 @@ import numpy as np
 from skgd.coordinates import Matrix
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
+
+_SMALL_EPOCH = 2**16  # entries of X, or of what a hidden layer makes of it
 
 
 class Iterate(NamedTuple):
@@ -110,28 +112,41 @@ def run_epoch(
     hyper = optimizer.hyper()
     record, penalty = np.zeros((len(rates), len(objective.layer_sizes))), 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
-    for step, (rate, share) in enumerate(zip(rates.tolist(), shares, strict=True)):
+    batches = _batches(objective, X, y, weight, order, size)
+    for step, (rate, share, batch) in enumerate(zip(rates.tolist(), shares, batches, strict=True)):
         now = holder.iterate
-        rows = order[step * size : (step + 1) * size]
-        batch = objective.chunks(X, y, weight, rows)
-        value, gradient = objective.value_and_gradient(now.theta, batch)
+        value, gradient, predictors = objective.value_and_gradient(now.theta, batch)
         squares = objective.squared_norms(gradient)
         norm = math.sqrt(sum(squares))
         t = now.t + 1
-        if not (np.isfinite(value).all() and np.isfinite(norm)):
+        if not (math.isfinite(value.sum()) and math.isfinite(norm)):
             raise FloatingPointError(f"at step {t} (learning rate {rate:.3g})")
-        theta, slots = _step(objective, optimizer, settings, now, batch, gradient, norm, rate, hyper, longest_step)
+        at_hand = now, batch, predictors, gradient, norm
+        theta, slots = _step(objective, optimizer, settings, *at_hand, rate, hyper, longest_step)
         average, averaged = now.average, now.averaged
         if average is not None and share > 0.0:
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged)
-        record[step] = len(rows) * np.array([np.sum(value * objective.unit), *squares])
+        n_rows = sum(map(len, predictors))
+        record[step] = [n_rows * part for part in (float((value * objective.unit).sum()), *squares)]
         if step == len(rates) - 1:
             penalty = objective.penalty(now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
     return summarized(record, penalty, len(order))
+
+
+def _batches(
+    objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, order: np.ndarray, size: int
+) -> Iterator[Iterable[tuple]]:
+    """Yield the chunks of each batch; a small epoch is standardised once, not batch by batch."""
+    slices = [slice(start, start + size) for start in range(0, len(order), size)]
+    if not isinstance(X, np.ndarray) or len(order) * max(objective.layer_sizes) > _SMALL_EPOCH:
+        yield from (objective.chunks(X, y, weight, order[rows]) for rows in slices)
+        return
+    [(Z, targets, column)] = objective.chunks(X, y, weight, order)
+    yield from ([(Z[rows], targets[rows], None if column is None else column[rows])] for rows in slices)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -147,6 +162,7 @@ def _step(
     settings: StepSettings,
     now: Iterate,
     batch: Iterable[tuple],
+    predictors: list[np.ndarray],
     gradient: np.ndarray,
     norm: float,
     rate: float,
@@ -162,22 +178,20 @@ def _step(
     if optimizer.weight_decay:
         theta = theta.copy()
         theta[: objective.n_coefficients] *= 1.0 - rate * optimizer.weight_decay
-    given = read_only(theta), read_only(gradient), rate, now.t + 1, tuple(map(read_only, now.slots)), hyper
-    point, step, slots = optimizer.rule(*given)  # which must not edit what a step that fails has to leave as it was
+    # The rule must not edit what a step that fails has to leave as it was.
+    given, before = (read_only(theta), read_only(gradient)), tuple(map(read_only, now.slots))
+    point, step, slots = optimizer.rule(*given, rate, now.t + 1, before, hyper)
     if longest_step is not None:
-        too_long = np.flatnonzero((step > longest_step) & (gradient != 0.0)) if optimizer.bounded else ()
-        if len(too_long):  # there, repeat the rule with a smaller rate, to which the step is proportional
-            step = np.broadcast_to(step, theta.shape).copy()
-            smaller = rate * (longest_step[too_long] / step[too_long])
-            part = (theta[too_long], gradient[too_long], smaller, now.t + 1, tuple(s[too_long] for s in now.slots))
-            bounded = optimizer.rule(*part, hyper)
-            point, slots = point.copy(), tuple(slot.copy() for slot in slots)
-            for whole, values in zip((point, step, *slots), (*bounded[:2], *bounded[2]), strict=True):
-                whole[too_long] = values
+        too_long = (step > longest_step) & (gradient != 0.0) if optimizer.bounded else np.False_
+        if too_long.any():  # there, repeat the rule with a smaller rate, to which the step is proportional
+            rates: Any = np.where(too_long, rate * (longest_step / step), rate)
+            point, step, slots = optimizer.rule(*given, rates, now.t + 1, before, hyper)
         if optimizer.implicit:
             move = point - theta
             [(coef, intercept)] = objective.layers(move)  # there is no longest step where there are hidden layers
-            parts = [(objective.raw(theta, Z), Z @ coef + intercept, y, weight) for Z, y, weight in batch]
+            parts = [
+                (raw, Z @ coef + intercept, y, weight) for raw, (Z, y, weight) in zip(predictors, batch, strict=True)
+            ]
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts))
             point, step = theta + share * move, share * step
@@ -196,7 +210,7 @@ def slope_along(share: float, state: tuple) -> float:
     for raw, moved, y, weight in parts:
         predictor = objective.normalized(raw + share * scale * moved)
         along = objective.loss_gradients(y, predictor) * moved
-        total += float(np.sum(along if weight is None else weight * along))
+        total += float((along if weight is None else weight * along).sum())
     return total
 
 
