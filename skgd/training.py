@@ -396,8 +396,9 @@ class _Packing:
     """
 
     def __init__(self, state: State, X: sp.csr_array):
-        stored = np.zeros(X.shape[1], dtype=bool)  # zeros may be, too
-        stored[X.indices] = True
+        stored = state.columns.largest > 0.0
+        if np.count_nonzero(X.data) < X.nnz:  # zeros are stored, too
+            stored[X.indices] = True
         frequent_first = np.argsort(-state.columns.filled, kind="stable")
         self._kept = frequent_first[stored[frequent_first]]
         self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
