@@ -1390,8 +1390,9 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
                     "the first call."
                 )
             return y != 0
-        with naming(name):
-            y = y if y.ndim == 1 else column_or_1d(y)
+        if y.ndim != 1:
+            with naming(name):
+                y = column_or_1d(y)
         try:
             codes = self.classes_.searchsorted(y)
             unknown = self.classes_.take(codes, mode="clip") != y

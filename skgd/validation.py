@@ -74,9 +74,10 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
 
 def all_finite(values: np.ndarray) -> bool:
     """Say whether there is neither NaN nor infinity, with little memory."""
+    if values.size <= _CHUNK_ELEMENTS:
+        return np.count_nonzero(np.isfinite(values)) == values.size
     flat = values.ravel()
-    starts = range(0, flat.size, _CHUNK_ELEMENTS)
-    return sum([np.count_nonzero(np.isfinite(flat[i : i + _CHUNK_ELEMENTS])) for i in starts]) == flat.size
+    return all(all_finite(flat[i : i + _CHUNK_ELEMENTS]) for i in range(0, flat.size, _CHUNK_ELEMENTS))
 
 
 def _inside(X: Any) -> bool:
