@@ -234,7 +234,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layouts(layout):
-    model, X, y = problem(*BASES[0], batch_size=1)
+    model, X, y = problem(*BASES[0])
     assert_engines_agree(model, LAYOUTS[layout](X), y)
 
 
@@ -640,7 +640,7 @@ def test_networks_in_float32(base):
     assert {part.dtype for part in (*compiled.coefs_, *compiled.intercepts_)} == {np.dtype(np.float32)}
 
 
-@pytest.mark.usefixtures("plain_python")  # what reads the rows is compiled for each layout in `test_memory_layouts`
+@pytest.mark.usefixtures("plain_python")  # what gathers the rows is compiled for each layout in `test_memory_layouts`
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_networks_from_other_memory_layouts(layout):
     model, X, y = network(*NETWORKS[0], learning_rate=0.02)

@@ -393,7 +393,7 @@ def _total(losses, unit):
 
 
 def _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest):
-    """Write where the rule would move each local parameter, and how long its step is in the long run."""
+    """Write where the rule would move each local parameter and how long its step is in the long run; move networks'."""
     l1, l2, penalised = penalty
     hyper = hypers[0]
     width = 1 if narrow else local.shape[1]
