@@ -142,10 +142,12 @@ def _batches(
 ) -> Iterator[Iterable[tuple]]:
     """Yield the chunks of each batch; a small epoch is standardised once, not batch by batch."""
     slices = [slice(start, start + size) for start in range(0, len(order), size)]
-    if not isinstance(X, np.ndarray) or len(order) * max(objective.layer_sizes) > _SMALL_EPOCH:
+    small = isinstance(X, np.ndarray) and len(order) * max(objective.layer_sizes) <= _SMALL_EPOCH
+    chunks = list(objective.chunks(X, y, weight, order)) if small else []
+    if len(chunks) != 1:
         yield from (objective.chunks(X, y, weight, order[rows]) for rows in slices)
         return
-    [(Z, targets, column)] = objective.chunks(X, y, weight, order)
+    [(Z, targets, column)] = chunks
     yield from ([(Z[rows], targets[rows], None if column is None else column[rows])] for rows in slices)
 
 
