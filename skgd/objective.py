@@ -27,6 +27,7 @@ from skgd.losses import Loss
 from skgd.networks import Layer, backward, forward
 
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.
+# What is kept of each row is the predictor alone.
 _COMFORTABLE_ENTRIES = 2**20
 _LARGEST = float(np.finfo(np.float64).max)
 

@@ -18,5 +18,7 @@ def plain_python():
         mock.patch.object(numba.config, "DISABLE_JIT", True),
         mock.patch.multiple(loops, prefetch=loops._no_prefetch),
         mock.patch.multiple(loops, **{name: getattr(loops, name).__wrapped__ for name in remember}),
+        mock.patch("skgd.engines._cannot_compile", set()) as left,
     ):
         yield
+        assert not left  # for NumPy, because something in a loop raised

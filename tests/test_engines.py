@@ -238,8 +238,9 @@ def test_memory_layouts(layout):
     assert_engines_agree(model, LAYOUTS[layout](X), y)
 
 
-def test_int64_indices():
-    model, X, y = problem(*BASES[2], batch_size=1)
+@over_sizes
+def test_int64_indices(batch_size):
+    model, X, y = problem(*BASES[2], batch_size=batch_size)
     X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
     assert_engines_agree(model, X, y)
 
@@ -392,6 +393,13 @@ def test_divergence_is_the_same(base, batch_size):
     assert_diverge_in_the_same_way(model, X, y)
 
 
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (6, 4)])
+def test_gradients_too_large_for_float32_are_the_same(hidden_layer_sizes):
+    rate = {"precondition": False, "learning_rate": 1e-3, "hidden_layer_sizes": hidden_layer_sizes, "l1_ratio": 0.0}
+    model, X, y = problem("sgd", "log_loss", "classes", "dense", **rate)
+    assert_diverge_in_the_same_way(model, (1e21 * X).astype(np.float32), y)
+
+
 # -- rules of one's own -----------------------------------------------------------------------------------------------
 
 STEEPNESS = 0.5
@@ -499,6 +507,13 @@ def test_rules_derived_from_one_without_memory():
 @pytest.mark.parametrize("optimizer", [Forgets, Decays])
 def test_rules_derived_from_a_lazy_one(optimizer):
     model, X, y = problem(optimizer(), "squared_error", "number", "csr", learning_rate=0.02, batch_size=1)
+    assert_engines_agree(model, X, y)
+
+
+@pytest.mark.usefixtures("plain_python")
+@over_sizes
+def test_implicit_steps_with_weight_decay(batch_size):
+    model, X, y = problem(Decays(), "squared_error", "number", "dense", learning_rate="auto", batch_size=batch_size)
     assert_engines_agree(model, X, y)
 
 

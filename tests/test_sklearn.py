@@ -26,6 +26,7 @@ REGISTRIES = [*over_registries(GDClassifier, CLASSIFIER_LOSSES), *over_registrie
 ESTIMATORS = [
     *(GDClassifier(loss=name) for name in CLASSIFIER_LOSSES),
     *(GDRegressor(loss=name) for name in REGRESSOR_LOSSES),
+    *(estimator(optimizer=name) for estimator in BOTH for name in ("adamw", "ftrl", "schedule_free")),
     *(estimator(optimizer=SGD(momentum=0.9, nesterov=True)) for estimator in BOTH),
     GDRegressor(precondition=False),
     *(estimator(batch_size=None, average=False, alpha=1e-4, l1_ratio=0.5) for estimator in BOTH),

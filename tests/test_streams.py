@@ -150,7 +150,6 @@ def test_dense_and_sparse_rows_may_take_turns():
     np.testing.assert_allclose(models[0.0].coef_, models[np.inf].coef_, rtol=1e-10)
 
 
-@pytest.mark.usefixtures("plain_python")
 def test_what_goes_wrong_is_said_as_ever_and_changes_nothing():
     X = features()
     y = target("binary", X)

@@ -50,7 +50,8 @@ from skgd.optimizers import Optimizer, laziness_of
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
-_SLAB_PRODUCTS = 2**29  # or after so many products within BLAS
+_SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
+_PRODUCTS_A_NEURON = 16  # take as long as its activation
 _HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
 _AHEAD = 8  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
@@ -230,7 +231,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
         clip /= end - begin  # of the sum over the rows, the mean
         _apply_rule(chunks, rate, now, clip, slots, local, grad, point, lengths, hypers, penalty, bounds, longest)
         share = 1.0
-        if bounds[2] and not hidden:
+        if bounds[2] and not hidden:  # a network's never is: this leaves it out of what is compiled
             start = _take_difference(point[:n_chunks], local[:n_chunks], grad[:n_chunks])
             move_of(data, order, batch, scales, grad[:n_chunks], work, moved)
             state = (raw[: end - begin], moved[: end - begin], batch, hypers, scales)
@@ -380,7 +381,7 @@ def _complete_gradient(data, slopes, slope_sizes, grad, bounds, squares):
 def _square_of_mean(total, count):
     square = 0.0
     for i in range(len(total)):
-        mean = total[i] / count
+        mean = total.dtype.type(total[i] / count)  # whose square is to overflow where NumPy's does
         square += mean * mean
     return square
 
@@ -1535,8 +1536,12 @@ def run_epoch(
     # Of each step, the loss and the squares of the layers' gradients, summed over its rows.
     record = np.zeros((len(rates), len(objective.layer_sizes)))
 
-    entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * objective.layer_sizes[1]
-    slab = max(1, int((_SLAB_PRODUCTS if network else _SLAB_ENTRIES) / max(entries, 1)))
+    if network:
+        neurons = sum(objective.hidden_layer_sizes)
+        slab = max(1, int(_SLAB_PRODUCTS / (size * (objective.n_coefficients + _PRODUCTS_A_NEURON * neurons))))
+    else:
+        entries = (rows.nnz / len(rows.indptr) if sparse else n_features) * size * n_outputs
+        slab = max(1, int(_SLAB_ENTRIES / max(entries, 1)))
     last = len(rates) - 1
     begins = [*range(0, last, slab), last]
     penalty_before = 0.0

@@ -188,7 +188,7 @@ def _step(
         if too_long.any():  # there, repeat the rule with a smaller rate, to which the step is proportional
             rates: Any = np.where(too_long, rate * (longest_step / step), rate)
             point, step, slots = optimizer.rule(*given, rates, now.t + 1, before, hyper)
-        if optimizer.implicit:
+        if optimizer.implicit:  # along the move from where the gradient was taken, before any weight decay
             move = point - theta
             [(coef, intercept)] = objective.layers(move)  # there is no longest step where there are hidden layers
             parts = [
