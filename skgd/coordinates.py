@@ -25,7 +25,8 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
-_SPARSE = 0.1
+_SPARSE = 0.2
+MANY_COLUMNS = 1000
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
 
@@ -106,6 +107,11 @@ def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
 def is_sparse(filled: float) -> bool:
     """Say whether most entries are zero, from the share of those that are not."""
     return filled < _SPARSE
+
+
+def is_one_hot(filled: float, n_columns: int) -> bool:
+    """Say whether columns look like those of categories: most entries are zero, but each column has seen many rows."""
+    return is_sparse(filled) and n_columns < MANY_COLUMNS
 
 
 def auto_alpha(filled: float, n_classes: int) -> float:
@@ -251,7 +257,27 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(is_sparse(self.filled.sum() / (len(self.filled) + self.left_out)))
+        return bool(is_sparse(self._filled))
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether the columns look like those of categories."""
+        return bool(is_one_hot(self._filled, self.n_columns))
+
+    @property
+    def text_like(self) -> bool:
+        """Whether most entries are zero, and the columns many."""
+        return self.sparse and not self.one_hot
+
+    @property
+    def n_columns(self) -> int:
+        """The number of columns, with those of nothing but zeros."""
+        return len(self.filled) + self.left_out
+
+    @property
+    def _filled(self) -> float:
+        """The share of all entries that are not zero."""
+        return self.filled.sum() / self.n_columns
 
     @property
     def constant(self) -> np.ndarray:

@@ -133,7 +133,7 @@ class Optimizer(Strategy):
         return slots
 
     @staticmethod
-    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, hyper: tuple) -> float:
+    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: bool, hyper: tuple) -> float:
         """Return the rate of ``learning_rate="auto"``.
 
         By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
@@ -147,6 +147,8 @@ class Optimizer(Strategy):
             The loss's largest second derivative.
         n_classes : int
             For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
+        one_hot : bool
+            Whether the rows are mostly zeros in fewer than 1000 columns, as those of categories are.
         hyper : tuple
             What :meth:`hyper` returns.
         """
@@ -237,7 +239,7 @@ class SGD(Optimizer):
         return w - lr * direction, lr / (1.0 - momentum), (buffer,)
 
     @staticmethod
-    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         momentum, _ = hyper
         # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
         classes = math.sqrt(n_classes) if momentum == 0.0 else 1.0
@@ -293,9 +295,10 @@ class AdaGrad(Optimizer):
         return w - step * g, step, (total,)
 
     @staticmethod
-    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         # A rare column meets each class only once in n_classes rows: its coefficients have so many fewer steps to make.
-        return 3.0 * math.sqrt(n_classes) / row_norm
+        # Categories' columns hardly depend on each other, and need no long steps either: shorter ones are less noisy.
+        return (0.5 if one_hot else 3.0) * math.sqrt(n_classes) / row_norm
 
 
 class RMSProp(Optimizer):
@@ -406,7 +409,7 @@ class AdaDelta(Optimizer):
         return w - lr * delta, lr * rate, (square, moved)
 
     @staticmethod
-    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         return 1.0
 
 
@@ -840,7 +843,7 @@ class Lion(Optimizer):
         return w - lr * direction, lr, (beta2 * mean + (1.0 - beta2) * g,)
 
     @staticmethod
-    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         return 0.03 / row_norm
 
 
@@ -926,7 +929,7 @@ class FTRL(Optimizer):
         return z + precision * (w - transform(w)), total, precision, steps
 
     @staticmethod
-    def auto_learning_rate(row_norm, curvature, n_classes, hyper):
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         return 1.0 / row_norm
 
 

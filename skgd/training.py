@@ -239,8 +239,7 @@ def _learn(
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
-    text_like = columns.sparse and state.objective.n_features >= MANY_COLUMNS and not regression
-    if plan.automatic and text_like and not (stream or state.iterate.t):
+    if plan.automatic and columns.text_like and not (regression or stream or state.iterate.t):
         optimizer = SGD()
         iterate = initial_iterate(state.iterate.theta, optimizer, plan.averaging is not None)
         state = replace(state, optimizer=optimizer, iterate=iterate)
@@ -318,7 +317,8 @@ def _base_rate(state: State, plan: Plan) -> tuple[float, np.ndarray | None]:
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        base = state.optimizer.auto_learning_rate(row_norm, curvature, n_classes, state.optimizer.hyper())
+        of_data = row_norm, curvature, n_classes, state.columns.one_hot
+        base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
         base /= max(len(objective.hidden_layer_sizes), 1)  # each layer's step adds to the others'
         if not objective.hidden_layer_sizes:
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
@@ -338,9 +338,10 @@ def _rates(base: float, state: State, plan: Plan, n_steps: int, memory: Any) -> 
 # ---------------------------------------------------------------------------------------------------------------------
 
 STREAM_BATCH_SIZE = 8
-MANY_COLUMNS = 1000
 LARGEST_BATCH = 256  # that "auto" chooses, but for a few rows
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
+_PRECISION = 120.0  # times the default `tol`: about one, so that training ends where it is as exact as the estimates
+_SAMPLE = 2**13  # rows whose loss is compared with what it was half an epoch ago
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
 
 
@@ -365,6 +366,20 @@ def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
     size = plan.batch_size or n_rows
     n_steps = n_rows // (LARGEST_BATCH if isinstance(size, str) else size)
     return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
+
+
+def _estimation_error(state: State, plan: Plan) -> float:
+    """Return about the share of the loss by which the minimum is off the best model: parameters for each row.
+
+    Training beyond it would fit the rows' noise (Bottou and Bousquet, NIPS 2007). But an ``alpha`` of one's own asks for
+    the minimum, and the few epochs of text, and networks, have rules of their own.
+    """
+    if plan.alpha != "auto" or plan.hidden_layer_sizes or _is_brief(state, plan):
+        return 0.0
+    objective, columns = state.objective, state.columns
+    n_parameters = np.count_nonzero(columns.filled) + objective.fit_intercept
+    n_parameters *= objective.n_outputs if objective.exclusive_classes else 1
+    return min(n_parameters / columns.rows, 1.0)
 
 
 def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
@@ -475,6 +490,11 @@ def train_epochs(
         sparse=sp.issparse(X),
     )
     patience = _patience(plan, n_steps / 8 if brief else n_steps, validation is not None)
+    tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
+    if n_steps > 1 and validation is None:  # in one batch of all rows, weights have to count as copies of rows do
+        tol *= 1.0 + _PRECISION * _estimation_error(state, plan)
+    # Whether half of a first epoch tells if more are worth it. Shorter ones are noisy, and networks rest on plateaus.
+    sums_up = n_steps >= FULL_EPOCH and validation is None and not (brief or plan.hidden_layer_sizes)
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
     baseline = state.objective.baseline(y, weight)
@@ -524,8 +544,10 @@ def train_epochs(
             state.past = state.past.followed_by(entry, plan.schedule)
             if plan.verbose:
                 _print(state.past.epochs, entry, header=epoch == 1 or len(watched) == began + 1)
-            tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
-            falling = watched[-1] < best - tol * _scale_of(best, baseline)
+            fall = best - watched[-1]
+            if best == _HUGE and sums_up:
+                fall = _fall_since_half(state, (X, y, weight), order, size, summary)
+            falling = not fall <= tol * _scale_of(min(best, watched[-1]), baseline)
             if brief and validation is None:
                 falling = falling and _falls_within(summary.losses, baseline, plan.tol or 0.0)
             waited = 0 if falling else waited + 1
@@ -545,6 +567,19 @@ def train_epochs(
     if best_iterate is not None:
         state.iterate = best_iterate
     return state, len(watched) - began
+
+
+def _fall_since_half(state: State, data: Data, order: np.ndarray, size: int, summary: EpochSummary) -> float:
+    """Return by how much the loss of the rows in the middle of an epoch has fallen since their steps."""
+    X, y, weight = data
+    n_steps = len(summary.losses)
+    count = min(-(-_SAMPLE // size), n_steps)
+    first = (n_steps - count) // 2
+    rows = order[first * size : (first + count) * size]
+    part = X[rows], y[rows], None if weight is None else weight[rows]
+    total = len(rows) if weight is None else weight[rows].sum()
+    then = summary.losses[first : first + count].sum() / total
+    return float(then - state.objective.mean_loss(state.iterate.theta, *part))
 
 
 def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:

@@ -151,6 +151,80 @@ def test_convergence_warning_only_where_it_is_deserved():
     GDRegressor(random_state=0).fit(X, y)
 
 
+# -- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def noisy_labels(n_rows, n_columns, seed=0):
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(n_rows, n_columns)), rng.normal(size=n_columns) / n_columns**0.5
+    return X, (X @ w + rng.logistic(size=n_rows) > 0).astype(int)
+
+
+def test_one_epoch_is_enough_where_rows_are_many():
+    """A converged solver gains less than 1 % over it, and every smaller number of epochs is none."""
+    X, y = noisy_labels(60_000, 10)
+    X, Z, y, z = train_test_split(X, y, random_state=0)
+    model = GDClassifier(batch_size=64, random_state=0).fit(X, y)
+    solver = LogisticRegression(C=np.inf).fit(X, y)
+    assert model.n_iter_ == 1
+    assert log_loss(z, model.predict_proba(Z)) < 1.01 * log_loss(z, solver.predict_proba(Z))
+
+
+def test_one_epoch_is_not_enough_where_the_loss_still_falls():
+    """Columns that almost agree need more, however many rows there are."""
+    X, y = noisy_labels(60_000, 10)
+    X = np.hstack([X, X + 0.05 * np.random.default_rng(1).normal(size=X.shape)])
+    y = (X[:, :10] - X[:, 10:]).sum(axis=1) > 0
+    model = GDClassifier(batch_size=64, random_state=0).fit(X, y)
+    assert model.n_iter_ > 1
+    assert model.score(X, y) > GDClassifier(batch_size=64, max_iter=1, tol=None, random_state=0).fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("weight", [None, "ones", "twos"])
+def test_the_middle_of_an_epoch_is_weighted(weight):
+    """Weights that are all the same change nothing; nor do rows that weigh nothing, but for which batch rows are in."""
+    X, y = noisy_labels(40_000, 5)
+    weight = {"ones": np.ones(40_000), "twos": np.full(40_000, 2.0)}.get(weight)
+    model = GDClassifier(batch_size=64, random_state=0).fit(X, y, weight)
+    np.testing.assert_allclose(model.coef_, GDClassifier(batch_size=64, random_state=0).fit(X, y).coef_, rtol=1e-10)
+    assert model.n_iter_ == 1
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+def test_training_ends_before_it_fits_noise(as_format):
+    """With a parameter for every other row, the minimum is worse than a model that stopped on the way to it."""
+    X, y = noisy_labels(2_000, 500)
+    X, Z, y, z = train_test_split(X, y, test_size=0.5, random_state=0)
+    X, Z = as_format(X), as_format(Z)
+    default = GDClassifier(random_state=0).fit(X, y)
+    further = GDClassifier(alpha=0.0, random_state=0).fit(X, y)  # asks for the minimum
+    assert default.n_iter_ < further.n_iter_
+    assert log_loss(z, default.predict_proba(Z)) < 0.9 * log_loss(z, further.predict_proba(Z))
+
+
+def test_the_error_of_estimation_is_no_matter_where_rows_are_one_batch():
+    """There, weights count as copies of rows, to the last epoch."""
+    X, y = noisy_labels(40, 20)
+    y = y + 0.5 * X[:, 0]
+    weight = np.random.default_rng(0).integers(1, 4, size=40)
+    weighted = GDRegressor().fit(X, y, weight)
+    copied = GDRegressor().fit(X.repeat(weight, axis=0), y.repeat(weight))
+    assert weighted.n_iter_ == copied.n_iter_
+    np.testing.assert_allclose(weighted.coef_, copied.coef_, rtol=1e-7)
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(("n_columns", "rate"), [(999, 0.5), (1000, 3.0)])
+def test_rates_of_categories(n_columns, rate, as_format):
+    """Of columns of mostly zeros, the rate depends on whether there are a thousand, in `fit` and in a stream."""
+    X = as_format(np.eye(200, n_columns))
+    y = np.arange(200.0)
+    model = GDRegressor(precondition=False, fit_intercept=False, max_iter=1, tol=None).fit(X, y)
+    assert model.history_["learning_rate"][-1] == pytest.approx(rate)
+    model = GDRegressor(precondition=False, fit_intercept=False, batch_size=None).partial_fit(X, y)
+    assert model.history_["learning_rate"][-1] == pytest.approx(rate)
+
+
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 

@@ -20,11 +20,11 @@ from sklearn.utils import estimator_html_repr
 
 import skgd
 from skgd import GDClassifier, GDRegressor, losses, optimizers, schedules
+from skgd.coordinates import MANY_COLUMNS
 from skgd.display import DescentPathDisplay, LearningRateDisplay, TrainingDisplay
 from skgd.losses import Huber, Quantile
 from skgd.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer
 from skgd.schedules import Cosine
-from skgd.training import MANY_COLUMNS
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 2)) @ [[1.0, 0.8], [0.0, 0.5]] + [0.5, -0.5]

@@ -29,6 +29,7 @@ from skgd.coordinates import (
     Measures,
     auto_alpha,
     dense_coordinates,
+    is_one_hot,
     is_sparse,
     mean_squares_of,
     merged_measures,
@@ -988,7 +989,8 @@ def take_stream(
         rate[0] = rates[step]
         if automatic_rate:
             many = n_classes if is_sparse(filled) else 1
-            rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, hypers[0])
+            one_hot = is_one_hot(filled, n_features)
+            rate[0] *= auto_rate(row_norm_of(squares, has_intercept), curvature, many, one_hot, hypers[0])
         limits = (longest if bounded else longest[:0], max_grad_norm, implicit)
         taken = take_batch(
             data,
