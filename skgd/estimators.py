@@ -738,7 +738,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
         ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 1)`` times as much, because more
         training would fit the rows' noise. A first epoch of 300 steps or more is compared with its own middle: the loss
-        of rows from there, before their step and at the end. With hidden layers or a validation set, neither holds. None
+        of rows from there, before their step and at the end. Neither holds with hidden layers or a validation set. None
         trains for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a

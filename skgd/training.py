@@ -371,8 +371,8 @@ def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
 def _estimation_error(state: State, plan: Plan) -> float:
     """Return about the share of the loss by which the minimum is off the best model: parameters for each row.
 
-    Training beyond it would fit the rows' noise (Bottou and Bousquet, NIPS 2007). But an ``alpha`` of one's own asks for
-    the minimum, and the few epochs of text, and networks, have rules of their own.
+    Training beyond it would fit the rows' noise (Bottou and Bousquet, NIPS 2007). But an ``alpha`` of one's own asks
+    for the minimum, and the few epochs of text, and networks, have rules of their own.
     """
     if plan.alpha != "auto" or plan.hidden_layer_sizes or _is_brief(state, plan):
         return 0.0
