@@ -481,6 +481,7 @@ def train_epochs(
     n_steps = -(-n_rows // size)
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
+    shuffler = _shuffler(random_state)
     state.engine = choose(
         state.optimizer,
         state.objective,
@@ -505,7 +506,7 @@ def train_epochs(
         best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
         epoch, done, began, t = resumed.epoch, resumed.stopped, began - resumed.epoch, t - resumed.epoch * n_steps
         state.iterate, state.past = resumed.iterate, resumed.past
-        random_state.set_state(resumed.random_state)
+        shuffler.bit_generator.state = resumed.random_state
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
     sparse = not isinstance(X, np.ndarray) and X.nnz > 0
@@ -518,7 +519,7 @@ def train_epochs(
         return state if packing is None else packing.unpacked(state)
 
     def progress() -> Progress:
-        now = random_state.get_state(legacy=False)
+        now = shuffler.bit_generator.state
         return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now, past=state.past)
 
     try:
@@ -527,7 +528,7 @@ def train_epochs(
                 observer.begin_epoch(whole(state), progress())
             epoch += 1
             started = time.perf_counter()
-            order = random_state.permutation(n_rows) if shuffled else np.arange(n_rows)
+            order = shuffler.permutation(n_rows) if shuffled else np.arange(n_rows)
             rates = _rates(base, state, plan, n_steps, state.past.memory.get(watched_key))
             summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
@@ -695,7 +696,9 @@ class Walk:
         self.state, weight = _learn(state, plan, X, y, weight, stream=False)
         self.data: Data = (X, y, weight)
         self._plan = plan
-        self._batches = _batches(len(y), _batch_size(self.state, plan, y.dtype.kind == "f"), plan.shuffle, random_state)
+        self._batches = _batches(
+            len(y), _batch_size(self.state, plan, y.dtype.kind == "f"), plan.shuffle, _shuffler(random_state)
+        )
 
     @property
     @np.errstate(all="ignore")
@@ -721,9 +724,14 @@ class Walk:
         return self.state
 
 
-def _batches(n_rows: int, size: int, shuffle: bool, random_state: np.random.RandomState) -> Iterator[np.ndarray]:
+def _shuffler(random_state: np.random.RandomState) -> np.random.Generator:
+    """Return what draws the orders of rows: in half the time, where there are many."""
+    return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint32))
+
+
+def _batches(n_rows: int, size: int, shuffle: bool, shuffler: np.random.Generator) -> Iterator[np.ndarray]:
     while True:
-        order = random_state.permutation(n_rows) if shuffle and size < n_rows else np.arange(n_rows)
+        order = shuffler.permutation(n_rows) if shuffle and size < n_rows else np.arange(n_rows)
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 

@@ -50,6 +50,8 @@ from skgd.optimizers import Optimizer, laziness_of
 
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
+_SMALL_PRODUCT = 10**6  # multiplications
+_FEW_ROWS = 16
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
 _PRODUCTS_A_NEURON = 16  # take as long as its activation
@@ -597,7 +599,17 @@ def _multiply_one(Z, theta, out):
 
 def _multiply_many(Z, theta, out):
     shape = (Z.shape[1], out.shape[1])
-    np.dot(Z[: len(out)], theta[: shape[0] * shape[1]].reshape(shape), out)
+    coef = theta[: shape[0] * shape[1]].reshape(shape)
+    rows = _rows_at_once(len(out), coef.size)
+    for start in range(0, len(out), rows):
+        stop = min(start + rows, len(out))
+        np.dot(Z[start:stop], coef, out[start:stop])
+
+
+def _rows_at_once(n_rows, n_coefficients):
+    """Return of how many rows to multiply at once: BLAS takes small products by shorter ways, with no copies."""
+    few = _SMALL_PRODUCT // n_coefficients
+    return min(few, n_rows) if few >= _FEW_ROWS else n_rows
 
 
 def _accumulate_one(Z, slopes, grad, scratch):
@@ -610,8 +622,11 @@ def _accumulate_one(Z, slopes, grad, scratch):
 
 
 def _accumulate_many(Z, slopes, grad, scratch):
-    np.dot(Z[: len(slopes)].T, slopes, scratch)
-    grad[: scratch.size] += scratch.ravel()
+    rows = _rows_at_once(len(slopes), scratch.size)
+    for start in range(0, len(slopes), rows):
+        stop = min(start + rows, len(slopes))
+        np.dot(Z[start:stop].T, slopes[start:stop], scratch)
+        grad[: scratch.size] += scratch.ravel()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

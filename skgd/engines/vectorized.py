@@ -226,6 +226,7 @@ def implicit_share(start: float, state: tuple) -> float:
     References
     ----------
     N. Karampatziakis and J. Langford, "Online importance weight aware updates", UAI 2011.
+    N. Anderson and Å. Björck, "A new high order method of regula falsi type", BIT 13, 1973.
     P. Toulis and E. M. Airoldi, "Asymptotic and finite-sample properties of estimators based on stochastic gradients",
     Annals of Statistics 45, 2017.
     """
@@ -234,16 +235,21 @@ def implicit_share(start: float, state: tuple) -> float:
     low, high, low_value, high_value = 0.0, 1.0, start, slope_along(1.0, state) - start
     if high_value <= -1e-3 * start:
         return 1.0
-    share = 1.0
-    for _ in range(8):  # false position, Illinois variant; one round is exact for a quadratic loss
+    share, last = 1.0, 0.0
+    for _ in range(8):  # false position; one round is exact for a quadratic loss
         share = low - low_value * (high - low) / (high_value - low_value)
         if low == 0.0 and high == 1.0 and share >= 0.5:  # so short a way that the slope is nearly a straight line
             break
         value = slope_along(share, state) - share * start
-        if abs(value) <= -1e-3 * start * share:
+        if abs(value) <= -1e-2 * start * share:
             break
         if value > 0.0:
-            high, high_value, low_value = share, value, 0.5 * low_value
+            if last > 0.0:  # a second time on this side: the other end counts less
+                low_value *= 1.0 - value / high_value if value < high_value else 0.5
+            high, high_value = share, value
         else:
-            low, low_value, high_value = share, value, 0.5 * high_value
+            if last < 0.0:
+                high_value *= 1.0 - value / low_value if value > low_value else 0.5
+            low, low_value = share, value
+        last = value
     return share
