@@ -56,7 +56,7 @@ _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
 _PRODUCTS_A_NEURON = 16  # take as long as its activation
 _HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
-_AHEAD = 8  # so many rows ahead of its use, a row is fetched
+_AHEAD = 16  # so many rows ahead of its use, a row is fetched
 _POWERS = 8  # terms of the series of a logarithm, exact to rounding for numbers up to:
 _SMALL = 0.03
 _NOTHING = 1e-18  # beside one
@@ -305,6 +305,8 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         record[step, 0] = _total(losses, scales[-1])
         record[step, 1] = square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
+        total = 0.0
+        moved[:] = 0.0
         for u in range(n):
             c, z = place(columns, u), clip * entries[u]
             most = longest[c] if bounded else np.inf
@@ -321,13 +323,14 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
                 point[u, k] = to
                 lengths[u, k] = length
                 keep_slots(slots, c, k, after)
+                if single:
+                    total += entries[u] * (to - w)
+                else:
+                    moved[0, k] += entries[u] * (to - w)
         share = 1.0
         if bounds[2]:
-            moved[:] = 0.0
-            for u in range(n):
-                c, z = place(columns, u), entries[u]
-                for k in range(n_outputs):
-                    moved[0, k] += z * (point[u, k] - theta[c, k])
+            if single:
+                moved[0, 0] = total
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
@@ -551,6 +554,7 @@ def _gather(X, order, start, stop, center, scale, Z):
         if i + _AHEAD < len(order):
             for j in range(0, n_features, line):
                 prefetch(X, (order[i + _AHEAD], j))
+            prefetch(X, (order[i + _AHEAD], n_features - 1))
         row = order[i]
         for j in range(n_features):
             Z[i - start, j] = (X[row, j] - center[j]) * scale[j]
