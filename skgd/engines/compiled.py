@@ -263,7 +263,7 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     average = parameters[2].reshape(-1, n_outputs)
     l1, l2, penalised = penalty[0].reshape(-1, n_outputs), penalty[1].reshape(-1, n_outputs), penalty[2]
     longest = bounds[0][::n_outputs]  # the same for all outputs
-    bounded, weight_decay, n_penalised = len(longest) > 0, bounds[3], bounds[5] // n_outputs
+    bounded = len(longest) > 0
     raw, moved, slopes = np.empty((1, n_outputs)), np.empty((1, n_outputs)), np.empty((1, n_outputs))
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     point, lengths = np.empty_like(theta), np.empty_like(theta)
@@ -305,32 +305,14 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         record[step, 0] = _total(losses, scales[-1])
         record[step, 1] = square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
-        total = 0.0
-        moved[:] = 0.0
-        for u in range(n):
-            c, z = place(columns, u), clip * entries[u]
-            most = longest[c] if bounded else np.inf
-            for k in range(n_outputs):
-                w, g, before = 1.0 * theta[c, k], z * slopes[0, k], slots_of(slots, c, k)
-                if not proximal and penalised:
-                    g += l2[c, k] * w
-                if weight_decay > 0.0 and c < n_penalised:
-                    w *= 1.0 - rate * weight_decay
-                    theta[c, k] = w
-                to, length, after = rule(w, g, rate, now, before, hypers[0])
-                if bounded and length > most and g != 0.0:
-                    to, length, after = rule(w, g, rate * (most / length), now, before, hypers[0])
-                point[u, k] = to
-                lengths[u, k] = length
-                keep_slots(slots, c, k, after)
-                if single:
-                    total += entries[u] * (to - w)
-                else:
-                    moved[0, k] += entries[u] * (to - w)
+        row = (entries[:n], columns[:n], slopes, clip)
+        results = (theta, slots, point, lengths, moved)
+        if bounded:
+            _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, True)
+        else:  # without the comparison, which would have both of its outcomes computed
+            _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, False)
         share = 1.0
         if bounds[2]:
-            if single:
-                moved[0, 0] = total
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
@@ -352,6 +334,38 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         everywhere = np.arange(len(theta))
         _catch_up_all(everywhere, len(rates), rates, t, theta, slots, hypers, (l1, l2, penalised), missed)
     return len(rates)
+
+
+def _apply_rule_to_row(row, rate, now, results, hyper, l2, penalised, longest, bounds, bounded):
+    """Write where the rule would move each parameter, how long its step is in the long run, and what it moves."""
+    entries, columns, slopes, clip = row
+    theta, slots, point, lengths, moved = results
+    weight_decay, n_outputs = bounds[3], 1 if single else slopes.shape[1]
+    n_penalised = bounds[5] // n_outputs
+    total = 0.0
+    moved[:] = 0.0
+    for u in range(len(entries)):
+        c, z = place(columns, u), clip * entries[u]
+        most = longest[c] if bounded else np.inf
+        for k in range(n_outputs):
+            w, g, before = 1.0 * theta[c, k], z * slopes[0, k], slots_of(slots, c, k)
+            if not proximal and penalised:
+                g += l2[c, k] * w
+            if weight_decay > 0.0 and c < n_penalised:
+                w *= 1.0 - rate * weight_decay
+                theta[c, k] = w
+            to, length, after = rule(w, g, rate, now, before, hyper)
+            if bounded and length > most and g != 0.0:
+                to, length, after = rule(w, g, rate * (most / length), now, before, hyper)
+            point[u, k] = to
+            lengths[u, k] = length
+            keep_slots(slots, c, k, after)
+            if single:
+                total += entries[u] * (to - w)
+            else:
+                moved[0, k] += entries[u] * (to - w)
+    if single:
+        moved[0, 0] = total
 
 
 def _active(data, order, theta, average):
