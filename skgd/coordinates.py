@@ -25,7 +25,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
-_SPARSE = 0.2
+_SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 MANY_COLUMNS = 1000
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
@@ -110,7 +110,7 @@ def is_sparse(filled: float) -> bool:
 
 
 def is_one_hot(filled: float, n_columns: int) -> bool:
-    """Say whether columns look like those of categories: most entries are zero, but each column has seen many rows."""
+    """Say whether columns look like those of categories, not of words: most entries are zero, but columns are few."""
     return is_sparse(filled) and n_columns < MANY_COLUMNS
 
 

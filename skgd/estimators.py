@@ -720,7 +720,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
         step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a fifth of X is not zero, as in text,
+        The strength of the penalty, at least 0. "auto" is 1e-5 where less than 15 % of X is not zero, as in text,
         and else 0, because a penalty on coefficients in the units of the columns would depend on these.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
@@ -736,10 +736,10 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
-        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 1)`` times as much, because more
-        training would fit the rows' noise. A first epoch of 300 steps or more is compared with its own middle: the loss
-        of rows from there, before their step and at the end. Neither holds with hidden layers or a validation set. None
-        trains for ``max_iter`` epochs.
+        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more
+        training would fit the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of
+        shuffled rows at automatic rates is compared with its own middle: the loss of rows from there, before their step
+        and at the end. Neither holds with hidden layers or a validation set. None trains for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones; 3 with a
         validation set, whose loss is noisier. With hidden layers it is as many epochs as have about 300 steps.
@@ -1052,7 +1052,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
         step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is 1e-5 where less than a fifth of X is not zero, as in text
+        The strength of the penalty, at least 0. "auto" is 1e-5 where less than 15 % of X is not zero, as in text
         (divided by the square root of the number of classes, if there are three or more), and else 0, because a penalty
         on coefficients in the units of the columns would depend on these. It is 0, too, where ``optimizer="auto"`` is
         plain SGD.
@@ -1070,12 +1070,13 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
         ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
         fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
-        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 1)`` times as much, because more
-        training would fit the rows' noise. A first epoch of 300 steps or more is compared with its own middle: the loss
-        of rows from there, before their step and at the end. With hidden layers or a validation set, neither holds. Nor
-        does it where ``optimizer="auto"`` is plain SGD; there, without a validation set, an epoch has to make progress
-        within itself, too: the loss of its last quarter has to be below that of the third by the fraction ``12 * tol``,
-        and above the fraction ``5 * tol`` of the untrained model's. None trains for ``max_iter`` epochs.
+        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more
+        training would fit the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of
+        shuffled rows at automatic rates is compared with its own middle: the loss of rows from there, before their step
+        and at the end. Neither holds with hidden layers or a validation set, nor where ``optimizer="auto"`` is plain
+        SGD. There, without a validation set, an epoch has to make progress within itself, too: the loss of its last
+        quarter has to be below that of the third by the fraction ``12 * tol``, and above the fraction ``5 * tol`` of
+        the untrained model's. None trains for ``max_iter`` epochs.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter ones, where
         eight steps count as one if ``optimizer="auto"`` is plain SGD; 3 with a validation set, whose loss is noisier.

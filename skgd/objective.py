@@ -189,10 +189,17 @@ class Objective:
             return [float(np.square(gradient).sum())]
         return [float(np.square(coef).sum() + np.square(b).sum()) for coef, b in self.layers(gradient)]
 
-    def mean_loss(self, theta: np.ndarray, X: Matrix, y: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return the weighted mean loss of a data set, in the user's units, without the penalty."""
+    def mean_loss(
+        self,
+        theta: np.ndarray,
+        X: Matrix,
+        y: np.ndarray,
+        weight: np.ndarray | None,
+        rows: slice | np.ndarray = slice(None),
+    ) -> float:
+        """Return the weighted mean loss of a data set's rows, in the user's units, without the penalty."""
         total, total_weight = 0.0, 0.0
-        for Z, target, column in self.chunks(X, y, weight, slice(None)):
+        for Z, target, column in self.chunks(X, y, weight, rows):
             values = self.loss_values(target, self.normalized(self.raw(theta, Z)))
             total = total + (values if column is None else column * values).sum(axis=0)
             total_weight += len(target) if column is None else column.sum()

@@ -148,7 +148,7 @@ class Optimizer(Strategy):
         n_classes : int
             For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
         one_hot : bool
-            Whether the rows are mostly zeros in fewer than 1000 columns, as those of categories are.
+            Whether the rows are mostly zeros in fewer than 1000 columns, as one-hot categories are.
         hyper : tuple
             What :meth:`hyper` returns.
         """

@@ -173,7 +173,7 @@ class Progress:
     best: float
     best_iterate: Iterate | None
     waited: int
-    random_state: Any
+    shuffler: Any  # the state of what draws the orders of rows
     stopped: bool = False
     past: Past = Past()
 
@@ -340,9 +340,8 @@ def _rates(base: float, state: State, plan: Plan, n_steps: int, memory: Any) -> 
 STREAM_BATCH_SIZE = 8
 LARGEST_BATCH = 256  # that "auto" chooses, but for a few rows
 LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
-_PRECISION = 120.0  # times the default `tol`: about one, so that training ends where it is as exact as the estimates
-_SAMPLE = 2**13  # rows whose loss is compared with what it was half an epoch ago
 FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
+MANY_ROWS = 100  # for each parameter: then, one epoch may be enough
 
 
 def _batch_size(state: State, plan: Plan, regression: bool) -> int:
@@ -368,18 +367,31 @@ def _least_work(plan: Plan, X: Matrix) -> dict[str, int]:
     return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
-def _estimation_error(state: State, plan: Plan) -> float:
-    """Return about the share of the loss by which the minimum is off the best model: parameters for each row.
+def _parameters_a_row(state: State) -> float:
+    """Return the number of parameters for each row: about the share of the loss by which the minimum is off the best.
 
-    Training beyond it would fit the rows' noise (Bottou and Bousquet, NIPS 2007). But an ``alpha`` of one's own asks
-    for the minimum, and the few epochs of text, and networks, have rules of their own.
+    Training that gains less fits the rows' noise (Bottou and Bousquet, NIPS 2007).
     """
-    if plan.alpha != "auto" or plan.hidden_layer_sizes or _is_brief(state, plan):
-        return 0.0
     objective, columns = state.objective, state.columns
     n_parameters = np.count_nonzero(columns.filled) + objective.fit_intercept
-    n_parameters *= objective.n_outputs if objective.exclusive_classes else 1
-    return min(n_parameters / columns.rows, 1.0)
+    return float(n_parameters * (objective.n_outputs if objective.exclusive_classes else 1) / columns.rows)
+
+
+def _tolerance(state: State, plan: Plan, n_steps: int, validates: bool) -> float:
+    """Return by which fraction of itself the objective has to fall in an epoch of so many steps."""
+    tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
+    # An alpha of one's own asks for the minimum; in one batch of all rows, weights have to count as copies of rows do.
+    exact = plan.alpha != "auto" or validates or n_steps == 1
+    if exact or plan.hidden_layer_sizes or _is_brief(state, plan):
+        return tol
+    return tol * (1.0 + 120.0 * min(_parameters_a_row(state), 0.2))
+
+
+def _may_be_enough(state: State, plan: Plan, n_steps: int, patience: int) -> bool:
+    """Say whether the first epoch can be the only one: a long one, of many rows, at automatic rates."""
+    automatic = isinstance(plan.schedule.learning_rate, str) and not (plan.hidden_layer_sizes or _is_brief(state, plan))
+    long = n_steps >= FULL_EPOCH and patience == 1 and MANY_ROWS * _parameters_a_row(state) <= 1.0
+    return automatic and long and plan.tol is not None and state.iterate.t == 0
 
 
 def _patience(plan: Plan, n_steps: float, validates: bool) -> int:
@@ -414,8 +426,8 @@ class _Packing:
         stored = state.columns.largest > 0.0
         if np.count_nonzero(X.data) < X.nnz:  # zeros are stored, too
             stored[X.indices] = True
-        frequent_first = np.argsort(-state.columns.filled, kind="stable")
-        self._kept = frequent_first[stored[frequent_first]]
+        kept = np.flatnonzero(stored)
+        self._kept = kept[np.argsort(-state.columns.filled[kept], kind="stable")]
         self._objective, self._columns, self._initial = state.objective, state.columns, state.optimizer.initial()
         coordinates = state.objective.coordinates.of_subset(self._kept)
         self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
@@ -481,7 +493,7 @@ def train_epochs(
     n_steps = -(-n_rows // size)
     every = _average_every(size, state.columns)
     shuffled = plan.shuffle and size < n_rows
-    shuffler = _shuffler(random_state)
+    shuffler = _shuffler(random_state) if shuffled else None
     state.engine = choose(
         state.optimizer,
         state.objective,
@@ -491,11 +503,8 @@ def train_epochs(
         sparse=sp.issparse(X),
     )
     patience = _patience(plan, n_steps / 8 if brief else n_steps, validation is not None)
-    tol = (plan.tol or 0.0) * min(1.0, n_steps / FULL_EPOCH)
-    if n_steps > 1 and validation is None:  # in one batch of all rows, weights have to count as copies of rows do
-        tol *= 1.0 + _PRECISION * _estimation_error(state, plan)
-    # Whether half of a first epoch tells if more are worth it. Shorter ones are noisy, and networks rest on plateaus.
-    sums_up = n_steps >= FULL_EPOCH and validation is None and not (brief or plan.hidden_layer_sizes)
+    tol = _tolerance(state, plan, n_steps, validation is not None)
+    may_be_enough = shuffled and validation is None and _may_be_enough(state, plan, n_steps, patience)
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
     baseline = state.objective.baseline(y, weight)
@@ -506,7 +515,8 @@ def train_epochs(
         best, best_iterate, waited = resumed.best, resumed.best_iterate, resumed.waited
         epoch, done, began, t = resumed.epoch, resumed.stopped, began - resumed.epoch, t - resumed.epoch * n_steps
         state.iterate, state.past = resumed.iterate, resumed.past
-        shuffler.bit_generator.state = resumed.random_state
+        if shuffler is not None:
+            shuffler.bit_generator.state = resumed.shuffler
         done = done or (plan.tol is not None and waited >= patience)
     packing = None
     sparse = not isinstance(X, np.ndarray) and X.nnz > 0
@@ -519,7 +529,7 @@ def train_epochs(
         return state if packing is None else packing.unpacked(state)
 
     def progress() -> Progress:
-        now = shuffler.bit_generator.state
+        now = None if shuffler is None else shuffler.bit_generator.state
         return Progress(epoch, len(watched), whole(state).iterate, best, best_iterate, waited, now, past=state.past)
 
     try:
@@ -528,7 +538,7 @@ def train_epochs(
                 observer.begin_epoch(whole(state), progress())
             epoch += 1
             started = time.perf_counter()
-            order = shuffler.permutation(n_rows) if shuffled else np.arange(n_rows)
+            order = np.arange(n_rows) if shuffler is None else shuffler.permutation(n_rows)
             rates = _rates(base, state, plan, n_steps, state.past.memory.get(watched_key))
             summary = _run(state, plan, (X, y, weight), order, size, rates, longest, every, f"epoch {epoch}")
             if summary.loss > largest:
@@ -546,9 +556,9 @@ def train_epochs(
             if plan.verbose:
                 _print(state.past.epochs, entry, header=epoch == 1 or len(watched) == began + 1)
             fall = best - watched[-1]
-            if best == _HUGE and sums_up:
-                fall = _fall_since_half(state, (X, y, weight), order, size, summary)
-            falling = not fall <= tol * _scale_of(min(best, watched[-1]), baseline)
+            if epoch == 1 and may_be_enough:
+                fall = _fall_since_middle(state, (X, y, weight), order, size, summary)
+            falling = fall > tol * _scale_of(min(best, watched[-1]), baseline)
             if brief and validation is None:
                 falling = falling and _falls_within(summary.losses, baseline, plan.tol or 0.0)
             waited = 0 if falling else waited + 1
@@ -570,17 +580,21 @@ def train_epochs(
     return state, len(watched) - began
 
 
-def _fall_since_half(state: State, data: Data, order: np.ndarray, size: int, summary: EpochSummary) -> float:
-    """Return by how much the loss of the rows in the middle of an epoch has fallen since their steps."""
+def _fall_since_middle(state: State, data: Data, order: np.ndarray, size: int, summary: EpochSummary) -> float:
+    """Return by how much the loss of some rows in the middle of an epoch has fallen since their steps.
+
+    The next epoch will gain less. What the whole epoch gained does not tell, for it began with an untrained model.
+    """
     X, y, weight = data
     n_steps = len(summary.losses)
-    count = min(-(-_SAMPLE // size), n_steps)
+    count = max(min(-(-(2**13) // size), n_steps // 4), 1)
     first = (n_steps - count) // 2
     rows = order[first * size : (first + count) * size]
-    part = X[rows], y[rows], None if weight is None else weight[rows]
     total = len(rows) if weight is None else weight[rows].sum()
+    if not total > 0.0:  # classes may weigh nothing
+        return math.inf
     then = summary.losses[first : first + count].sum() / total
-    return float(then - state.objective.mean_loss(state.iterate.theta, *part))
+    return float(then - state.objective.mean_loss(state.iterate.theta, X, y, weight, rows))
 
 
 def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:
@@ -696,9 +710,9 @@ class Walk:
         self.state, weight = _learn(state, plan, X, y, weight, stream=False)
         self.data: Data = (X, y, weight)
         self._plan = plan
-        self._batches = _batches(
-            len(y), _batch_size(self.state, plan, y.dtype.kind == "f"), plan.shuffle, _shuffler(random_state)
-        )
+        size = _batch_size(self.state, plan, y.dtype.kind == "f")
+        shuffler = _shuffler(random_state) if plan.shuffle and size < len(y) else None
+        self._batches = _batches(len(y), size, shuffler)
 
     @property
     @np.errstate(all="ignore")
@@ -726,12 +740,12 @@ class Walk:
 
 def _shuffler(random_state: np.random.RandomState) -> np.random.Generator:
     """Return what draws the orders of rows: in half the time, where there are many."""
-    return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint32))
+    return np.random.Generator(np.random.PCG64(random_state.randint(2**32, size=4, dtype=np.uint32)))
 
 
-def _batches(n_rows: int, size: int, shuffle: bool, shuffler: np.random.Generator) -> Iterator[np.ndarray]:
+def _batches(n_rows: int, size: int, shuffler: np.random.Generator | None) -> Iterator[np.ndarray]:
     while True:
-        order = shuffler.permutation(n_rows) if shuffle and size < n_rows else np.arange(n_rows)
+        order = np.arange(n_rows) if shuffler is None else shuffler.permutation(n_rows)
         yield from (order[start : start + size] for start in range(0, n_rows, size))
 
 

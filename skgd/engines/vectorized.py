@@ -222,6 +222,7 @@ def implicit_share(start: float, state: tuple) -> float:
     With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, whose derivative is
     :func:`slope_along` (``start`` at 0), it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a
     convex loss it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
+    One percent of the derivative may be left.
 
     References
     ----------
