@@ -1,10 +1,15 @@
 """Nothing to tune: with no argument at all, on data as they come, training ends well and says nothing."""
 
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
@@ -14,7 +19,8 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skgd import GDClassifier, GDRegressor
+from skgd import GDClassifier, GDRegressor, training
+from skgd.engines import vectorized
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS
 
@@ -142,6 +148,29 @@ def test_automatic_rates_do_not_diverge_whatever_their_factor():
     assert reckless.score(X, y) > 0.3
 
 
+@settings(deadline=None)
+@given(
+    start=st.floats(1e-6, 1e6),
+    rise=st.floats(0.01, 50.0),
+    shape=st.sampled_from([np.tanh, np.expm1, np.sqrt, np.square, lambda x: x, lambda x: np.minimum(x, 0.3)]),
+    stretch=st.floats(0.1, 5.0),
+)
+def test_implicit_share_is_the_root(start, rise, shape, stretch):
+    """Of a convex loss, whose derivative rises along the move, however it bends; or the chord's, if the way is short."""
+    evaluations = []
+
+    def derivative(share, _):
+        evaluations.append(share)
+        return start * (rise * shape(stretch * share) / shape(stretch) - 1.0)
+
+    with mock.patch.object(vectorized, "slope_along", derivative):
+        share = vectorized.implicit_share(-start, None)
+    assert len(evaluations) <= 9
+    root = brentq(lambda share: derivative(share, None) + share * start, 0.0, 1.0)
+    chord = 1.0 / (1.0 + rise)
+    assert share == pytest.approx(root, rel=0.03) or (chord >= 0.5 and share == pytest.approx(chord))
+
+
 def test_convergence_warning_only_where_it_is_deserved():
     X, y = load_diabetes(return_X_y=True, scaled=False)
     slow = GDRegressor(optimizer="sgd", learning_rate=0.1, average=False, max_iter=2, random_state=0)
@@ -161,7 +190,7 @@ def noisy_labels(n_rows, n_columns, seed=0):
 
 
 def test_one_epoch_is_enough_where_rows_are_many():
-    """A converged solver gains less than 1 % over it, and every smaller number of epochs is none."""
+    """A converged solver gains less than 1 % over it."""
     X, y = noisy_labels(60_000, 10)
     X, Z, y, z = train_test_split(X, y, random_state=0)
     model = GDClassifier(batch_size=64, random_state=0).fit(X, y)
@@ -180,14 +209,51 @@ def test_one_epoch_is_not_enough_where_the_loss_still_falls():
     assert model.score(X, y) > GDClassifier(batch_size=64, max_iter=1, tol=None, random_state=0).fit(X, y).score(X, y)
 
 
-@pytest.mark.parametrize("weight", [None, "ones", "twos"])
-def test_the_middle_of_an_epoch_is_weighted(weight):
-    """Weights that are all the same change nothing; nor do rows that weigh nothing, but for which batch rows are in."""
-    X, y = noisy_labels(40_000, 5)
-    weight = {"ones": np.ones(40_000), "twos": np.full(40_000, 2.0)}.get(weight)
-    model = GDClassifier(batch_size=64, random_state=0).fit(X, y, weight)
-    np.testing.assert_allclose(model.coef_, GDClassifier(batch_size=64, random_state=0).fit(X, y).coef_, rtol=1e-10)
-    assert model.n_iter_ == 1
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+def test_what_rows_in_the_middle_of_an_epoch_have_gained(monkeypatch, as_format):
+    """The weighted loss of a quarter of the rows, before their steps and after the last one."""
+    X, y = noisy_labels(10_000, 5)
+    X[np.random.default_rng(1).random(X.shape) < 0.3] = 0.0
+    weight = np.random.default_rng(2).integers(0, 4, size=10_000).astype(float)
+    seen = []
+    compute = training._fall_since_middle
+    monkeypatch.setattr(
+        training, "_fall_since_middle", lambda *given: seen.append((given, compute(*given))) or seen[-1][1]
+    )
+    GDClassifier(batch_size=10, random_state=0).fit(as_format(X), y, weight)
+    [((state, (X, y, weight), order, size, summary), fall)] = seen
+    n_steps = len(summary.losses)
+    assert size == 10
+    assert abs(len(y) - 7500) < 200  # without those that weigh nothing
+    middle = slice((n_steps - n_steps // 4) // 2, (n_steps - n_steps // 4) // 2 + n_steps // 4)
+    rows = order[middle.start * 10 : middle.stop * 10]
+    [(coef, intercept)] = state.objective.to_user(state.iterate.theta)
+    now = log_loss(y[rows], expit(X[rows] @ coef + intercept).ravel(), sample_weight=weight[rows])
+    then = summary.losses[middle].sum() / weight[rows].sum()
+    np.testing.assert_allclose(fall, then - now, rtol=1e-8)
+
+
+def test_rows_in_order_tell_nothing_of_those_to_come():
+    """All of one class first: the loss then rises in the middle of the epoch, and training goes on."""
+    X, y = noisy_labels(30_000, 8)
+    order = np.argsort(y, kind="stable")
+    assert GDClassifier(batch_size=64, shuffle=False).fit(X[order], y[order]).n_iter_ > 1
+
+
+@pytest.mark.parametrize("parameters", [{"warm_start": True}, {"learning_rate": 0.01}, {"n_iter_no_change": 2}])
+def test_one_epoch_is_not_enough_for_who_asks_for_more(parameters):
+    X, y = noisy_labels(60_000, 10)
+    model = GDClassifier(batch_size=64, random_state=0, **parameters)
+    if "warm_start" in parameters:
+        model.fit(X, y)
+    assert model.fit(X, y).n_iter_ > 1
+
+
+def test_nobody_draws_from_a_random_state_where_nothing_is_shuffled():
+    X, y = noisy_labels(100, 3)
+    random_state = np.random.RandomState(0)
+    GDClassifier(shuffle=False, random_state=random_state).fit(X, y)
+    assert random_state.randint(10**6) == np.random.RandomState(0).randint(10**6)
 
 
 @pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])

@@ -517,6 +517,15 @@ def test_implicit_steps_with_weight_decay(batch_size):
     assert_engines_agree(model, X, y)
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("batch_size", [50, None])
+def test_products_in_pieces(batch_size):
+    """Of batches that are no multiple of what BLAS multiplies at once."""
+    model, X, y = problem("adagrad", "log_loss", "classes", "dense", learning_rate="auto", batch_size=batch_size)
+    with mock.patch.object(skgd.engines.compiled, "_SMALL_PRODUCT", 20 * 9 * 3):
+        assert_engines_agree(model, X, y)
+
+
 class LooksUp(Mine):
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):

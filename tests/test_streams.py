@@ -56,8 +56,8 @@ def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=0, reload=False
     return model
 
 
-def assert_agree(model, X, y, weight=None, tolerance=1e-10):
-    compiled, vectorized = (streamed(model, X, y, weight, compiles_after=steps) for steps in (0, np.inf))
+def assert_agree(model, X, y, weight=None, tolerance=1e-10, cuts=CUTS):
+    compiled, vectorized = (streamed(model, X, y, weight, cuts, compiles_after=steps) for steps in (0, np.inf))
     assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
     largest = np.abs(vectorized.coef_).max()
     for name in ("coef_", "intercept_"):
@@ -111,6 +111,16 @@ def test_agree(model, kind, dtype, weighted, sparse):
     weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
     rows = (thinned(X) if sparse else X).astype(dtype)
     assert_agree(model, rows, target(kind, X), weight, 1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("kind", ["number", "classes"])
+@pytest.mark.parametrize("n_columns", [999, 1000])
+def test_agree_on_rows_of_mostly_zeros(n_columns, kind):
+    """Those in few columns have shorter steps."""
+    X = sp.random_array((30, n_columns), density=0.02, rng=np.random.default_rng(0), format="csr")
+    model = GDRegressor() if kind == "number" else GDClassifier()
+    assert_agree(model, X, target(kind, features())[:30], cuts=[0, 1, 20, 30])
 
 
 def test_agree_over_the_registries():
