@@ -156,7 +156,7 @@ def test_automatic_rates_do_not_diverge_whatever_their_factor():
     stretch=st.floats(0.1, 5.0),
 )
 def test_implicit_share_is_the_root(start, rise, shape, stretch):
-    """Of a convex loss, whose derivative rises along the move, however it bends; or the chord's, if the way is short."""
+    """Of a convex loss, whose derivative rises along the move, however it bends; of the chord, if the way is short."""
     evaluations = []
 
     def derivative(share, _):
