@@ -45,8 +45,8 @@ def test_memory_is_flat(make, monkeypatch):
     allocated_after(200)  # what is imported on the way stays
     tracemalloc.start()
     try:
-        before = allocated_after(400)
-        growth = allocated_after(400) - before
+        allocated = [allocated_after(400) for _ in range(3)]
+        growth = min(np.diff(allocated))  # in one of them, the test runner may have allocated something
     finally:
         tracemalloc.stop()
     assert growth < 400 * 16, growth  # an unbounded history takes 14 times as much

@@ -439,7 +439,7 @@ def test_a_class_of_one_row_cannot_be_held_out():
 @both_estimators
 def test_the_best_epoch_is_kept(estimator):
     model = estimator(
-        optimizer=SGD(0.1), average=False, batch_size=1, early_stopping=True, max_iter=15, tol=None, random_state=0
+        optimizer=SGD(0.1), average=False, batch_size=1, early_stopping=True, max_iter=15, tol=None, random_state=1
     ).fit(X, TARGET[estimator])
     losses = model.history_["validation_loss"]
     best = int(np.argmin(losses))
