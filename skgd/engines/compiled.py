@@ -50,8 +50,8 @@ from skgd.optimizers import Optimizer, laziness_of
 
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
-_SMALL_PRODUCT = 10**6  # multiplications
-_FEW_ROWS = 16
+_SMALL_PRODUCT = 10**6  # multiplications: up to so many, BLAS does not copy its matrices first
+_FEW_ROWS = 16  # fewer are not worth a product of their own
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
 _PRODUCTS_A_NEURON = 16  # take as long as its activation
