@@ -41,6 +41,7 @@ from skgd.training import (
     Plan,
     Progress,
     State,
+    Stream,
     Walk,
     append,
     bounded,
@@ -127,7 +128,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
     optimizer_: Optimizer
     loss_: Loss
     history_: dict[str, list[float]]
-    _state: State
+    _state: State | Stream
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
@@ -172,12 +173,12 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         stream: bool,
         resumed: bool,
         classes: ArrayLike | None = None,
-    ) -> tuple[State, Plan, Loss, Data]:
+    ) -> tuple[State | Stream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed)
         if resumed:
-            state = self._resume(plan, loss)
+            state: State | Stream = self._resume(plan, loss)
         else:
             state = self._begin(X, y, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
@@ -189,7 +190,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the steps of ``fit``, of a clone, for `skgd.display`; "auto" does not average what is looked at."""
         random_state = self._random_state()
         state, plan, _, data = self._prepare(X, y, sample_weight, random_state, stream=True, resumed=False)
-        return Walk(state, plan, data, random_state)
+        return Walk(state.whole, plan, data, random_state)
 
     @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
@@ -197,8 +198,9 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         progress = None if unfinished is None else unfinished.progress
         resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
         random_state = self._random_state()
-        state, plan, loss, data = self._prepare(X, y, sample_weight, random_state, stream=False, resumed=resumed)
-        validation = self._read_validation(X_val, y_val, sample_weight_val, state.iterate.theta.dtype, loss)
+        start, plan, loss, data = self._prepare(X, y, sample_weight, random_state, stream=False, resumed=resumed)
+        state = start.whole
+        validation = self._read_validation(X_val, y_val, sample_weight_val, state.dtype, loss)
         if unfinished is not None:
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
             random_state = unfinished.beginning.random_state()
@@ -276,12 +278,12 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         averaging = plan.averaging is not None
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
-    def _resume(self, plan: Plan, loss: Loss) -> State:
+    def _resume(self, plan: Plan, loss: Loss) -> State | Stream:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
-        state: State = self._state
         untouched = self._fingerprint is not None and self._fingerprint == self._fingerprint_of_layers()
         if untouched and self._trained_with is plan:
-            return state
+            return self._state
+        state = self._state.whole
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
         objective = replace(
@@ -299,8 +301,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     "Train a new model: clone(estimator).fit(...)."
                 )
         layers = self._checked_layers()
-        pairs = zip(layers, state.readout(), strict=True)
-        known = untouched or all(np.array_equal(*both) for pair in pairs for both in zip(*pair, strict=True))
+        known = untouched or self._fingerprint == _fingerprint_of(*_parameters_in(self._parameter_attributes(layers)))
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:
@@ -350,25 +351,19 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State, n_iter: int, history: dict[str, list[float]]) -> None:
+    def _publish(self, state: State | Stream, n_iter: int, history: dict[str, list[float]]) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
         self.__dict__.update(self._fitted_attributes(state, n_iter) | {"history_": history})
 
-    def _fitted_attributes(self, state: State, n_iter: int) -> dict[str, Any]:
+    def _fitted_attributes(self, state: State | Stream, n_iter: int) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
-        layers = state.readout()
-        if not all(all_finite(part) for layer in layers for part in layer):
-            raise ValueError(
-                f"The coefficients cannot be represented in {state.iterate.theta.dtype}: the units of X and y lie too "
-                "far apart. Rescale y or columns of X."
-            )
-        parameters = self._parameter_attributes(layers)
+        parameters = self._parameter_attributes(state.published())
         return {
             **parameters,
             "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
-            "t_": state.iterate.t,
+            "t_": state.t,
             "engine_": state.engine,
             "optimizer_": state.optimizer,
             "loss_": state.objective.loss,
@@ -379,7 +374,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the attributes that hold the parameters."""
         if len(layers) == 1:
             [(coef, intercept)] = layers
-            return {"coef_": np.ascontiguousarray(coef.T), "intercept_": intercept}
+            # Without negative zeros, which a sparse matrix does not keep.
+            return {"coef_": np.ascontiguousarray(coef.T) + 0.0, "intercept_": intercept}
         coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
         return {"coefs_": coefs, "intercepts_": intercepts}
 
@@ -413,7 +409,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
         """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
-        averaged = hasattr(self, "_state") and self._state.iterate.average is not None
+        averaged = hasattr(self, "_state") and self._state.averaging
         values = [stream, averaged, *map(vars(self).get, self._parameter_names())]
         if self._values is None or not all(map(is_, values, self._values)):
             given = [snapshot(value) for value in values]
@@ -533,7 +529,7 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return checked X, y and weights, without the rows of weight zero."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        dtypes = (self._state.iterate.theta.dtype.type,) if resumed else (np.float64, np.float32)
+        dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
@@ -563,9 +559,8 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _validation_loss(self, X: Any, y: Any, sample_weight: Any) -> float:
         """Return the loss of a validation set, as ``history_`` has it."""
-        state, plan = self._state, replace(self._resolved[0], class_weight=self._class_weight())
-        dtype = state.iterate.theta.dtype
-        validation: Any = self._read_validation(X, y, sample_weight, dtype, self.loss_)
+        state, plan = self._state.whole, replace(self._resolved[0], class_weight=self._class_weight())
+        validation: Any = self._read_validation(X, y, sample_weight, state.dtype, self.loss_)
         return validation_loss(state, plan, validation)
 
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
@@ -672,7 +667,7 @@ def _fingerprint_of(*arrays: Any) -> int | None:
     return fingerprint
 
 
-def _empty_history(state: State) -> dict[str, list[float]]:
+def _empty_history(state: State | Stream) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
 

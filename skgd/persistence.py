@@ -22,7 +22,7 @@ from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS
 from skgd.schedules import SCHEDULES
 from skgd.strategy import Strategy
-from skgd.training import Past, Progress, State
+from skgd.training import Past, Progress, State, Stream
 
 FORMAT = 1
 
@@ -34,6 +34,7 @@ _KIND = "skgd kind"  # the key of the name
 
 def packed(value: Any) -> Any:
     """Return plain data in place of our own objects, in dicts and tuples too; all else as it is."""
+    value = value.whole if isinstance(value, Stream) else value
     kind = type(value)
     if kind is dict:
         return {key: packed(inner) for key, inner in value.items()}

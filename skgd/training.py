@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from operator import add
 from typing import Any, Literal, Protocol, TypeAlias
@@ -35,11 +35,13 @@ from skgd.engines import (
     readout,
     run_epoch,
     run_stream,
+    stream_loop,
 )
 from skgd.networks import Layer, forward, initial_layers
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import SGD, Optimizer, laziness_of
 from skgd.schedules import Constant, Schedule
+from skgd.validation import all_finite
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
 # predicting the mean is on its way to infinity.
@@ -158,9 +160,145 @@ class State:
     engine: Engine = "vectorized"
     past: Past = Past()
 
+    @property
+    def whole(self) -> State:
+        """The state itself; see `Stream.whole`."""
+        return self
+
+    @property
+    def t(self) -> int:
+        """The number of steps taken."""
+        return self.iterate.t
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the parameters."""
+        return self.iterate.theta.dtype
+
+    @property
+    def averaging(self) -> bool:
+        """Whether an average of the iterates is kept."""
+        return self.iterate.average is not None
+
     def readout(self) -> list[Layer]:
         """Return the layers to predict with, in the user's units."""
         return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
+
+    def published(self) -> list[Layer]:
+        """Return the layers to predict with, if they are finite numbers."""
+        layers = self.readout()
+        if not all(all_finite(part) for layer in layers for part in layer):
+            raise ValueError(
+                f"The coefficients cannot be represented in {self.dtype}: the units of X and y lie too far apart. "
+                "Rescale y or columns of X."
+            )
+        return layers
+
+
+@dataclass(eq=False)
+class Stream:
+    """A state between compiled steps: two arrays hold what they change, so that a call has little else to copy."""
+
+    before: State  # these steps, which leave as it is what is not below
+    plan: Plan
+    loop: Any
+    numbers: np.ndarray
+    statistics: np.ndarray
+    t: int
+    averaged: int
+    alpha: float
+    past: Past
+
+    @classmethod
+    def of(cls, state: State | Stream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
+        """Return the stream that goes on from a state, or None where compiled loops are not for it."""
+        if isinstance(state, cls) and state.plan is plan and state.loop.takes(X):
+            return state
+        state = state.whole
+        objective, optimizer, alpha = state.objective, state.optimizer, plan.alpha
+        if plan.class_weight is not None or not choose_stream(optimizer, objective, X, state.t):
+            return None
+        if isinstance(alpha, str):
+            alpha = 0.0 if _is_brief(state, plan) else -1.0
+        settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
+        loop = stream_loop(objective, optimizer, X, y, *settings)
+        if loop is None:
+            return None
+        numbers, statistics = loop.arrays_of(state)
+        averaged = state.iterate.averaged
+        return cls(state, plan, loop, numbers, statistics, state.t, averaged, objective.alpha, state.past)
+
+    def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
+        """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
+
+        The sums are those of the loss, the squares of the gradient and the penalty.
+        """
+        n_steps = -(-data[0].shape[0] // size)
+        steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
+        factors = self.plan.schedule.evaluate(steps, memory=memory)
+        numbers, statistics = self.numbers.copy(), self.statistics.copy()
+        arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
+        result = run_stream(self.loop, self.before.objective, self.before.optimizer, *arguments)
+        if result is None:
+            return None
+        finite, averaged, alpha, rate, sums = result
+        if not finite:
+            return None
+        unchanged = self.before, self.plan, self.loop
+        stream = Stream(*unchanged, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
+        return stream, sums, rate
+
+    @property
+    def whole(self) -> State:
+        """The same as a `State`."""
+        of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
+        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
+        rows, weight = int(totals[0]), float(totals[1])
+        before = self.before
+        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else before.objective.coordinates
+        return replace(
+            before,
+            objective=replace(before.objective, alpha=self.alpha, coordinates=coordinates),
+            iterate=Iterate(theta, tuple(slots), average if before.averaging else None, self.t, self.averaged),
+            columns=ColumnStatistics(rows, weight, columns),
+            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else before.targets,
+            engine=self.engine,
+            past=self.past,
+        )
+
+    def __reduce__(self):
+        whole = self.whole  # for a compiled loop has no pickle
+        return State, tuple(getattr(whole, each.name) for each in fields(whole))
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the steps."""
+        return "compiled"
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, which stays what it was."""
+        return self.before.optimizer
+
+    @property
+    def objective(self) -> Objective:
+        """The objective before these steps: not its coordinates, nor its automatic penalty."""
+        return self.before.objective
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the parameters."""
+        return self.numbers.dtype
+
+    @property
+    def averaging(self) -> bool:
+        """Whether an average of the iterates is kept."""
+        return self.before.averaging
+
+    def published(self) -> list[Layer]:
+        """Return the layer to predict with, which the loop has looked at."""
+        (*_, coef, intercept), _ = self.loop.parts_of(self.numbers, self.statistics)
+        return [(coef.T, intercept.copy())]
 
 
 @dataclass(frozen=True)
@@ -659,7 +797,7 @@ def _scale_of(objective: float, baseline: float) -> float:
     return abs(objective) + 0.03 * baseline
 
 
-def train_stream(state: State, plan: Plan, data: Data) -> tuple[State, dict[str, float]]:
+def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State | Stream, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
     Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
@@ -670,7 +808,7 @@ def train_stream(state: State, plan: Plan, data: Data) -> tuple[State, dict[str,
     size = n_rows if plan.batch_size is None else STREAM_BATCH_SIZE if plan.batch_size == "auto" else plan.batch_size
     started = time.perf_counter()
     sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty
-    rate, start, by_batch = np.nan, 0, plan.class_weight is not None
+    rate, start, failed = np.nan, 0, False
     past = state.past
 
     def rows(stop: int) -> Data:
@@ -679,13 +817,13 @@ def train_stream(state: State, plan: Plan, data: Data) -> tuple[State, dict[str,
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
 
     while start < n_rows:
-        taken, stop = None, n_rows
-        if not by_batch and choose_stream(state.optimizer, state.objective, X, state.iterate.t):
-            taken = _take_stream(state, plan, rows(stop), size)
-            by_batch = taken is None  # which says why it went wrong
+        stream = None if failed else Stream.of(state, plan, X, y)
+        taken: Any = None if stream is None else stream.after(rows(n_rows), size)
+        stop = n_rows
         if taken is None:
+            failed = stream is not None  # a single batch says why
             stop = min(start + size, n_rows)
-            taken = _take_batch(state, plan, rows(stop))
+            taken = _take_batch(state.whole, plan, rows(stop))
         state, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
@@ -759,37 +897,6 @@ def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float
     summary = _run(state, plan, (X, y, weight), order, len(order), rates, longest, 1, "partial_fit")
     means = (summary.loss, *summary.squared_norms, summary.penalty)
     return state, [summary.rows * mean for mean in means], float(rates[0])
-
-
-def _take_stream(state: State, plan: Plan, data: Data, size: int) -> tuple[State, Any, float] | None:
-    """Do the same for all batches at once, in compiled loops; return None where they go wrong."""
-    X, y, weight = data
-    steps = np.arange(state.iterate.t, state.iterate.t - (-len(y) // size))
-    alpha = plan.alpha if not isinstance(plan.alpha, str) else 0.0 if _is_brief(state, plan) else -1.0
-    memory = state.past.memory.get("objective")
-    base, factors = plan.schedule.learning_rate, plan.schedule.evaluate(steps, memory=memory)
-    result = run_stream(state, X, y, weight, size, plan.settings(1), alpha, base, factors, plan.precondition)
-    if result is None:
-        return None
-    (theta, slots, average), averaged, columns, targets, totals, coordinates, alpha, rate, sums = result
-    n_rows, total = int(totals[0]), float(totals[1])
-    old = state.objective
-    objective = Objective(
-        old.loss,
-        old.n_features,
-        old.n_outputs,
-        old.fit_intercept,
-        alpha,
-        old.l1_ratio,
-        Coordinates(*coordinates) if plan.precondition else old.coordinates,
-        old.exclusive_classes,
-    )
-    before = state.iterate
-    iterate = Iterate(theta, tuple(slots), None if before.average is None else average, before.t + len(steps), averaged)
-    moments = ColumnStatistics(n_rows, total, columns)
-    goals = ColumnStatistics(n_rows, total, targets) if y.dtype.kind == "f" else state.targets
-    state = State(objective, state.optimizer, iterate, moments, goals, state.class_totals, "compiled", state.past)
-    return state, sums.tolist(), rate
 
 
 def _run(

@@ -284,9 +284,9 @@ def test_an_interrupt_of_compiled_loops_keeps_whole_steps(slab):
         expected.fit(X, Y)
     assert (expected.t_, expected.engine_) == (model.t_, "vectorized")
     assert_allclose(model.coef_, expected.coef_, rtol=1e-10)
-    for ours, theirs in zip(model._state.iterate.slots, expected._state.iterate.slots, strict=True):
+    for ours, theirs in zip(model._state.whole.iterate.slots, expected._state.whole.iterate.slots, strict=True):
         assert_allclose(ours, theirs, rtol=1e-10)
-    assert model._state.iterate.averaged == expected._state.iterate.averaged
+    assert model._state.whole.iterate.averaged == expected._state.whole.iterate.averaged
 
 
 class Interrupted(Picky):

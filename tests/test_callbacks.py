@@ -59,7 +59,7 @@ def assert_same_training(one, other):
     for name, values in without_seconds(one).items():
         assert_array_equal(values, other.history_[name], err_msg=name)
     assert len(one.history_["seconds"]) == len(other.history_["seconds"])
-    for ours, theirs in zip(one._state.iterate.slots, other._state.iterate.slots, strict=True):
+    for ours, theirs in zip(one._state.whole.iterate.slots, other._state.whole.iterate.slots, strict=True):
         assert_array_equal(ours, theirs)
 
 

@@ -117,10 +117,10 @@ def test_a_model_can_be_saved_while_it_learns():
             model.partial_fit(X[start : start + 8], Y[start : start + 8])
     for file in files[:: max(len(files) // 50, 1)]:
         loaded = pickle.loads(file)
-        [(coef, intercept)] = loaded._state.readout()
+        [(coef, intercept)] = loaded._state.whole.readout()
         assert_array_equal(loaded.coef_, coef.ravel())
         assert_array_equal(loaded.intercept_, intercept)
-        assert loaded.t_ == loaded._state.iterate.t
+        assert loaded.t_ == loaded._state.whole.iterate.t
 
 
 # -- the bits of serial fits ------------------------------------------------------------------------------------------

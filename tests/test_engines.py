@@ -73,7 +73,7 @@ def assert_agree(one, other, tolerance=1e-10):
 
 def both_slots(one, other):
     """Return what the optimizers remember, from which training would go on."""
-    return one._state.iterate.slots, other._state.iterate.slots
+    return one._state.whole.iterate.slots, other._state.whole.iterate.slots
 
 
 def assert_engines_agree(estimator, *data, tolerance=1e-10, **more):

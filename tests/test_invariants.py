@@ -266,7 +266,7 @@ def test_targets_statistics_of_a_stream_are_weighted():
     """The first prediction of a zero model is the weighted mean of the targets so far."""
     X, y = np.zeros((2, 1)), np.array([0.0, 10.0])
     model = GDRegressor(batch_size=1).partial_fit(X, y, sample_weight=[1.0, 3.0])
-    np.testing.assert_allclose(model._state.targets.mean, [7.5])
+    np.testing.assert_allclose(model._state.whole.targets.mean, [7.5])
 
 
 def test_recorded_objective_holds_the_penalty_of_each_batch():
@@ -431,7 +431,7 @@ def test_networks_stay_float32(kind, as_format, activation):
     for precondition in (True, False):
         model = network(kind, (5, 4), activation, precondition=precondition, learning_rate=0.01).fit(single, y)
         for _ in range(2):
-            state = model._state.iterate
+            state = model._state.whole.iterate
             parts = [*model.coefs_, *model.intercepts_, state.theta, state.average, *state.slots]
             assert {part.dtype for part in parts} == {np.dtype(np.float32)}
             assert model._raw(single).dtype == np.float32

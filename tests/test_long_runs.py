@@ -108,7 +108,7 @@ FACTORS = {
 
 def moved_to(model, t):
     """Return a model that has taken some steps, as if they had been many more."""
-    model._state = replace(model._state, iterate=model._state.iterate._replace(t=t))
+    model._state = replace(model._state.whole, iterate=model._state.whole.iterate._replace(t=t))
     return model
 
 
@@ -159,7 +159,7 @@ def test_bias_corrections_far_out(optimizer, dtype):
     far.partial_fit(*data)
     assert (near.t_, far.t_) == (10**6 + 3, T + 2)
     assert_array_equal(near.coef_, far.coef_)
-    for ours, theirs in zip(near._state.iterate.slots, far._state.iterate.slots, strict=True):
+    for ours, theirs in zip(near._state.whole.iterate.slots, far._state.whole.iterate.slots, strict=True):
         assert_array_equal(ours, theirs)
         assert np.isfinite(ours).all()
 
@@ -168,7 +168,7 @@ def test_a_step_far_out_by_hand():
     """One step of AdaMax, whose bias correction is 1 there, with the numbers written down."""
     model = GDRegressor(optimizer=AdaMax(0.1), precondition=False, fit_intercept=False, batch_size=1, average=False)
     model.partial_fit([[1.0]], [3.0])
-    [w], (mean, largest) = model.coef_, (slot[0] for slot in model._state.iterate.slots)
+    [w], (mean, largest) = model.coef_, (slot[0] for slot in model._state.whole.iterate.slots)
     moved_to(model, T).partial_fit([[2.0]], [5.0])
     gradient = (2.0 * w - 5.0) * 2.0
     mean, largest = 0.9 * mean + 0.1 * gradient, max(0.999 * largest, abs(gradient) + 1e-8)
@@ -188,7 +188,7 @@ def test_rates_that_vanish_make_no_nan(optimizer, dtype, as_format):
     assert 0.0 in model.history_["learning_rate"]
     assert np.isfinite(model.history_["learning_rate"]).all()
     assert np.isfinite(model.coef_).all()
-    assert all(np.isfinite(slot).all() for slot in model._state.iterate.slots)
+    assert all(np.isfinite(slot).all() for slot in model._state.whole.iterate.slots)
 
 
 def test_compiled_loops_count_as_far():

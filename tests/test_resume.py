@@ -86,7 +86,7 @@ def assert_same_bits(one, other):
             assert ours.dtype == theirs.dtype
     for key in one.history_.keys() - {"seconds"}:
         assert_array_equal(one.history_[key], other.history_[key])
-    for ours, theirs in zip(one._state.iterate.slots, other._state.iterate.slots, strict=True):
+    for ours, theirs in zip(one._state.whole.iterate.slots, other._state.whole.iterate.slots, strict=True):
         assert_array_equal(ours, theirs)
     assert (one.t_, one.n_iter_, repr(one.optimizer_)) == (other.t_, other.n_iter_, repr(other.optimizer_))
 

@@ -68,7 +68,7 @@ def assert_agree(model, X, y, weight=None, tolerance=1e-10, cuts=CUTS):
     for name in compiled.history_.keys() - {"seconds"}:
         np.testing.assert_allclose(compiled.history_[name], vectorized.history_[name], rtol=10 * tolerance)
     for name in ("largest", "relative_mean", "relative_variance", "filled", "weight", "rows"):
-        ours, expected = (getattr(one._state.columns, name) for one in (compiled, vectorized))
+        ours, expected = (getattr(one._state.whole.columns, name) for one in (compiled, vectorized))
         np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
 
 
@@ -145,6 +145,26 @@ def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse):
     assert (whole.engine_, whole.t_) == ("compiled", 11)
     np.testing.assert_array_equal(whole.coef_, parts.coef_)
     np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("average", [False, True])
+def test_sparsified_coefficients_are_those_that_training_left(average):
+    """An L1 penalty makes negative coefficients to negative zeros, which a sparse matrix does not keep."""
+    X = features()
+    y = target("binary", X)
+    model = GDClassifier(alpha=0.5, l1_ratio=1.0, batch_size=1, average=average)
+    dense, sparse = (streamed(model, X, y, cuts=[0, 40]) for _ in range(2))
+    assert 0 < np.count_nonzero(dense.coef_) < 4
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        for start in range(40, 80, 2):
+            rows = slice(start, start + 2)
+            dense.partial_fit(X[rows], y[rows])
+            sparse.sparsify().partial_fit(X[rows], y[rows])
+    assert sparse.engine_ == "compiled"
+    np.testing.assert_array_equal(dense.coef_, sparse.coef_)
+    for ours, expected in zip(sparse._state.whole.iterate.slots, dense._state.whole.iterate.slots, strict=True):
+        np.testing.assert_array_equal(ours, expected)
 
 
 def test_dense_and_sparse_rows_may_take_turns():

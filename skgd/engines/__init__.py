@@ -27,6 +27,7 @@ from skgd.optimizers import Optimizer
 
 __all__ = [
     "USUAL_EPOCHS",
+    "CannotCompile",
     "Engine",
     "EpochSummary",
     "Iterate",
@@ -39,6 +40,7 @@ __all__ = [
     "readout",
     "run_epoch",
     "run_stream",
+    "stream_loop",
 ]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
@@ -54,6 +56,11 @@ _SECONDS_A_LAYER = 1e-4  # of a network, in each step
 _SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
+
+
+class CannotCompile(Exception):
+    """A rule or a loss is beyond Numba."""
+
 
 _cannot_compile: set[tuple[Any, ...]] = set()
 
@@ -137,14 +144,23 @@ def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) ->
     )
 
 
-def run_stream(state: Any, *arguments: Any) -> Any:
-    """Run the steps of a call of ``partial_fit`` in compiled loops; return None where they go wrong."""
+def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
+    """Return the compiled loop of a stream, or None for a rule beyond Numba."""
     from skgd.engines import compiled
 
     try:
-        return compiled.run_stream(state, *arguments)
-    except compiled.CannotCompile:
-        _cannot_compile.add(_strategies(state.optimizer, state.objective))
+        return compiled.StreamLoop(objective, optimizer, *arguments)
+    except CannotCompile:
+        _cannot_compile.add(_strategies(optimizer, objective))
+        return None
+
+
+def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
+    """Run the steps of a call of ``partial_fit`` in a compiled loop; return None for a rule beyond Numba."""
+    try:
+        return loop(*arguments)
+    except CannotCompile:
+        _cannot_compile.add(_strategies(optimizer, objective))
         return None
 
 
@@ -160,6 +176,6 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
 
         try:
             return compiled.run_epoch(*arguments), "compiled"
-        except compiled.CannotCompile:
+        except CannotCompile:
             _cannot_compile.add(_strategies(optimizer, objective))
     return vectorized.run_epoch(*arguments), "vectorized"

@@ -41,7 +41,8 @@ from skgd.coordinates import (
     target_coordinates,
     user_coefficient,
 )
-from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized
+from skgd.engines import CannotCompile
+from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized, with_zeros
 
 # Memory maps cannot be written to: Numba would compile for each kind of array anew.
 from skgd.engines.vectorized import read_only as _read_only
@@ -950,20 +951,19 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def take_stream(
-    data, y, weight, size, t, parameters, columns, targets, totals, coordinates, rates, shares, hypers, given
-):
+def take_stream(data, y, weight, size, t, averaged, numbers, statistics, rates, shares, hypers, given):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
 
-    All arrays but the rows' are changed in place. Return whether all numbers are finite, the strength of the penalty
-    and the rate of the last step, and the sums over the rows: loss, square of the gradient and penalty.
+    ``numbers`` and ``statistics``, see `_parts_of_stream`, are changed in place. Return whether all numbers are finite,
+    how many iterates the average holds, the strength of the penalty and the rate of the last step, and the sums over
+    the rows: loss, square of the gradient and penalty.
     """
-    theta, average = parameters[0], parameters[2]
-    center, scale, target_center, target_scale, unit = coordinates
-    alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit = given
+    sizes, alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit, zeros = given
+    theta, slots, average, center, scale, coef, intercept = _parts_of_numbers(numbers, sizes)
+    columns, targets, target_center, target_scale, totals = _parts_of_statistics(statistics, sizes)
     n_rows, n_features, n_outputs = len(y), len(center), len(target_center)
     n_coefficients = n_features * n_outputs
-    l1, l2, longest = np.zeros(len(theta)), np.zeros(len(theta)), np.empty_like(theta)
+    unit, l1, l2, longest = np.empty(n_outputs), np.zeros(len(theta)), np.zeros(len(theta)), np.empty_like(theta)
     scratch, goals, inverse = np.empty((5, n_features)), np.empty((5, n_outputs)), np.empty_like(scale)
     old_scale, change, shift = np.empty_like(scale), np.empty_like(center), np.empty(n_outputs)
     rate, strength, sums, record = rates[:1].copy(), max(alpha, 0.0), np.zeros(3), np.zeros((1, 2))
@@ -1006,7 +1006,7 @@ def take_stream(
         for k in range(n_outputs):
             unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, strength, rate[0], sums
+                return False, averaged, strength, rate[0], (sums[0], sums[1], sums[2])
         squares: Any = 0.0
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
@@ -1033,7 +1033,7 @@ def take_stream(
             size,
             rate,
             t + step,
-            parameters,
+            (theta, slots, average),
             shares[step : step + 1],
             hypers,
             (center, inverse, target_center, target_scale, unit),
@@ -1042,9 +1042,62 @@ def take_stream(
             record,
         )
         if taken == 0:
-            return False, strength, rate[0], sums
+            return False, averaged, strength, rate[0], (sums[0], sums[1], sums[2])
         sums[:2] += record[0]
-    return np.isfinite(theta).all(), strength, rate[0], sums
+        averaged += shares[step] > 0.0
+    coordinates = (center, scale, target_center, target_scale)
+    iterates = (theta, slots, average[: len(theta) if averaged > 0 else 0])
+    _read_out(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
+    finite = np.isfinite(theta).all() and np.isfinite(coef).all() and np.isfinite(intercept).all()
+    return finite, averaged, strength, rate[0], (sums[0], sums[1], sums[2])
+
+
+def _parts_of_numbers(numbers, sizes):
+    """Return views of what is stored in X's own precision.
+
+    These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
+    n_features), and intercepts to predict with, in the units of X and y.
+    """
+    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes
+    a = n_parameters
+    b = a + n_slots * n_parameters
+    c = b + n_averages * n_parameters
+    d, e = c + n_features, c + 2 * n_features
+    f = e + n_outputs * n_features
+    slots, coef = numbers[a:b].reshape(n_slots, n_parameters), numbers[e:f].reshape(n_outputs, n_features)
+    return numbers[:a], slots, numbers[b:c], numbers[c:d], numbers[d:e], coef, numbers[f:]
+
+
+def _parts_of_statistics(statistics, sizes):
+    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight."""
+    a = 4 * sizes[0]
+    b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
+    columns, targets = statistics[:a].reshape(4, sizes[0]), statistics[a:b].reshape(4, sizes[1])
+    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:]
+
+
+def _read_out(iterates, coordinates, zeros, coef, intercept, hyper):
+    """Write the parameters to predict with: `skgd.training.State.readout`."""
+    n_outputs, n_features = coef.shape
+    theta, slots, average = (
+        iterates[0].reshape(-1, n_outputs),
+        iterates[1].reshape(len(iterates[1]), -1, n_outputs),
+        iterates[2].reshape(-1, n_outputs),
+    )
+    center, scale, target_center, target_scale = coordinates
+    for k in range(n_outputs):
+        total = 0.0
+        for j in range(len(theta)):
+            w = readout(1.0 * theta[j, k], slots_of(slots, j, k), hyper)
+            if len(average) > 0:
+                w = with_zeros(1.0 * average[j, k], w, zeros and j < n_features)
+            if j < n_features:
+                w = user_coefficient(w, scale[j], target_scale[k])
+                coef[k, j] = w
+                total += center[j] * w
+            else:
+                total -= target_scale[k] * w
+        intercept[k] = target_center[k] - total
 
 
 def _choose(condition, then, otherwise):
@@ -1118,77 +1171,99 @@ def _stream_loop(
     return _Specialised(replacements)(take_stream)
 
 
-def run_stream(
-    state: Any,
-    X: Matrix,
-    y: np.ndarray,
-    weight: np.ndarray | None,
-    size: int,
-    settings: StepSettings,
-    alpha: float,
-    learning_rate: float | str,
-    factors: np.ndarray,
-    precondition: bool,
-) -> Any:
-    """Take the steps of a call of ``partial_fit``; return what has changed, or None where the call goes wrong.
+class StreamLoop:
+    """The compiled loop of a stream, with all that stays the same from call to call.
 
-    Negative ``alpha`` stands for "auto". Much of the time of a call with one row is spent here.
+    What changes lies in two arrays, see `_parts_of_numbers` and `_parts_of_statistics`: much of the time of a call with
+    one row would go into handing over more of them. Negative ``alpha`` stands for "auto".
     """
-    objective, optimizer, iterate, statistics = state.objective, state.optimizer, state.iterate, state.columns
-    loss, n_features, n_outputs = objective.loss, objective.n_features, objective.n_outputs
-    dtype = iterate.theta.dtype
-    automatic = isinstance(learning_rate, str)
-    sparse = not isinstance(X, np.ndarray)
-    flags = (objective.fit_intercept, y.dtype.kind == "f", precondition, automatic)
-    strategies: tuple[Any, ...] = type(optimizer), type(loss), _target_of(objective, y)
-    loop = _stream_loop(*strategies, sparse, n_outputs == 1, flags, bool(optimizer.memoryless))
-    center, scale, target_center, target_scale = objective.coordinates.arrays(n_features, n_outputs)
-    coordinates = (
-        center.astype(dtype, copy=False),
-        scale.astype(dtype, copy=False),
-        target_center,
-        target_scale,
-        np.empty(n_outputs),
-    )
-    columns, targets = np.array(statistics.measures), np.array(state.targets.measures)
-    totals = np.array((statistics.rows, statistics.weight), np.float64)
-    slots = np.array(iterate.slots, dtype=dtype).reshape(-1, len(iterate.theta))
-    average = np.empty(0, dtype) if iterate.average is None else iterate.average.copy()
-    parameters = (iterate.theta.copy(), slots, average)
-    given = (
-        float(alpha),
-        float(objective.l1_ratio),
-        float(loss.curvature),
-        float(loss.degree),
-        n_outputs if objective.exclusive_classes else 1,
-        np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
-        automatic and bool(optimizer.bounded),
-        automatic and bool(optimizer.implicit),
-    )
-    shares = settings.averaging_shares(iterate.t, len(factors), iterate.averaged)
-    try:
-        finite, alpha, rate, sums = loop(
-            (*_read_only_rows(X), _most_entries(X, size)) if sparse else (_read_only(X),),
-            _read_only(y),
-            _NONE if weight is None else weight,
-            size,
-            iterate.t,
-            parameters,
-            columns,
-            targets,
-            totals,
-            coordinates,
-            factors if automatic else learning_rate * factors,
-            shares,
-            (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values))),
-            given,
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        X: Matrix,
+        y: np.ndarray,
+        settings: StepSettings,
+        averaging: bool,
+        alpha: float,
+        learning_rate: float | str,
+        precondition: bool,
+    ):
+        loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
+        self.regression = y.dtype.kind == "f"
+        flags = (objective.fit_intercept, self.regression, precondition, automatic)
+        strategies: tuple[Any, ...] = type(optimizer), type(loss), _target_of(objective, y)
+        self._loop = _stream_loop(*strategies, sparse, objective.n_outputs == 1, flags, bool(optimizer.memoryless))
+        self._settings, self._sparse = settings, sparse
+        n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
+        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
+        self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
+        self._hypers = (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values)))
+        self._given = (
+            self._sizes,
+            float(alpha),
+            float(objective.l1_ratio),
+            float(loss.curvature),
+            float(loss.degree),
+            objective.n_outputs if objective.exclusive_classes else 1,
+            np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
+            automatic and bool(optimizer.bounded),
+            automatic and bool(optimizer.implicit),
+            bool(getattr(optimizer, "l1", 0.0)),
         )
-    except Exception as error:
-        if _ran(loop, error):
-            raise
-        raise CannotCompile(str(error)) from error
-    averaged = iterate.averaged + int(np.count_nonzero(shares))
-    return (parameters, averaged, columns, targets, totals, coordinates[:4], alpha, rate, sums) if finite else None
+
+    def takes(self, X: Matrix) -> bool:
+        """Say whether this is the loop for such rows."""
+        return not self._sparse and X.flags.c_contiguous if isinstance(X, np.ndarray) else self._sparse
+
+    def __call__(
+        self,
+        numbers: np.ndarray,
+        statistics: np.ndarray,
+        X: Matrix,
+        y: np.ndarray,
+        weight: np.ndarray | None,
+        size: int,
+        t: int,
+        averaged: int,
+        factors: np.ndarray,
+    ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
+        try:
+            return self._loop(
+                (*_read_only_rows(X), _most_entries(X, size)) if self._sparse else (_read_only(X),),
+                _read_only(y),
+                _NONE if weight is None else weight,
+                size,
+                t,
+                averaged,
+                numbers,
+                statistics,
+                self._base * factors,
+                self._settings.averaging_shares(t, len(factors), averaged),
+                self._hypers,
+                self._given,
+            )
+        except Exception as error:
+            if _ran(self._loop, error):
+                raise
+            raise CannotCompile(str(error)) from error
+
+    def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
+        objective, iterate, (n_features, n_outputs, *_) = state.objective, state.iterate, self._sizes
+        center, scale, *of_target = objective.coordinates.arrays(n_features, n_outputs)
+        average = [] if iterate.average is None else [iterate.average]
+        shown = np.zeros((n_features + 1) * n_outputs)
+        numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
+        totals = [state.columns.rows, state.columns.weight]
+        statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals]
+        return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
+
+    def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
+        """Return views of what the two arrays hold."""
+        return _parts_of_numbers(numbers, self._sizes), _parts_of_statistics(statistics, self._sizes)
 
 
 def _most_entries(X: Any, size: int) -> int:
@@ -1318,10 +1393,6 @@ def _global_names(code: CodeType) -> set[str]:
     names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == "LOAD_GLOBAL"}
     inner = (_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
     return names.union(*inner)
-
-
-class CannotCompile(Exception):
-    """A rule or a loss is beyond Numba."""
 
 
 def _ran(loop: Any, error: Exception) -> bool:

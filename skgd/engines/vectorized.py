@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from skgd.coordinates import Matrix
+from skgd.coordinates import Matrix, choose
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
@@ -82,9 +82,13 @@ def readout(iterate: Iterate, optimizer: Optimizer, objective: Objective) -> np.
         return last
     if not (objective.l1_ratio * objective.alpha or getattr(optimizer, "l1", 0.0)):
         return iterate.average
-    # An average of coefficients that are mostly zero is not zero: it takes its zeros from the last iterate.
     coefficients = np.arange(len(last)) < objective.n_coefficients
-    return np.where(coefficients & (last == 0.0), 0.0, iterate.average)
+    return with_zeros(iterate.average, last, coefficients)
+
+
+def with_zeros(average: Any, last: Any, sparse: Any) -> Any:
+    """Return averages with, where ``sparse``, the zeros of the last iterate: an average of zeros is rarely zero."""
+    return choose(sparse & (last == 0.0), 0.0, average)
 
 
 def run_epoch(
