@@ -92,8 +92,9 @@ class Optimizer(Strategy):
         What the rule does to a parameter without a gradient, which rows of mostly zeros need not visit then: "rest"
         leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
         Empty: each step visits every parameter.
-    memoryless : bool
-        Whether the rule does not read its slots, which then need not be kept.
+    linear : bool
+        Whether the rule returns ``w - step * g``, with the same ``step`` for all parameters, whatever its slots hold:
+        they need not be kept then, and a step of one row is a multiple of this row.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -103,7 +104,7 @@ class Optimizer(Strategy):
     implicit: bool = False
     bounded: ClassVar[bool] = True
     lazy: str = ""
-    memoryless: bool = False
+    linear: bool = False
 
     def initial(self) -> tuple[float, ...]:
         """Return the value with which each slot starts."""
@@ -220,8 +221,8 @@ class SGD(Optimizer):
         return "rest" if self.momentum == 0 else ""
 
     @property
-    def memoryless(self) -> bool:  # type: ignore[override]
-        return self.momentum == 0 and type(self).rule is SGD.rule  # a rule of one's own may use its slots
+    def linear(self) -> bool:  # type: ignore[override]
+        return self.momentum == 0 and type(self).rule is SGD.rule  # a rule of one's own may do otherwise
 
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))

@@ -33,6 +33,7 @@ from skgd.engines import (
     choose_stream,
     initial_iterate,
     readout,
+    renumbered,
     run_epoch,
     run_stream,
     stream_loop,
@@ -574,7 +575,7 @@ class _Packing:
         """Return rows with fewer columns."""
         number = np.zeros(X.shape[1], dtype=X.indices.dtype)
         number[self._kept] = np.arange(len(self._kept))
-        return sp.csr_array((X.data, number[X.indices], X.indptr), shape=(X.shape[0], len(self._kept)))
+        return sp.csr_array((X.data, renumbered(X, number), X.indptr), shape=(X.shape[0], len(self._kept)))
 
     def packed(self, state: State) -> State:
         """Return the state for fewer columns."""

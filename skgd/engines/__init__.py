@@ -38,6 +38,7 @@ __all__ = [
     "has_duplicates",
     "initial_iterate",
     "readout",
+    "renumbered",
     "run_epoch",
     "run_stream",
     "stream_loop",
@@ -88,6 +89,11 @@ def choose_measure(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[.
     """Return what measures the columns, for epochs of at least so many steps, which read so many entries of X."""
     compiled = _compiled_for(n_epochs, n_steps, n_entries)
     return measure_columns if compiled is None else compiled.measure_columns
+
+
+def renumbered(X: sp.csr_array, number: np.ndarray) -> np.ndarray:
+    """Return the indices of a CSR matrix, of a training that is compiled, whose columns have new numbers."""
+    return _compiled().renumbered(X, number)
 
 
 def has_duplicates(X: sp.csr_array) -> bool:

@@ -95,6 +95,7 @@ narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
 hidden: Any = None  # whether there are hidden layers
+along_row: Any = None  # whether steps of one row are multiples of it
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
@@ -300,6 +301,7 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         steepness = 0.0
         for k in range(n_outputs):
             steepness += slopes[0, k] * slopes[0, k]
+        size_of_row = square
         square *= steepness
         if not (np.isfinite(losses.sum()) and np.isfinite(square)):
             return step
@@ -308,7 +310,11 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
         row = (entries[:n], columns[:n], slopes, clip)
         results = (theta, slots, point, lengths, moved)
-        if bounded:
+        if along_row:
+            length = rule(0.0, 0.0, rate, now, slots_of(slots, 0, 0), hypers[0])[1]
+            for k in range(n_outputs):
+                moved[0, k] = -length * clip * slopes[0, k] * size_of_row
+        elif bounded:
             _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, True)
         else:  # without the comparison, which would have both of its outcomes computed
             _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, False)
@@ -318,12 +324,20 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
             share = implicit_share(start, (raw, moved, (y, weight, step, step + 1), hypers, scales))
+        if along_row:
+            length *= share
+            slopes *= clip * length
         for u in range(n):
             c = place(columns, u)
             for k in range(n_outputs):
-                w = point[u, k] if share == 1.0 else theta[c, k] + share * (point[u, k] - theta[c, k])
-                if penalised and proximal:
-                    w = proximal_point(w, share * lengths[u, k], l1[c, k], l2[c, k])
+                if along_row:
+                    w = theta[c, k] - entries[u] * slopes[0, k]
+                    if penalised:
+                        w = proximal_point(w, length, l1[c, k], l2[c, k])
+                else:
+                    w = point[u, k] if share == 1.0 else theta[c, k] + share * (point[u, k] - theta[c, k])
+                    if penalised and proximal:
+                        w = proximal_point(w, share * lengths[u, k], l1[c, k], l2[c, k])
                 theta[c, k] = w
         if behind:
             _record_rate(columns[:n], step, rate * share, missed)
@@ -1119,7 +1133,7 @@ def _measure_dense_rows(data, begin, end, weight, total, measures):
 
 def _measure_sparse_rows(data, begin, end, weight, total, measures):
     values, indices, indptr, _ = data
-    _measure_sparse(values, indices, indptr[begin : end + 1], weight, measures[0], measures[1:4].T)
+    _measure_sparse(values, indices, indptr[begin : end + 1], weight, measures[:4].T)
     for j in range(measures.shape[1]):
         mean, square, filled = measures[1, j] / total, measures[2, j] / total, measures[3, j] / total
         measures[1, j], measures[2, j], measures[3, j] = mean, max(square - mean * mean, 0.0), filled
@@ -1150,11 +1164,11 @@ def _move(theta, old_scale, scale, change, old, new, shift):
 
 @lru_cache(maxsize=256)
 def _stream_loop(
-    optimizer: Any, loss: Any, target: Any, sparse: bool, single: bool, flags: tuple[bool, ...], memoryless: bool
+    optimizer: Any, loss: Any, target: Any, sparse: bool, single: bool, flags: tuple[bool, ...], linear: bool
 ) -> Any:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
     kind = dict(zip(("has_intercept", "regression", "precondition", "automatic_rate"), flags, strict=True))
-    steps = _placeholders(optimizer, loss, target, "", sparse, single, kind["has_intercept"], memoryless)
+    steps = _placeholders(optimizer, loss, target, "", sparse, single, kind["has_intercept"], linear)
     auto_rate = optimizer.auto_learning_rate
     if not isinstance(auto_rate, FunctionType):
         raise CannotCompile("auto_learning_rate is not a static method written in Python.")
@@ -1194,7 +1208,7 @@ class StreamLoop:
         self.regression = y.dtype.kind == "f"
         flags = (objective.fit_intercept, self.regression, precondition, automatic)
         strategies: tuple[Any, ...] = type(optimizer), type(loss), _target_of(objective, y)
-        self._loop = _stream_loop(*strategies, sparse, objective.n_outputs == 1, flags, bool(optimizer.memoryless))
+        self._loop = _stream_loop(*strategies, sparse, objective.n_outputs == 1, flags, bool(optimizer.linear))
         self._settings, self._sparse = settings, sparse
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
@@ -1303,20 +1317,24 @@ def _measure_dense(X, weight, largest, first, offset, square, filled):
             square[j] += s * z * z
 
 
-def _measure_sparse(values, indices, indptr, weight, largest, sums):
-    for q in range(indptr[0], indptr[-1]):
-        largest[indices[q]] = max(largest[indices[q]], abs(values[q]))
+def _measure_sparse(values, indices, indptr, weight, table):
+    """Add rows to each column's largest value and, in units of it, sum, sum of squares and number of entries."""
     for i in range(len(indptr) - 1):
         s = weight[i] if len(weight) > 0 else 1.0
         row = slice(indptr[i], indptr[i + 1])
         row_values, row_indices = values[row], indices[row]
         for q in range(len(row_values)):
-            j = row_indices[q]
-            if row_values[q] != 0.0:
-                z = row_values[q] / largest[j]
-                sums[j, 0] += s * z
-                sums[j, 1] += s * z * z
-                sums[j, 2] += s
+            j, value = row_indices[q], 1.0 * row_values[q]
+            if abs(value) > table[j, 0]:
+                shrunk = table[j, 0] / abs(value)
+                table[j, 0] = abs(value)
+                table[j, 1] *= shrunk
+                table[j, 2] *= shrunk * shrunk
+            if value != 0.0:
+                z = value / table[j, 0]
+                table[j, 1] += s * z
+                table[j, 2] += s * z * z
+                table[j, 3] += s
 
 
 def _find_duplicate(indices, indptr, last_row):
@@ -1335,15 +1353,30 @@ def has_duplicates(X: Any) -> bool:
 
 def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
     """Do what `skgd.coordinates.measure_columns` does, faster."""
-    largest, weights = largest.copy(), np.empty(0) if weight is None else _read_only(weight)
+    weights = np.empty(0) if weight is None else _read_only(weight)
     if isinstance(X, np.ndarray):
+        largest = largest.copy()
         first, offset, square, filled = np.zeros((4, X.shape[1]))
         _kernel(_measure_dense)(_read_only(X), weights, largest, first, offset, square, filled)
         return largest, first + offset / total, square / total, filled / total
-    sums = np.zeros((X.shape[1], 3))
-    _kernel(_measure_sparse)(*_read_only_rows(X), weights, largest, sums)
-    mean, square, filled = sums.T / total
-    return largest, mean, np.maximum(square - mean * mean, 0.0), filled
+    table = np.zeros((X.shape[1], 4))  # the numbers of a column side by side
+    table[:, 0] = largest
+    _kernel(_measure_sparse)(*_read_only_rows(X), weights, table)
+    mean, square, filled = table[:, 1:].T / total
+    return table[:, 0].copy(), mean, np.maximum(square - mean * mean, 0.0), filled
+
+
+def _renumber(indices, number, renumbered):
+    for q in range(len(indices)):
+        renumbered[q] = number[indices[q]]
+
+
+def renumbered(X: Any, number: np.ndarray) -> np.ndarray:
+    """Return the indices of a CSR matrix whose columns have new numbers."""
+    _, indices, _ = _read_only_rows(X)
+    result = np.empty(X.nnz, number.dtype)
+    _kernel(_renumber)(indices, number, result)
+    return result
 
 
 def _read_only_rows(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -1484,7 +1517,7 @@ def _placeholders(
     sparse: bool,
     single: bool,
     has_intercept: bool,
-    memoryless: bool,
+    linear: bool,
     activation: Any = None,
 ) -> dict[str, Any]:
     """Return what stands for the placeholders of `take_steps`."""
@@ -1507,7 +1540,7 @@ def _placeholders(
     }
     return {
         **strategies,
-        **(_no_memory(len(optimizer.slots)) if memoryless else _slot_access(len(optimizer.slots))),
+        **(_no_memory(len(optimizer.slots)) if linear else _slot_access(len(optimizer.slots))),
         "target": target,
         "workspace": _sparse_workspace if sparse else _dense_workspace,
         "touch": _sparse_touch if sparse else _dense_touch,
@@ -1544,12 +1577,14 @@ def _loop(
     single: bool,
     has_intercept: bool,
     row_by_row: bool,
-    memoryless: bool,
+    linear: bool,
+    along_row: bool,
     activation: Any,
 ) -> Any:
     """Return the compiled `take_steps` for the classes of the strategies, and a kind of data."""
-    kind = (target, lazy, sparse, single, has_intercept, memoryless, activation)
+    kind = (target, lazy, sparse, single, has_intercept, linear, activation)
     replacements = _placeholders(optimizer, loss, *kind)
+    replacements["along_row"] = along_row
     replacements["narrow"] = single and (lazy != "" or row_by_row)
     return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
 
@@ -1585,6 +1620,12 @@ def run_epoch(
         lazy = ""
     network = bool(objective.hidden_layer_sizes)
     row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "") and not network
+    longest = longest_step if longest_step is not None and optimizer.bounded else np.empty(0, theta.dtype)
+    along_row = row_by_row and optimizer.linear and optimizer.proximal and not optimizer.weight_decay
+    if along_row and len(longest) > 0:
+        _, length, _ = optimizer.rule(0.0, 0.0, rates.max(), 1, optimizer.initial(), optimizer.hyper())
+        along_row = bool(length <= longest.min())
+        longest = longest[:0] if along_row else longest
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     activation: Any = type(objective.activation) if network else None
     loop = _loop(
@@ -1595,7 +1636,8 @@ def run_epoch(
         n_outputs == 1,
         objective.fit_intercept,
         row_by_row,
-        optimizer.memoryless,
+        bool(optimizer.linear),
+        along_row,
         activation,
     )
 
@@ -1618,7 +1660,7 @@ def run_epoch(
     penalty = (l1, l2, penalised)
     auto = longest_step is not None
     bounds = (
-        longest_step if auto and optimizer.bounded else np.empty(0, dtype),
+        longest,
         np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
         auto and bool(optimizer.implicit),
         float(optimizer.weight_decay),

@@ -204,7 +204,7 @@ def _step(
     if objective.hidden_layer_sizes and isinstance(step, np.ndarray):
         # A neuron at rest has no gradient, and rules that divide by its size would have the penalty wipe it out.
         step = np.where(of_data == 0.0, np.minimum(step, rate), step)
-    kept = now.slots if optimizer.memoryless else slots
+    kept = now.slots if optimizer.linear else slots
     return objective.proximal(point, step) if optimizer.proximal else point, kept
 
 
