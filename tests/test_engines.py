@@ -512,6 +512,16 @@ def test_rules_derived_from_a_lazy_one(optimizer):
 
 @pytest.mark.usefixtures("plain_python")
 @over_sizes
+def test_the_automatic_rate_of_many_classes_is_too_long_for_the_intercept(batch_size):
+    """Steps are then no multiples of their row."""
+    X = usual_indices(sp.random_array((N_ROWS, 12), density=0.1, rng=np.random.default_rng(0), format="csr"))
+    model = GDClassifier(optimizer="sgd", batch_size=batch_size, max_iter=3, tol=None, random_state=0)
+    compiled = assert_engines_agree(model, X, np.arange(N_ROWS) % 9)
+    assert compiled.history_["learning_rate"][0] > 1.0 / compiled.loss_.curvature
+
+
+@pytest.mark.usefixtures("plain_python")
+@over_sizes
 def test_implicit_steps_with_weight_decay(batch_size):
     model, X, y = problem(Decays(), "squared_error", "number", "dense", learning_rate="auto", batch_size=batch_size)
     assert_engines_agree(model, X, y)
