@@ -222,6 +222,8 @@ class ColumnStatistics:
 
     def _merged(self, n_rows: int, weight: float, measures: Measures) -> ColumnStatistics:
         total = self.weight + weight
+        if self.rows == 0:
+            return ColumnStatistics(n_rows, total, measures)
         return ColumnStatistics(self.rows + n_rows, total, merged_measures(self.measures, measures, weight / total))
 
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:

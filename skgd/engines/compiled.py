@@ -1133,10 +1133,7 @@ def _measure_dense_rows(data, begin, end, weight, total, measures):
 
 def _measure_sparse_rows(data, begin, end, weight, total, measures):
     values, indices, indptr, _ = data
-    _measure_sparse(values, indices, indptr[begin : end + 1], weight, measures[:4].T)
-    for j in range(measures.shape[1]):
-        mean, square, filled = measures[1, j] / total, measures[2, j] / total, measures[3, j] / total
-        measures[1, j], measures[2, j], measures[3, j] = mean, max(square - mean * mean, 0.0), filled
+    _measure_sparse(values, indices, indptr[begin : end + 1], weight, total, measures[:4].T, measures)
 
 
 def _merge(measures, new, share):
@@ -1317,8 +1314,11 @@ def _measure_dense(X, weight, largest, first, offset, square, filled):
             square[j] += s * z * z
 
 
-def _measure_sparse(values, indices, indptr, weight, table):
-    """Add rows to each column's largest value and, in units of it, sum, sum of squares and number of entries."""
+def _measure_sparse(values, indices, indptr, weight, total, table, measures):
+    """Write the measures of some rows; ``table`` holds, side by side, a column's largest value so far and zeros.
+
+    In units of the largest value, these become the sum, the sum of squares and the weight of the rows that have it.
+    """
     for i in range(len(indptr) - 1):
         s = weight[i] if len(weight) > 0 else 1.0
         row = slice(indptr[i], indptr[i + 1])
@@ -1335,6 +1335,10 @@ def _measure_sparse(values, indices, indptr, weight, table):
                 table[j, 1] += s * z
                 table[j, 2] += s * z * z
                 table[j, 3] += s
+    for j in range(len(table)):
+        largest, mean, square, filled = table[j, 0], table[j, 1] / total, table[j, 2] / total, table[j, 3] / total
+        measures[0, j], measures[1, j] = largest, mean
+        measures[2, j], measures[3, j] = max(square - mean * mean, 0.0), filled
 
 
 def _find_duplicate(indices, indptr, last_row):
@@ -1359,11 +1363,10 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         first, offset, square, filled = np.zeros((4, X.shape[1]))
         _kernel(_measure_dense)(_read_only(X), weights, largest, first, offset, square, filled)
         return largest, first + offset / total, square / total, filled / total
-    table = np.zeros((X.shape[1], 4))  # the numbers of a column side by side
+    table, measures = np.zeros((X.shape[1], 4)), np.empty((4, X.shape[1]))
     table[:, 0] = largest
-    _kernel(_measure_sparse)(*_read_only_rows(X), weights, table)
-    mean, square, filled = table[:, 1:].T / total
-    return table[:, 0].copy(), mean, np.maximum(square - mean * mean, 0.0), filled
+    _kernel(_measure_sparse)(*_read_only_rows(X), weights, total, table, measures)
+    return measures
 
 
 def _renumber(indices, number, renumbered):
