@@ -55,7 +55,9 @@ from skgd.validation import (
     all_finite,
     canonical,
     check_indices,
+    is_plain_target,
     is_ready,
+    is_whole,
     naming,
     read_features,
     read_target,
@@ -964,7 +966,7 @@ class GDRegressor(RegressorMixin, _GDEstimator):
         return loss, int(np.prod(self._output_shape)), 0
 
     def _is_ready_target(self, y, n_rows):
-        return type(y) is np.ndarray and y.dtype == np.float64 and y.shape == (n_rows,) and all_finite(y)
+        return is_plain_target(y, np.float64) and len(y) == n_rows
 
     def _encode(self, y, name):
         y = _single_column_raveled(y, warn=False)
@@ -1381,8 +1383,7 @@ class GDClassifier(ClassifierMixin, _GDEstimator):
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
     def _is_ready_target(self, y, n_rows):
-        same = type(y) is np.ndarray and y.dtype == self.classes_.dtype and y.shape == (n_rows,)
-        return same and y.dtype.kind in "iub" and not self._multilabel
+        return is_whole(y) and y.dtype == self.classes_.dtype and len(y) == n_rows and not self._multilabel
 
     def _encode(self, y, name):
         if self._multilabel:
@@ -1445,6 +1446,8 @@ def _is_multilabel(y: Any) -> bool:
 
 def _type_of_labels(labels: Any, name: str) -> str:
     """Return the type of labels, in scikit-learn's words, if a classifier can learn them."""
+    if is_whole(labels) and 2 * len(values := np.unique(labels)) <= len(labels):  # else scikit-learn has its doubts
+        return "binary" if len(values) < 3 else "multiclass"
     check_indices(labels, name)
     with naming(name):
         try:

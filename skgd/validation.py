@@ -35,9 +35,12 @@ def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = 
     """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
 
     It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
-    checks take a tenth of a millisecond. What they would return as it is, is returned at once.
+    checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
     """
-    if not reset and is_ready(estimator, X, dtypes):
+    if is_plain(X, dtypes) if reset else is_ready(estimator, X, dtypes):
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
         return X if type(X) is not sp.csr_matrix else sp.csr_array(X)
     check_indices(X, name)
     with naming(name):
@@ -46,10 +49,11 @@ def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = 
 
 def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y checked: an ndarray of one or two dimensions, finite, with as many rows as X."""
-    check_indices(y, name)
-    with naming(name):
-        y = check_array(y, accept_sparse="csr", dtype=dtype, ensure_2d=False, estimator=estimator, input_name=name)
-    y = y.toarray() if sp.issparse(y) else y
+    if not (is_whole(y) if dtype is None else is_plain_target(y, dtype)):
+        check_indices(y, name)
+        with naming(name):
+            y = check_array(y, accept_sparse="csr", dtype=dtype, ensure_2d=False, estimator=estimator, input_name=name)
+        y = y.toarray() if sp.issparse(y) else y
     if len(y) != n_rows:
         rows_of = name.replace("y", "X")
         raise ValueError(f"{rows_of} has {n_rows} rows, but {name} has {len(y)}: they are inconsistent.")
@@ -57,6 +61,14 @@ def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y"
 
 
 def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
+    """Say whether X is plainly what an estimator that knows its columns takes; where it is unusual at all, say no."""
+    if type(X) not in (np.ndarray, sp.csr_array, sp.csr_matrix) or X.ndim != 2:
+        return False
+    known = X.shape[1] == estimator.n_features_in_ and "feature_names_in_" not in vars(estimator)
+    return known and is_plain(X, dtypes)
+
+
+def is_plain(X: Any, dtypes: tuple[type, ...]) -> bool:
     """Say whether X is plainly what training and prediction take; where it is unusual in any way, say no."""
     if type(X) is np.ndarray:
         values, right = X, X.ndim == 2 and X.flags.c_contiguous
@@ -65,11 +77,18 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
         values, right = X.data, X.ndim == 2 and _inside(X) and X.has_canonical_format
     else:
         return False
-    if not (right and values.size and values.dtype.type in dtypes and values.dtype.isnative):
-        return False
-    if X.shape[1] != estimator.n_features_in_ or "feature_names_in_" in vars(estimator):
-        return False
-    return all_finite(values)
+    usual = right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative
+    return usual and all_finite(values)
+
+
+def is_plain_target(y: Any, dtype: Any) -> bool:
+    """Say whether y is plainly an array of finite numbers in one dimension."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype == dtype and len(y) > 0 and all_finite(y)
+
+
+def is_whole(y: Any) -> bool:
+    """Say whether y is plainly an array of integers or booleans in one dimension."""
+    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iub" and len(y) > 0
 
 
 def all_finite(values: np.ndarray) -> bool:
