@@ -838,6 +838,12 @@ def _sparse_look_ahead(data, order, step, theta):
 
 def _sparse_touch_all(data, order, touched):
     _, indices, indptr, _ = data
+    n_entries = 0
+    for i in range(len(order)):
+        n_entries += indptr[order[i] + 1] - indptr[order[i]]
+    if n_entries > len(touched):  # to go through the entries would take longer than what it saves
+        touched[:] = True
+        return
     for i in range(len(order)):
         for j in indices[indptr[order[i]] : indptr[order[i] + 1]]:
             touched[j] = True
