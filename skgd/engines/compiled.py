@@ -95,7 +95,9 @@ narrow: Any = None  # whether chunks have one parameter
 has_intercept: Any = None
 proximal: Any = None
 hidden: Any = None  # whether there are hidden layers
-along_row: Any = None  # whether steps of one row are multiples of it
+along_row: Any = None  # of steps of one row: whether they are multiples of it,
+bounded: Any = None  # whether some may be too long,
+implicit: Any = None  # and whether they are shortened by where they lead
 lazy: Any = None
 resting: Any = None
 normalized: Any = None
@@ -265,7 +267,6 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     average = parameters[2].reshape(-1, n_outputs)
     l1, l2, penalised = penalty[0].reshape(-1, n_outputs), penalty[1].reshape(-1, n_outputs), penalty[2]
     longest = bounds[0][::n_outputs]  # the same for all outputs
-    bounded = len(longest) > 0
     raw, moved, slopes = np.empty((1, n_outputs)), np.empty((1, n_outputs)), np.empty((1, n_outputs))
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     point, lengths = np.empty_like(theta), np.empty_like(theta)
@@ -309,17 +310,15 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         record[step, 1] = square
         clip = bounds[1] / np.sqrt(square) if np.sqrt(square) > bounds[1] else 1.0
         row = (entries[:n], columns[:n], slopes, clip)
-        results = (theta, slots, point, lengths, moved)
+        length, share = rate, 1.0
         if along_row:
             length = rule(0.0, 0.0, rate, now, slots_of(slots, 0, 0), hypers[0])[1]
             for k in range(n_outputs):
                 moved[0, k] = -length * clip * slopes[0, k] * size_of_row
-        elif bounded:
-            _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, True)
-        else:  # without the comparison, which would have both of its outcomes computed
-            _apply_rule_to_row(row, rate, now, results, hypers[0], l2, penalised, longest, bounds, False)
-        share = 1.0
-        if bounds[2]:
+        else:
+            results = (theta, slots, point, lengths, moved)
+            _apply_rule_to_row(row, rate, now, results, hypers[0], (l1, l2, penalised), longest, bounds)
+        if implicit:
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
@@ -327,7 +326,7 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
         if along_row:
             length *= share
             slopes *= clip * length
-        for u in range(n):
+        for u in range(n if along_row or implicit else 0):
             c = place(columns, u)
             for k in range(n_outputs):
                 if along_row:
@@ -351,10 +350,11 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     return len(rates)
 
 
-def _apply_rule_to_row(row, rate, now, results, hyper, l2, penalised, longest, bounds, bounded):
-    """Write where the rule would move each parameter, how long its step is in the long run, and what it moves."""
+def _apply_rule_to_row(row, rate, now, results, hyper, penalty, longest, bounds):
+    """Move each parameter; if steps are implicit, write where to, its step in the long run, and what it moves."""
     entries, columns, slopes, clip = row
     theta, slots, point, lengths, moved = results
+    l1, l2, penalised = penalty
     weight_decay, n_outputs = bounds[3], 1 if single else slopes.shape[1]
     n_penalised = bounds[5] // n_outputs
     total = 0.0
@@ -372,9 +372,12 @@ def _apply_rule_to_row(row, rate, now, results, hyper, l2, penalised, longest, b
             to, length, after = rule(w, g, rate, now, before, hyper)
             if bounded and length > most and g != 0.0:
                 to, length, after = rule(w, g, rate * (most / length), now, before, hyper)
+            keep_slots(slots, c, k, after)
+            if not implicit:
+                theta[c, k] = proximal_point(to, length, l1[c, k], l2[c, k]) if penalised and proximal else to
+                continue
             point[u, k] = to
             lengths[u, k] = length
-            keep_slots(slots, c, k, after)
             if single:
                 total += entries[u] * (to - w)
             else:
@@ -1585,17 +1588,18 @@ def _loop(
     sparse: bool,
     single: bool,
     has_intercept: bool,
-    row_by_row: bool,
     linear: bool,
-    along_row: bool,
     activation: Any,
+    of_rows: tuple[bool, bool, bool] | None,
 ) -> Any:
     """Return the compiled `take_steps` for the classes of the strategies, and a kind of data."""
     kind = (target, lazy, sparse, single, has_intercept, linear, activation)
     replacements = _placeholders(optimizer, loss, *kind)
-    replacements["along_row"] = along_row
-    replacements["narrow"] = single and (lazy != "" or row_by_row)
-    return _Specialised(replacements)(take_row_steps if row_by_row else take_steps)
+    if of_rows is None:
+        return _Specialised(replacements)(take_steps)
+    names = "along_row", "bounded", "implicit"
+    replacements |= {"narrow": single, **dict(zip(names, of_rows, strict=True))}
+    return _Specialised(replacements)(take_row_steps)
 
 
 def run_epoch(
@@ -1629,12 +1633,16 @@ def run_epoch(
         lazy = ""
     network = bool(objective.hidden_layer_sizes)
     row_by_row = min(size, len(order)) == 1 and (not sparse or lazy != "") and not network
+    implicit = longest_step is not None and bool(optimizer.implicit)
     longest = longest_step if longest_step is not None and optimizer.bounded else np.empty(0, theta.dtype)
-    along_row = row_by_row and optimizer.linear and optimizer.proximal and not optimizer.weight_decay
-    if along_row and len(longest) > 0:
-        _, length, _ = optimizer.rule(0.0, 0.0, rates.max(), 1, optimizer.initial(), optimizer.hyper())
-        along_row = bool(length <= longest.min())
-        longest = longest[:0] if along_row else longest
+    of_rows = None
+    if row_by_row:
+        along_row = bool(optimizer.linear and optimizer.proximal and not optimizer.weight_decay)
+        if along_row and len(longest) > 0:
+            _, length, _ = optimizer.rule(0.0, 0.0, rates.max(), 1, optimizer.initial(), optimizer.hyper())
+            along_row = bool(length <= longest.min())
+            longest = longest[:0] if along_row else longest
+        of_rows = along_row, len(longest) > 0, implicit
     strategies: tuple[Any, ...] = type(optimizer), type(objective.loss)
     activation: Any = type(objective.activation) if network else None
     loop = _loop(
@@ -1644,10 +1652,9 @@ def run_epoch(
         sparse,
         n_outputs == 1,
         objective.fit_intercept,
-        row_by_row,
         bool(optimizer.linear),
-        along_row,
         activation,
+        of_rows,
     )
 
     coordinates = objective.coordinates
@@ -1667,11 +1674,10 @@ def run_epoch(
     penalised = objective.alpha > 0.0
     l1, l2 = objective.penalty_by_parameter() if penalised else (np.empty(0), np.empty(0))
     penalty = (l1, l2, penalised)
-    auto = longest_step is not None
     bounds = (
         longest,
         np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
-        auto and bool(optimizer.implicit),
+        implicit,
         float(optimizer.weight_decay),
         objective.fit_intercept,
         objective.n_coefficients,
