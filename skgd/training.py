@@ -42,7 +42,6 @@ from skgd.networks import Layer, forward, initial_layers
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import SGD, Optimizer, laziness_of
 from skgd.schedules import Constant, Schedule
-from skgd.validation import all_finite
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
 # predicting the mean is on its way to infinity.
@@ -188,7 +187,7 @@ class State:
     def published(self) -> list[Layer]:
         """Return the layers to predict with, if they are finite numbers."""
         layers = self.readout()
-        if not all(all_finite(part) for layer in layers for part in layer):
+        if not all(np.isfinite(part).all() for layer in layers for part in layer):
             raise ValueError(
                 f"The coefficients cannot be represented in {self.dtype}: the units of X and y lie too far apart. "
                 "Rescale y or columns of X."
