@@ -25,6 +25,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 # A column is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
+_UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 MANY_COLUMNS = 1000
 _SPARSE_ALPHA = 1e-5
@@ -53,7 +54,7 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
             np.bincount(X.indices, values if shares is None else shares * values, n_columns) / total
             for values in (entries, entries * entries, entries != 0.0)
         )
-        return largest, mean, np.maximum(square - mean * mean, 0.0), filled
+        return largest, mean, variance_of(square, mean), filled
     largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
     relative = X / nonzero(largest)
     filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
@@ -62,6 +63,11 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     offset = _mean(relative, weight)
     relative -= offset
     return largest, first + offset, _mean(np.square(relative, out=relative), weight), filled
+
+
+def variance_of(square: Any, mean: Any) -> Any:
+    """Return the variance from the mean of the squares: 0 for a constant column, however these two are rounded."""
+    return np.maximum((1.0 - _UNSURE) * square - mean * mean, 0.0)
 
 
 def nonzero(scale: Any) -> Any:

@@ -303,7 +303,11 @@ class _GDEstimator(CallbackSupportMixin, BaseEstimator):
                     "Train a new model: clone(estimator).fit(...)."
                 )
         layers = self._checked_layers()
-        known = untouched or self._fingerprint == _fingerprint_of(*_parameters_in(self._parameter_attributes(layers)))
+        with np.errstate(over="ignore"):
+            as_published = partial(np.ascontiguousarray, dtype=state.dtype)
+            same = [(as_published(coef), as_published(intercept)) for coef, intercept in layers]
+        fingerprint = _fingerprint_of(*_parameters_in(self._parameter_attributes(same)))
+        known = untouched or (fingerprint is not None and fingerprint == self._fingerprint)
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
         if known and same_rule and same_coordinates:

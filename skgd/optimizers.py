@@ -93,8 +93,9 @@ class Optimizer(Strategy):
         leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
         Empty: each step visits every parameter.
     linear : bool
-        Whether the rule returns ``w - step * g``, with the same ``step`` for all parameters, whatever its slots hold:
-        they need not be kept then, and a step of one row is a multiple of this row.
+        Whether the rule moves to ``w - step * g``, with a ``step`` in proportion to the rate that is the same for all
+        parameters, slots and t: slots need not be kept then, and a step of one row is a multiple of this row. Like
+        ``lazy``, it holds for this very rule, not for that of a subclass.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -218,11 +219,11 @@ class SGD(Optimizer):
 
     @property
     def lazy(self) -> str:  # type: ignore[override]
-        return "rest" if self.momentum == 0 else ""
+        return "rest" if self.linear else ""
 
     @property
     def linear(self) -> bool:  # type: ignore[override]
-        return self.momentum == 0 and type(self).rule is SGD.rule  # a rule of one's own may do otherwise
+        return self.hyper()[0] == 0.0
 
     def hyper(self):
         return (float(self.momentum), bool(self.nesterov))
@@ -1009,9 +1010,19 @@ class ScheduleFree(Optimizer):
 
 def laziness_of(optimizer: Optimizer) -> str:
     """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
+    return optimizer.lazy if _is_of_rule(optimizer, "lazy") and not optimizer.weight_decay else ""
+
+
+def is_linear(optimizer: Optimizer) -> bool:
+    """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
+    return _is_of_rule(optimizer, "linear") and bool(optimizer.linear)
+
+
+def _is_of_rule(optimizer: Optimizer, promise: str) -> bool:
+    """Say whether a class promises something of the rule that it has, not of one before that."""
     family = type(optimizer).__mro__
-    rule, promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", "lazy"))
-    return optimizer.lazy if promise <= rule and not optimizer.weight_decay else ""
+    by_rule, by_promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", promise))
+    return by_promise <= by_rule
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

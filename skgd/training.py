@@ -199,9 +199,10 @@ class State:
 class Stream:
     """A state between compiled steps: two arrays hold what they change, so that a call has little else to copy."""
 
-    before: State  # these steps, which leave as it is what is not below
+    frame: State  # what is not below, with nothing in the place of what is
     plan: Plan
     loop: Any
+    averaging: bool
     numbers: np.ndarray
     statistics: np.ndarray
     t: int
@@ -226,7 +227,11 @@ class Stream:
             return None
         numbers, statistics = loop.arrays_of(state)
         averaged = state.iterate.averaged
-        return cls(state, plan, loop, numbers, statistics, state.t, averaged, objective.alpha, state.past)
+        rest = objective if not plan.precondition else replace(objective, coordinates=Coordinates())
+        nothing = Iterate(np.empty(0, state.dtype), (), None, 0, 0)
+        frame = replace(state, objective=rest, iterate=nothing, columns=ColumnStatistics.empty(0))
+        same = frame, plan, loop, state.averaging
+        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past)
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
@@ -238,14 +243,14 @@ class Stream:
         factors = self.plan.schedule.evaluate(steps, memory=memory)
         numbers, statistics = self.numbers.copy(), self.statistics.copy()
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
-        result = run_stream(self.loop, self.before.objective, self.before.optimizer, *arguments)
+        result = run_stream(self.loop, self.frame.objective, self.frame.optimizer, *arguments)
         if result is None:
             return None
         finite, averaged, alpha, rate, sums = result
         if not finite:
             return None
-        unchanged = self.before, self.plan, self.loop
-        stream = Stream(*unchanged, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
+        same = self.frame, self.plan, self.loop, self.averaging
+        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
         return stream, sums, rate
 
     @property
@@ -254,14 +259,14 @@ class Stream:
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
         (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
         rows, weight = int(totals[0]), float(totals[1])
-        before = self.before
-        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else before.objective.coordinates
+        frame = self.frame
+        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else frame.objective.coordinates
         return replace(
-            before,
-            objective=replace(before.objective, alpha=self.alpha, coordinates=coordinates),
-            iterate=Iterate(theta, tuple(slots), average if before.averaging else None, self.t, self.averaged),
+            frame,
+            objective=replace(frame.objective, alpha=self.alpha, coordinates=coordinates),
+            iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
             columns=ColumnStatistics(rows, weight, columns),
-            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else before.targets,
+            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else frame.targets,
             engine=self.engine,
             past=self.past,
         )
@@ -277,23 +282,18 @@ class Stream:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer, which stays what it was."""
-        return self.before.optimizer
+        """The optimizer."""
+        return self.frame.optimizer
 
     @property
     def objective(self) -> Objective:
-        """The objective before these steps: not its coordinates, nor its automatic penalty."""
-        return self.before.objective
+        """The objective, but for its coordinates and its automatic penalty."""
+        return self.frame.objective
 
     @property
     def dtype(self) -> np.dtype:
         """The type of the parameters."""
         return self.numbers.dtype
-
-    @property
-    def averaging(self) -> bool:
-        """Whether an average of the iterates is kept."""
-        return self.before.averaging
 
     def published(self) -> list[Layer]:
         """Return the layer to predict with, which the loop has looked at."""

@@ -145,6 +145,15 @@ def test_constant_columns(value, weighted, measure):
     assert_allclose(statistics.mean, [value], rtol=1e-14)
 
 
+@pytest.mark.parametrize("measure", [module.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
+def test_constant_columns_of_sparse_rows(measure):
+    for n_rows in range(2, 500):
+        X = sp.csr_array(np.full((n_rows, 1), 3.7))
+        for weight in (None, np.full(n_rows, 0.1)):
+            statistics = ColumnStatistics.empty(1).updated(X, weight, measure)
+            assert_array_equal(statistics.standard_deviation, [3.7])
+
+
 @dense_and_sparse
 def test_float32_columns_are_measured_in_float64(container):
     X = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)

@@ -498,6 +498,39 @@ class Remembers(SGD):  # without momentum, its base does not
         return w - lr * momentum, 10.0 * lr, (momentum,)
 
 
+class Pulls(Optimizer):
+    """As SGD, in other words."""
+
+    linear, lazy, implicit = True, "rest", True
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - 2.0 * lr * g, 2.0 * lr, ()
+
+
+class Signs(Pulls):
+    """No longer linear."""
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - lr * np.sign(g), 5.0 * lr, ()
+
+
+class Heavy(SGD):
+    def hyper(self):
+        return 0.9, False
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("form", ["dense", "csr"])
+@pytest.mark.parametrize("learning_rate", ["auto", 0.02])
+@pytest.mark.parametrize("optimizer", [Pulls, Signs, Heavy])
+def test_linear_rules_of_ones_own(optimizer, learning_rate, form):
+    parameters = {"learning_rate": learning_rate, "batch_size": 1, "alpha": 0.01, "l1_ratio": 0.5}
+    model, X, y = problem(optimizer(), "squared_error", "number", form, **parameters)
+    assert_engines_agree(model, X, y)
+
+
 def test_rules_derived_from_one_without_memory():
     model, X, y = problem(Remembers(), "squared_error", "number", "dense", alpha=0.0, learning_rate=0.02, batch_size=1)
     expected = clone(model).set_params(optimizer=SGD(momentum=0.9))

@@ -1,10 +1,12 @@
 """Streams in compiled loops against batches taken one by one, which define the meaning, and however they are cut."""
 
+import copy
 import itertools
 import os
 import pickle
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -14,6 +16,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines
+import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS
@@ -192,6 +195,63 @@ def test_what_goes_wrong_is_said_as_ever_and_changes_nothing():
         model.set_params(loss="squared_hinge").partial_fit(X * 1e100, y)
     assert model.t_ == before[1]
     np.testing.assert_array_equal(model.coef_, before[0])
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.set_params(verbose=False),
+        lambda model: setattr(model, "coef_", model.coef_.tolist()),
+        lambda model: setattr(model, "coef_", np.asfortranarray(model.coef_, dtype=np.float64)),
+        lambda model: setattr(model, "intercept_", np.repeat(model.intercept_, 2)[::2]),
+    ],
+    ids=["nothing", "a list", "another layout", "strided"],
+)
+def test_equal_coefficients_are_gone_on_from_in_any_form(change, dtype):
+    X = features().astype(dtype)
+    y = target("classes", X)
+    model, other = (streamed(GDClassifier(), X, y, cuts=[0, 40, 80]) for _ in range(2))
+    change(other)
+    for each in (model, other):
+        with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+            each.partial_fit(X[80:], y[80:])
+    np.testing.assert_array_equal(model.coef_, other.coef_)
+
+
+def test_a_copy_learns_on_its_own():
+    X = features()
+    y = target("number", X)
+    model = streamed(GDRegressor(), X, y, cuts=[0, 40, 80])
+    before, other = pickle.dumps(model), copy.copy(model)
+    other.partial_fit(X[80:], y[80:])
+    other.coef_ += 1.0
+    assert pickle.dumps(model) == before
+
+
+def test_a_stream_keeps_its_numbers_once():
+    """Parameters, slot, average, and what is known of the columns."""
+    X = sp.random_array((40, 2**16), density=1e-4, rng=np.random.default_rng(0), format="csr")
+    model, y = GDRegressor(average=True), np.arange(20.0)
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        for _ in range(3):
+            model.partial_fit(X[:20], y)
+    held = sum(array.nbytes for array in arrays_in(model._state))
+    assert isinstance(model._state, skgd.training.Stream)
+    assert held < 1.1 * sum(array.nbytes for array in arrays_in(model._state.whole)) + 2 * model.coef_.nbytes
+
+
+def arrays_in(value):
+    """Yield the arrays that something holds."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from arrays_in(each)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from arrays_in(getattr(value, each.name))
 
 
 @pytest.mark.parametrize("change", ["coef_", "in place", "intercept_"])

@@ -40,6 +40,7 @@ from skgd.coordinates import (
     standardised_coefficient,
     target_coordinates,
     user_coefficient,
+    variance_of,
 )
 from skgd.engines import CannotCompile
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit_share, summarized, with_zeros
@@ -47,7 +48,7 @@ from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, implicit
 # Memory maps cannot be written to: Numba would compile for each kind of array anew.
 from skgd.engines.vectorized import read_only as _read_only
 from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point, unit_of
-from skgd.optimizers import Optimizer, laziness_of
+from skgd.optimizers import Optimizer, is_linear, laziness_of
 
 _BLOCK_ENTRIES = 2**12  # dense rows are standardised in blocks that stay in the processor's cache
 _PRODUCT_ENTRIES = 2**18  # matrix products want more
@@ -185,7 +186,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     # Two indices, chunk and place: sums of one index might be negative, for all that the compiler knows.
     width = n_outputs if lazy else len(parameters[0])
     theta = parameters[0].reshape(-1, width)
-    slots = parameters[1].reshape(len(parameters[1]), -1, width)
+    slots = parameters[1].reshape(len(parameters[1]), len(theta), width)
     average = parameters[2].reshape(-1, width)
     penalty = (penalty[0].reshape(-1, width), penalty[1].reshape(-1, width), penalty[2])
     longest = bounds[0].reshape(-1, width)
@@ -196,7 +197,7 @@ def take_steps(data, y, weight, order, size, rates, t, parameters, shares, hyper
     grad, point, lengths = np.empty_like(theta), np.empty_like(theta), np.empty_like(theta)
     losses, slope_sizes, squares = np.empty(n_outputs), np.empty(bounds[6]), record[:, 1:]
     work = workspace(data, size, theta, n_outputs)
-    active = _active(data, order, theta, average)
+    active = _active(data, order, np.count_nonzero(shares), theta, average)
     missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
@@ -263,7 +264,7 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     """
     n_outputs = 1 if single else len(scales[-1])
     theta = parameters[0].reshape(-1, n_outputs)
-    slots = parameters[1].reshape(len(parameters[1]), -1, n_outputs)
+    slots = parameters[1].reshape(len(parameters[1]), len(theta), n_outputs)
     average = parameters[2].reshape(-1, n_outputs)
     l1, l2, penalised = penalty[0].reshape(-1, n_outputs), penalty[1].reshape(-1, n_outputs), penalty[2]
     longest = bounds[0][::n_outputs]  # the same for all outputs
@@ -271,7 +272,7 @@ def take_row_steps(data, y, weight, order, size, rates, t, parameters, shares, h
     losses, slope_sizes = np.empty(n_outputs), np.empty(n_outputs)
     point, lengths = np.empty_like(theta), np.empty_like(theta)
     entries, columns = np.empty(len(theta), theta.dtype), np.empty(len(theta), np.uintp)
-    active = _active(data, order, theta, average)
+    active = _active(data, order, np.count_nonzero(shares), theta, average)
     missed = (np.zeros(len(theta), np.int64), np.zeros(len(rates)), np.zeros((len(rates) + 1, _POWERS)))
     behind = lazy and (penalised or not resting)  # what columns miss has to be caught up
     for step in range(len(rates)):
@@ -386,11 +387,11 @@ def _apply_rule_to_row(row, rate, now, results, hyper, penalty, longest, bounds)
         moved[0, 0] = total
 
 
-def _active(data, order, theta, average):
+def _active(data, order, n_averages, theta, average):
     """Return the chunks that are touched, or not zero, in the average too; the others stay zero."""
     result = np.full(len(theta), not lazy)
     if lazy:
-        touch_all(data, order, result)
+        touch_all(data, order, n_averages, result)
         for c in range(len(theta)):
             for k in range(1 if narrow else theta.shape[1]):
                 result[c] |= theta[c, k] != 0.0 or (len(average) > 0 and average[c, k] != 0.0)
@@ -574,7 +575,7 @@ def _dense_look_ahead(data, order, step, theta):
     """Do nothing: dense rows have the same columns."""
 
 
-def _dense_touch_all(data, order, touched):
+def _dense_touch_all(data, order, n_averages, touched):
     touched[:] = True
 
 
@@ -839,12 +840,12 @@ def _sparse_look_ahead(data, order, step, theta):
                 prefetch(theta, (j, k))
 
 
-def _sparse_touch_all(data, order, touched):
+def _sparse_touch_all(data, order, n_averages, touched):
     _, indices, indptr, _ = data
     n_entries = 0
     for i in range(len(order)):
         n_entries += indptr[order[i] + 1] - indptr[order[i]]
-    if n_entries > len(touched):  # to go through the entries would take longer than what it saves
+    if n_entries >= n_averages * len(touched):  # to go through the entries would take longer than to average everything
         touched[:] = True
         return
     for i in range(len(order)):
@@ -977,9 +978,9 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 def take_stream(data, y, weight, size, t, averaged, numbers, statistics, rates, shares, hypers, given):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
 
-    ``numbers`` and ``statistics``, see `_parts_of_stream`, are changed in place. Return whether all numbers are finite,
-    how many iterates the average holds, the strength of the penalty and the rate of the last step, and the sums over
-    the rows: loss, square of the gradient and penalty.
+    ``numbers`` and ``statistics``, see `_parts_of_numbers` and `_parts_of_statistics`, are changed in place. Return
+    whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
+    last step, and the sums over the rows: loss, square of the gradient and penalty.
     """
     sizes, alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, bounded, implicit, zeros = given
     theta, slots, average, center, scale, coef, intercept = _parts_of_numbers(numbers, sizes)
@@ -1102,11 +1103,8 @@ def _parts_of_statistics(statistics, sizes):
 def _read_out(iterates, coordinates, zeros, coef, intercept, hyper):
     """Write the parameters to predict with: `skgd.training.State.readout`."""
     n_outputs, n_features = coef.shape
-    theta, slots, average = (
-        iterates[0].reshape(-1, n_outputs),
-        iterates[1].reshape(len(iterates[1]), -1, n_outputs),
-        iterates[2].reshape(-1, n_outputs),
-    )
+    theta, average = iterates[0].reshape(-1, n_outputs), iterates[2].reshape(-1, n_outputs)
+    slots = iterates[1].reshape(len(iterates[1]), len(theta), n_outputs)
     center, scale, target_center, target_scale = coordinates
     for k in range(n_outputs):
         total = 0.0
@@ -1214,7 +1212,7 @@ class StreamLoop:
         self.regression = y.dtype.kind == "f"
         flags = (objective.fit_intercept, self.regression, precondition, automatic)
         strategies: tuple[Any, ...] = type(optimizer), type(loss), _target_of(objective, y)
-        self._loop = _stream_loop(*strategies, sparse, objective.n_outputs == 1, flags, bool(optimizer.linear))
+        self._loop = _stream_loop(*strategies, sparse, objective.n_outputs == 1, flags, is_linear(optimizer))
         self._settings, self._sparse = settings, sparse
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
@@ -1347,7 +1345,7 @@ def _measure_sparse(values, indices, indptr, weight, total, table, measures):
     for j in range(len(table)):
         largest, mean, square, filled = table[j, 0], table[j, 1] / total, table[j, 2] / total, table[j, 3] / total
         measures[0, j], measures[1, j] = largest, mean
-        measures[2, j], measures[3, j] = max(square - mean * mean, 0.0), filled
+        measures[2, j], measures[3, j] = variance_of(square, mean), filled
 
 
 def _find_duplicate(indices, indptr, last_row):
@@ -1386,7 +1384,7 @@ def _renumber(indices, number, renumbered):
 def renumbered(X: Any, number: np.ndarray) -> np.ndarray:
     """Return the indices of a CSR matrix whose columns have new numbers."""
     _, indices, _ = _read_only_rows(X)
-    result = np.empty(X.nnz, number.dtype)
+    result = np.empty(len(indices), number.dtype)
     _kernel(_renumber)(indices, number, result)
     return result
 
@@ -1637,7 +1635,7 @@ def run_epoch(
     longest = longest_step if longest_step is not None and optimizer.bounded else np.empty(0, theta.dtype)
     of_rows = None
     if row_by_row:
-        along_row = bool(optimizer.linear and optimizer.proximal and not optimizer.weight_decay)
+        along_row = is_linear(optimizer) and optimizer.proximal and not optimizer.weight_decay
         if along_row and len(longest) > 0:
             _, length, _ = optimizer.rule(0.0, 0.0, rates.max(), 1, optimizer.initial(), optimizer.hyper())
             along_row = bool(length <= longest.min())
@@ -1652,7 +1650,7 @@ def run_epoch(
         sparse,
         n_outputs == 1,
         objective.fit_intercept,
-        bool(optimizer.linear),
+        is_linear(optimizer),
         activation,
         of_rows,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from skgd.coordinates import Matrix, choose
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer
+from skgd.optimizers import Optimizer, is_linear
 
 _SMALL_EPOCH = 2**16  # entries of X, or of what a hidden layer makes of it
 
@@ -113,7 +113,7 @@ def run_epoch(
     FloatingPointError
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
-    hyper = optimizer.hyper()
+    hyper, linear = optimizer.hyper(), is_linear(optimizer)
     record, penalty = np.zeros((len(rates), len(objective.layer_sizes))), 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     batches = _batches(objective, X, y, weight, order, size)
@@ -126,7 +126,7 @@ def run_epoch(
         if not (math.isfinite(value.sum()) and math.isfinite(norm)):
             raise FloatingPointError(f"at step {t} (learning rate {rate:.3g})")
         at_hand = now, batch, predictors, gradient, norm
-        theta, slots = _step(objective, optimizer, settings, *at_hand, rate, hyper, longest_step)
+        theta, slots = _step(objective, optimizer, settings, *at_hand, rate, hyper, linear, longest_step)
         average, averaged = now.average, now.averaged
         if average is not None and share > 0.0:
             averaged += 1
@@ -173,6 +173,7 @@ def _step(
     norm: float,
     rate: float,
     hyper: tuple,
+    linear: bool,
     longest_step: np.ndarray | None,
 ) -> tuple[np.ndarray, tuple]:
     """Return parameters and slots after one step: clip, decay, rule, implicit shortening, proximal penalty."""
@@ -204,7 +205,7 @@ def _step(
     if objective.hidden_layer_sizes and isinstance(step, np.ndarray):
         # A neuron at rest has no gradient, and rules that divide by its size would have the penalty wipe it out.
         step = np.where(of_data == 0.0, np.minimum(step, rate), step)
-    kept = now.slots if optimizer.linear else slots
+    kept = now.slots if linear else slots
     return objective.proximal(point, step) if optimizer.proximal else point, kept
 
 
