@@ -27,7 +27,12 @@ class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
 
     _doc_link_module = "skgd"
-    _doc_link_template = f"{API_REFERENCE}/{{estimator_module}}.{{estimator_name}}.html"
+    _doc_link_template = f"{API_REFERENCE}/{{public_module}}.{{name}}.html"
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        # `skgd.optimizers` documents what its files hold: scikit-learn would link to `skgd.optimizers.adam`.
+        public_module = ".".join(type(self).__module__.split(".")[:2])
+        return {"public_module": public_module, "name": type(self).__name__}
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""

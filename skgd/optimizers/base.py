@@ -1,0 +1,142 @@
+"""What all optimizers share: the interface, the ranges of hyper-parameters, and what the training loops ask of a rule.
+
+What a rule is, is said in `skgd.optimizers`. A subclass defines `rule`, and overrides what else does not suit it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from skgd.schedules import Schedule, resolve_schedule
+from skgd.strategy import Strategy
+
+LearningRate = float | str | Schedule | Callable[[Any], Any]
+
+
+class Optimizer(Strategy):
+    """Base of all optimizers; a subclass defines :meth:`rule`, and :attr:`slots` if it remembers anything.
+
+    Attributes
+    ----------
+    slots : tuple of str
+        Names of the state arrays, one value a parameter each.
+    learning_rate : float, "auto", Schedule or callable
+        Used where the estimator's own ``learning_rate`` is None.
+    weight_decay : float
+        Decoupled decay: before each step the coefficients (not the intercept) shrink by ``lr * weight_decay``.
+    proximal : bool
+        Whether the penalty may act on the result of the rule, with ``step``. Otherwise its gradient is added to the
+        data's, and an L1 penalty is refused, for it could not give exact zeros.
+    implicit : bool
+        Whether a step may be shortened after the fact, because the slots hold gradients only and don't depend on
+        where the parameters went. Only then does ``learning_rate="auto"`` take implicit steps.
+    bounded : bool
+        Whether ``step`` is proportional to the rate, so that ``learning_rate="auto"`` can keep it below Newton's step
+        for each parameter. ``lr`` is then an array, one value a parameter.
+    lazy : str
+        What the rule does to a parameter without a gradient, which rows of mostly zeros need not visit then: "rest"
+        leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
+        Empty: each step visits every parameter.
+    linear : bool
+        Whether the rule moves to ``w - step * g``, with a ``step`` in proportion to the rate that is the same for all
+        parameters, slots and t: slots need not be kept then, and a step of one row is a multiple of this row. Like
+        ``lazy``, it holds for this very rule, not for that of a subclass.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    learning_rate: LearningRate = "auto"
+    weight_decay: float = 0.0
+    proximal: ClassVar[bool] = True
+    implicit: bool = False
+    bounded: ClassVar[bool] = True
+    lazy: str = ""
+    linear: bool = False
+
+    def initial(self) -> tuple[float, ...]:
+        """Return the value with which each slot starts."""
+        return (0.0,) * len(self.slots)
+
+    @staticmethod
+    def rule(w: Any, g: Any, lr: float, t: int, slots: tuple, hyper: tuple) -> tuple[Any, Any, tuple]:
+        """Return the next parameters, the long-run rate of each, and the next slots."""
+        raise NotImplementedError
+
+    @staticmethod
+    def readout(w: Any, slots: tuple, hyper: tuple) -> Any:
+        """Return the parameters to predict with; by default those that are trained."""
+        return w
+
+    @staticmethod
+    def skip(steps: int, slots: tuple, hyper: tuple) -> tuple:
+        """Return the slots after so many steps without a gradient, where ``lazy`` is "repeat"."""
+        return slots
+
+    @staticmethod
+    def rebase(transform: Callable[[Any], Any], w: Any, slots: tuple, hyper: tuple) -> tuple:
+        """Return the slots that go with ``transform(w)``, the parameters expressed in other coordinates.
+
+        Gradients' running averages stay as they are; a slot that holds parameters follows them.
+        """
+        return slots
+
+    @staticmethod
+    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: bool, hyper: tuple) -> float:
+        """Return the rate of ``learning_rate="auto"``.
+
+        By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
+        size: a row's prediction then moves by about one unit in the first ten steps.
+
+        Parameters
+        ----------
+        row_norm : float
+            The root mean square of the rows' norms, in the optimizer's coordinates.
+        curvature : float
+            The loss's largest second derivative.
+        n_classes : int
+            For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
+        one_hot : bool
+            Whether the rows are mostly zeros in fewer than 1000 columns, as one-hot categories are.
+        hyper : tuple
+            What :meth:`hyper` returns.
+        """
+        return 0.1 / row_norm
+
+    def check(self) -> None:
+        resolve_schedule(self.learning_rate, f"{type(self).__name__}(learning_rate)")
+        for name in self.get_params(deep=False):
+            if name in _RANGES:
+                self._check_real(name, *_RANGES[name])
+
+
+# Ranges of the hyper-parameters, which mean the same wherever they appear.
+_RANGES: dict[str, tuple[float, float | None, str]] = {
+    "momentum": (0.0, 1.0, "left"),
+    "momentum_decay": (0.0, None, "left"),
+    "rho": (0.0, 1.0, "left"),
+    "beta1": (0.0, 1.0, "left"),
+    "beta2": (0.0, 1.0, "left"),
+    "beta": (0.0, None, "left"),
+    "l1": (0.0, None, "left"),
+    "l2": (0.0, None, "left"),
+    "epsilon": (0.0, None, "neither"),
+    "weight_decay": (0.0, None, "left"),
+    "initial_accumulator": (0.0, None, "left"),
+}
+
+
+def laziness_of(optimizer: Optimizer) -> str:
+    """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
+    return optimizer.lazy if _is_of_rule(optimizer, "lazy") and not optimizer.weight_decay else ""
+
+
+def is_linear(optimizer: Optimizer) -> bool:
+    """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
+    return _is_of_rule(optimizer, "linear") and bool(optimizer.linear)
+
+
+def _is_of_rule(optimizer: Optimizer, promise: str) -> bool:
+    """Say whether a class promises something of the rule that it has, not of one before that."""
+    family = type(optimizer).__mro__
+    by_rule, by_promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", promise))
+    return by_promise <= by_rule

@@ -1,0 +1,92 @@
+"""Follow the proximally regularized leader: each point minimises the sum of all that was seen, penalties included."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skgd.optimizers.base import LearningRate, Optimizer
+
+_MOST_PRECISE = 2.0**126  # float32 can still tell it: at the far end of a schedule, 1 / rate is beyond all numbers
+
+
+class FTRL(Optimizer):
+    r"""Follow the proximally regularised leader: AdaGrad's rates, and zeros that stay zero under an L1 penalty.
+
+    .. math:: n' = n + g^2, \quad z \leftarrow z + g - \frac{\sqrt{n'} - \sqrt{n}}{\eta} w, \quad
+              w \leftarrow \arg\min_w z w + \frac{\beta + \sqrt{n'}}{2 \eta} w^2 + \frac{\lambda_2}{2} w^2
+              + \lambda_1 |w|
+
+    ``l1`` and ``l2`` are the paper's, which fade as rows are seen; the estimator's ``alpha`` and ``l1_ratio`` act here
+    too, summed over the steps, so that the minimiser is that of every other optimizer.
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", Schedule or callable, default="auto"
+        The rate :math:`\eta`; "auto" divides by the rows' root mean square norm.
+    beta : float, default=1.0
+        Shortens the first steps, at least 0.
+    l1, l2 : float, default=0.0
+        The paper's own penalties :math:`\lambda_1, \lambda_2`, at least 0.
+    initial_accumulator : float, default=0.0
+        The value with which :math:`n` starts, at least 0; Keras uses 0.1.
+
+    References
+    ----------
+    H. B. McMahan et al., "Ad click prediction: a view from the trenches", KDD 2013, algorithm 1.
+    H. B. McMahan, "Follow-the-regularized-leader and mirror descent", AISTATS 2011 (the summed penalty).
+
+    Examples
+    --------
+    >>> from skgd import GDClassifier
+    >>> model = GDClassifier(optimizer="ftrl", alpha=1e-4, l1_ratio=1.0)
+    """
+
+    slots = ("z", "sum_of_squares", "precision", "steps")
+    bounded = False  # its step grows with the number of rows, for the penalty is summed
+    lazy = "repeat"
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = "auto",
+        beta: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        initial_accumulator: float = 0.0,
+    ):
+        self.learning_rate = learning_rate
+        self.beta = beta
+        self.l1 = l1
+        self.l2 = l2
+        self.initial_accumulator = initial_accumulator
+
+    def hyper(self):
+        return (float(self.beta), float(self.l1), float(self.l2))
+
+    def initial(self):
+        return (0.0, float(self.initial_accumulator), 0.0, 0.0)
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        (z, total, precision, steps), (beta, l1, l2) = slots, hyper
+        if lr == 0.0:  # the end of a schedule: nothing moves
+            return w, 0.0, slots
+        total = total + g * g
+        new_precision = np.fmin((beta + np.sqrt(total)) / lr, _MOST_PRECISE)
+        z = z + g - (new_precision - precision) * w
+        divisor = np.maximum(new_precision + l2, 1e-30)  # beta = 0 and no gradient yet
+        point = -np.sign(z) * np.maximum(np.abs(z) - l1, 0.0) / divisor
+        return point, (steps + 1.0) / divisor, (z, total, new_precision, steps + 1.0)
+
+    @staticmethod
+    def skip(steps, slots, hyper):
+        z, total, precision, before = slots
+        return z, total, precision, before + steps
+
+    @staticmethod
+    def rebase(transform, w, slots, hyper):
+        z, total, precision, steps = slots
+        return z + precision * (w - transform(w)), total, precision, steps
+
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
+        return 1.0 / row_norm

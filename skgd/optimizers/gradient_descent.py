@@ -1,0 +1,76 @@
+"""Plain gradient descent, and with momentum: one rate for all parameters."""
+
+from __future__ import annotations
+
+import math
+
+from skgd.optimizers.base import LearningRate, Optimizer
+
+
+class SGD(Optimizer):
+    r"""Gradient descent, with momentum or Nesterov's.
+
+    .. math:: m \leftarrow \mu m + g, \qquad w \leftarrow w - \eta m \quad\text{or, Nesterov's,}\quad
+              w \leftarrow w - \eta (g + \mu m)
+
+    Parameters
+    ----------
+    learning_rate : float, "auto", Schedule or callable, default="auto"
+        The rate :math:`\eta`. "auto" takes the reciprocal of a bound of the objective's curvature.
+    momentum : float, default=0.0
+        The share :math:`\mu` of the last step kept in this one, in [0, 1); 0.9 is usual.
+    nesterov : bool, default=False
+        Look ahead: use the gradient at the place to which the momentum leads. Needs ``momentum > 0``.
+
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> from skgd.optimizers import SGD
+    >>> SGD.rule(1.0, 0.5, 0.1, 1, (0.0,), (0.0, False))[0]
+    0.95
+    """
+
+    slots = ("momentum_buffer",)
+
+    def __init__(self, learning_rate: LearningRate = "auto", momentum: float = 0.0, nesterov: bool = False):
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    @property
+    def implicit(self) -> bool:  # type: ignore[override]
+        return self.momentum == 0
+
+    @property
+    def lazy(self) -> str:  # type: ignore[override]
+        return "rest" if self.linear else ""
+
+    @property
+    def linear(self) -> bool:  # type: ignore[override]
+        return self.hyper()[0] == 0.0
+
+    def hyper(self):
+        return (float(self.momentum), bool(self.nesterov))
+
+    def check(self):
+        super().check()
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(f"SGD(nesterov=True) needs momentum > 0, got momentum={self.momentum!r}.")
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        (buffer,), (momentum, nesterov) = slots, hyper
+        buffer = momentum * buffer + g
+        direction = g + momentum * buffer if nesterov else buffer
+        return w - lr * direction, lr / (1.0 - momentum), (buffer,)
+
+    @staticmethod
+    def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
+        momentum, _ = hyper
+        # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
+        classes = math.sqrt(n_classes) if momentum == 0.0 else 1.0
+        return classes * (1.0 - momentum) / (curvature * row_norm**2)
