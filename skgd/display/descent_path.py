@@ -1,0 +1,323 @@
+"""The path of the descent: optimizers' steps over the contour lines of the objective.
+
+`DescentPathDisplay.from_estimator` reads as a list of what the picture needs: the minimum, the steps of each training,
+a window that shows them, and the objective on its grid. The functions below it compute one of these each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from skgd.coordinates import Coordinates
+from skgd.display.shared import checked, line_style, pyplot
+from skgd.estimators import GDClassifier, GDRegressor
+from skgd.objective import Objective
+from skgd.schedules import Cosine
+from skgd.training import Data, DivergenceError, Walk
+
+
+class DescentPathDisplay:
+    r"""The way of optimizers over the loss surface of two parameters: the picture that every textbook draws.
+
+    The contour lines are those of the objective J as a function of two coefficients (or of one and the intercept), with
+    all other parameters at the minimum. Training starts where these are, too. They move with the two that are shown, so
+    that with further, correlated columns a path is a projection.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n_first,) and (n_second,)
+        The values of the two parameters on the grid.
+    objective : ndarray of shape (n_second, n_first)
+        The objective at each point of the grid.
+    paths : dict of ndarrays of shape (n_steps + 1, 2)
+        The two parameters at the start and after each step, for each optimizer's name.
+    minimum : ndarray of shape (2,)
+        Where the objective is lowest.
+    labels : tuple of two str, default=("first coefficient", "second coefficient")
+        The names of the parameters.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn in.
+    figure_ : matplotlib Figure
+        The figure they are in.
+    contours_ : matplotlib QuadContourSet
+        The contour lines.
+    lines_ : dict of matplotlib Line2D
+        The path of each optimizer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skgd import GDRegressor
+    >>> from skgd.display import DescentPathDisplay
+    >>> from skgd.optimizers import SGD
+    >>> X = np.random.default_rng(0).normal(size=(100, 2)) * [1, 2]
+    >>> y = X @ [3, 1]
+    >>> plain = GDRegressor(optimizer=SGD(0.3), batch_size=None, precondition=False, fit_intercept=False)
+    >>> heavy = GDRegressor(optimizer=SGD(0.1, momentum=0.9), batch_size=None, precondition=False, fit_intercept=False)
+    >>> display = DescentPathDisplay.from_estimator({"plain": plain, "momentum": heavy}, X, y, n_steps=40)
+    >>> display.minimum.round(2), display.paths["plain"][-1].round(2)
+    (array([3., 1.]), array([3., 1.]))
+    """
+
+    def __init__(
+        self,
+        first: np.ndarray,
+        second: np.ndarray,
+        objective: np.ndarray,
+        paths: Mapping[str, np.ndarray],
+        minimum: np.ndarray,
+        labels: tuple[str, str] = ("first coefficient", "second coefficient"),
+    ):
+        self.first = first
+        self.second = second
+        self.objective = objective
+        self.paths = paths
+        self.minimum = minimum
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        coefficients: tuple[int | str, int | str] = (0, 1),
+        start: tuple[float, float] = (0.0, 0.0),
+        n_steps: int = 30,
+        resolution: int = 80,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> DescentPathDisplay:
+        """Train clones step by step, and draw their paths.
+
+        Parameters
+        ----------
+        estimator : estimator, list of estimators, or dict of estimators
+            `GDRegressor` or `GDClassifier` objects with the same loss and penalty. A dict names them; otherwise they
+            go by their optimizers. A step takes as many rows as in ``fit``; ``batch_size=None`` takes all.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features. Some thousand rows are enough.
+        y : array-like of shape (n_samples,)
+            One target, or two classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of at least 0.
+        coefficients : tuple of two, default=(0, 1)
+            Which parameters to draw: the numbers or names of columns, or "intercept".
+        start : tuple of two floats, default=(0.0, 0.0)
+            Where the two begin.
+        n_steps : int, default=30
+            The number of steps; fewer are shown of a training that diverges.
+        resolution : int, default=80
+            The number of grid points in each direction, at least 2.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **line_kw
+            Passed to ``ax.plot`` for all paths.
+
+        Returns
+        -------
+        display : DescentPathDisplay
+
+        Raises
+        ------
+        ValueError
+            For several outputs, hidden layers, unknown or equal coefficients, and estimators with different objectives.
+        TypeError
+            For an estimator that is no `GDClassifier` or `GDRegressor`.
+        """
+        named = _named(estimator)
+        if n_steps < 1 or resolution < 2:
+            raise ValueError(f"n_steps must be at least 1 and resolution 2, got {n_steps!r} and {resolution!r}.")
+        models = {name: clone(each) for name, each in named.items()}
+        walks = {name: model._walk(X, y, sample_weight) for name, model in models.items()}
+        model, walk = next(zip(models.values(), walks.values(), strict=True))
+        for each in walks.values():
+            if each.state.objective.hidden_layer_sizes:
+                raise ValueError(
+                    "The descent path is that of linear models, whose coefficients have one minimum, but "
+                    f"hidden_layer_sizes={each.state.objective.hidden_layer_sizes!r}. Set hidden_layer_sizes=(), or "
+                    "look at a network's training with TrainingDisplay."
+                )
+        objective = replace(walk.state.objective, coordinates=Coordinates())  # in the user's units
+        if objective.n_outputs > 1:
+            raise ValueError(
+                "y must be one target or two classes, for each output has a surface of its own. Pass one column of y, "
+                "or compare one class with the rest: y == that_class."
+            )
+        if any(each.state.objective.alpha != objective.alpha for each in walks.values()):
+            raise ValueError("alpha='auto' is different for these estimators. Give them the same alpha, a number.")
+        columns = [str(name) for name in getattr(model, "feature_names_in_", ())]
+        pair, labels = _parameter_pair(coefficients, columns, objective.n_features, objective.fit_intercept)
+        bottom = _minimum(model, objective.alpha, X, y, sample_weight)
+        beginning = bottom.copy()
+        beginning[pair] = start
+        paths = {name: _path(walk, beginning, n_steps)[:, pair] for name, walk in walks.items()}
+        first, second = _window(np.concatenate(list(paths.values())), beginning[pair], bottom[pair], resolution)
+        surface = _surface(objective, walk.data, bottom, pair, first, second)
+        return cls(first, second, surface, paths, bottom[pair], labels).plot(ax=ax, **line_kw)
+
+    def plot(self, ax: Any = None, **line_kw: Any) -> DescentPathDisplay:
+        """Draw contour lines and paths, and mark start and minimum.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **line_kw
+            Passed to ``ax.plot`` for all paths.
+
+        Returns
+        -------
+        self : DescentPathDisplay
+        """
+        plt = pyplot(self)
+        if ax is None:
+            _, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+        low, high = np.min(self.objective), np.max(self.objective)
+        levels = low + (high - low) * np.linspace(0.0, 1.0, 16)[1:] ** 2  # evenly apart on a paraboloid
+        self.contours_ = ax.contour(
+            self.first, self.second, self.objective, levels, cmap="Greys_r", linewidths=0.8, alpha=0.7
+        )
+        self.lines_: dict[str, Any] = {}
+        for index, (name, path) in enumerate(self.paths.items()):
+            style = {**line_style(index, len(path)), "label": name, "linewidth": 1.8, **line_kw}
+            (self.lines_[name],) = ax.plot(*path.T, **style)
+        start = next(iter(self.paths.values()))[0]
+        mark = {"linestyle": "none", "color": "black", "zorder": 5, "clip_on": False}
+        ax.plot(*start, marker="s", markersize=9, markerfacecolor="white", markeredgewidth=2, label="start", **mark)
+        ax.plot(*self.minimum, marker="*", markersize=15, markeredgecolor="white", label="minimum", **mark)
+        ax.set(
+            xlabel=self.labels[0],
+            ylabel=self.labels[1],
+            xlim=(self.first[0], self.first[-1]),
+            ylim=(self.second[0], self.second[-1]),
+        )
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small", frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _named(estimator: Any) -> dict[str, Any]:
+    """Return the estimators by name, checked to have the same objective."""
+    if isinstance(estimator, Mapping):
+        named = dict(estimator)
+    else:
+        several = list(estimator) if isinstance(estimator, Iterable) else [estimator]
+        named = {_name(checked(each)): each for each in several}
+        if len(named) < len(several):
+            raise ValueError("estimator holds several with equal optimizers. Name them: {'name': estimator, ...}.")
+    if not named:
+        raise ValueError("estimator is empty: there is nothing to draw.")
+    shared = ("loss", "alpha", "l1_ratio", "fit_intercept", "class_weight")
+    objectives = {repr([type(checked(each)), *(getattr(each, key) for key in shared)]) for each in named.values()}
+    if len(objectives) > 1:
+        raise ValueError(f"The estimators minimise different objectives. Give them the same {', '.join(shared)}.")
+    return named
+
+
+def _name(estimator: GDClassifier | GDRegressor) -> str:
+    optimizer = estimator.optimizer
+    return optimizer if isinstance(optimizer, str) else " ".join(repr(optimizer).split())
+
+
+def _parameter_pair(
+    coefficients: tuple[int | str, int | str], names: list[str], n_features: int, fit_intercept: bool
+) -> tuple[list[int], tuple[str, str]]:
+    """Return the places of two parameters in (coefficients, intercept), and their labels."""
+    pair = []
+    for which in coefficients:
+        if which == "intercept" and fit_intercept:
+            pair.append(n_features)
+        elif isinstance(which, str) and which in names:
+            pair.append(names.index(which))
+        elif not isinstance(which, str) and 0 <= which < n_features:
+            pair.append(int(which))
+        else:
+            columns = f"a number below {n_features}" + (f", a name among {names}" if names else "")
+            intercept = " or 'intercept'" if fit_intercept else "; there is no intercept"
+            raise ValueError(f"coefficients: {which!r} is not known. It must be {columns}{intercept}.")
+    if len(pair) != 2 or pair[0] == pair[1]:
+        raise ValueError(f"coefficients must be two different ones, got {coefficients!r}.")
+    labels = [f"coefficient of {name}" for name in names or (f"column {i}" for i in range(n_features))]
+    first, second = ([*labels, "intercept"][i] for i in pair)
+    return pair, (first, second)
+
+
+def _minimum(model: Any, alpha: float, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
+    """Return coefficients and intercept where the objective is lowest, nearly.
+
+    Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
+    anything convex.
+    """
+    exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}
+    exact |= {"batch_size": None, "average": False, "precondition": True, "max_grad_norm": None, "alpha": alpha}
+    exact |= {"tol": None, "early_stopping": False, "warm_start": False, "verbose": 0}
+    best = clone(model).set_params(**exact).fit(X, y, sample_weight=sample_weight)
+    return np.append(best.coef_, best.intercept_)
+
+
+def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
+    """Return coefficients and intercept at the beginning and after each step, until it diverges."""
+    walk.move_to([(beginning[:-1, np.newaxis], beginning[-1:])])
+    path = [beginning]
+    for _ in range(n_steps):
+        try:
+            [(coef, intercept)] = walk.step().readout()
+            path.append(np.append(coef, intercept))
+        except DivergenceError:  # the path leaves the picture
+            break
+    return np.array(path, dtype=float)
+
+
+def _window(points: np.ndarray, start: np.ndarray, minimum: np.ndarray, resolution: int) -> tuple[np.ndarray, ...]:
+    """Return the grid's coordinates: around start, minimum, and what of the paths does not run far away."""
+    reach = np.abs(start - minimum)
+    reach = np.where(reach > 1e-3 * reach.max(), reach, reach.max() or 1.0)
+    points = np.clip(np.vstack([points, start, minimum]), minimum - 1.5 * reach, minimum + 1.5 * reach)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.15 * np.maximum(high - low, 0.2 * reach)
+    first, second = np.linspace(low - margin, high + margin, resolution).T
+    return first, second
+
+
+def _surface(
+    objective: Objective,
+    data: Data,
+    bottom: np.ndarray,
+    pair: list[int],
+    first: np.ndarray,
+    second: np.ndarray,
+) -> np.ndarray:
+    """Return the objective on the grid, all parameters but two at the bottom."""
+    X, y, weight = data
+    coef, intercept = bottom[:-1], bottom[-1]
+    sides = [np.ones(X.shape[0]) if i == X.shape[1] else _column(X, i) for i in pair]
+    rest = X @ coef + intercept - sum(bottom[i] * side for i, side in zip(pair, sides, strict=True))
+    target = objective.target(y)
+    theta = bottom.copy()
+    surface = np.empty((len(second), len(first)))
+    with np.errstate(all="ignore"):
+        for row, height in enumerate(second):
+            raw = np.outer(sides[0], first) + (height * sides[1] + rest)[:, np.newaxis]
+            values = objective.loss_values(target, raw)
+            surface[row] = np.average(values, axis=0, weights=weight)
+            for column, width in enumerate(first if objective.alpha else ()):
+                theta[pair] = width, height
+                surface[row, column] += objective.penalty(theta[: objective.n_parameters])
+    return surface
+
+
+def _column(X: Any, i: int) -> np.ndarray:
+    return X[:, [i]].toarray().ravel() if sp.issparse(X) else X[:, i]

@@ -1,0 +1,211 @@
+"""The range test of the learning rate: a short training whose rate rises at each step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter1d, median_filter
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from skgd.display.shared import COLORS, checked, pyplot
+from skgd.engines import readout
+from skgd.estimators import GDClassifier, GDRegressor
+from skgd.training import DivergenceError, State
+
+
+class LearningRateDisplay:
+    r"""The learning-rate range test: the loss along one short training, while the rate rises exponentially.
+
+    With rates too low nothing happens, with good ones the loss falls, with rates too high it explodes. The suggestion
+    is where it falls most steeply,
+
+    .. math:: \hat\eta = \arg\min_\eta \frac{\mathrm{d} L(\eta)}{\mathrm{d} \log \eta}
+
+    for the smoothed loss L, before its minimum. It is a rate to begin with, or to search around. The test says nothing
+    about the rate at the end of the training: let a schedule lower it, or averaging do the same.
+
+    Parameters
+    ----------
+    learning_rates : array-like of shape (n_steps,)
+        The rates, rising.
+    losses : array-like of shape (n_steps,)
+        The mean loss after each step, of the same rows each time.
+    auto : float, default=None
+        The rate that ``learning_rate="auto"`` takes, for comparison.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn in.
+    figure_ : matplotlib Figure
+        The figure they are in.
+    line_ : matplotlib Line2D
+        The losses.
+
+    References
+    ----------
+    L. N. Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skgd import GDClassifier
+    >>> from skgd.display import LearningRateDisplay
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> display = LearningRateDisplay.from_estimator(GDClassifier(optimizer="adam", random_state=0), X, y)
+    >>> 0.001 < display.suggestion_ < 1
+    True
+    """
+
+    def __init__(self, learning_rates: ArrayLike, losses: ArrayLike, *, auto: float | None = None):
+        self.learning_rates = np.asarray(learning_rates, dtype=float)
+        self.losses = np.asarray(losses, dtype=float)
+        self.auto = auto
+
+    @property
+    def smoothed_losses_(self) -> np.ndarray:
+        """The losses without outliers (running median), explosion (cut off) and noise (Gaussian weights)."""
+        ceiling = 2.0 * np.median(self.losses[: 1 + len(self.losses) // 10])
+        without_outliers = median_filter(np.minimum(self.losses, ceiling), 5, mode="nearest")
+        return gaussian_filter1d(without_outliers, max(1.0, len(self.losses) / 30), mode="nearest")
+
+    @property
+    def suggestion_(self) -> float:
+        """The rate at which the smoothed loss falls most steeply; nan where it does not fall at all."""
+        smooth = self.smoothed_losses_
+        falling = slice(0, int(np.argmin(smooth)) + 1)
+        if falling.stop < 2:
+            return math.nan
+        slopes = np.gradient(smooth[falling], np.log(self.learning_rates[falling]))
+        return float(self.learning_rates[np.argmin(slopes)])
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: GDClassifier | GDRegressor,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        lowest: float | None = None,
+        highest: float | None = None,
+        n_steps: int = 100,
+        ax: Any = None,
+        **line_kw: Any,
+    ) -> LearningRateDisplay:
+        """Run the test on a clone of the estimator, from the beginning, and draw it.
+
+        Each step takes as many rows as those of ``fit``. The test ends where training diverges or the loss, that of at
+        most 2000 rows, is ten times the first.
+
+        Parameters
+        ----------
+        estimator : GDClassifier or GDRegressor
+            With any loss, optimizer and parameters; its learning rate is not looked at. ``optimizer="auto"`` is
+            AdaGrad, as it is with any rate that you set.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features. Some thousand rows are enough.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of at least 0.
+        lowest, highest : float, default=None
+            The first and the last rate. None is a thousandth, and ten thousand times, what
+            ``learning_rate="auto"`` takes.
+        n_steps : int, default=100
+            The number of rates, one step each, at least 2.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **line_kw
+            Passed to ``ax.plot`` for the line.
+
+        Returns
+        -------
+        display : LearningRateDisplay
+
+        Raises
+        ------
+        ValueError
+            Where lowest, highest and n_steps give no rising rates, and as ``fit`` does.
+        TypeError
+            For an estimator that is no `GDClassifier` or `GDRegressor`.
+        """
+        model = clone(checked(estimator)).set_params(learning_rate=1.0)  # any number: each step is told its own
+        walk = model._walk(X, y, sample_weight)
+        auto, decay = walk.automatic_rate, walk.state.optimizer.weight_decay
+        if lowest is None:
+            lowest = 1e-3 * auto
+        if highest is None:
+            highest = min(1e4 * auto, 0.99 / decay if decay else np.inf)  # no coefficient may decay by more than itself
+        if not 0.0 < lowest < highest < np.inf or n_steps < 2:
+            raise ValueError(
+                f"lowest={lowest!r}, highest={highest!r} and n_steps={n_steps!r} give no rising rates. They must be "
+                "positive, highest above lowest, and n_steps at least 2."
+            )
+        rates = np.geomspace(lowest, highest, n_steps)
+        rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]
+        sample = [None if part is None else part[rows] for part in walk.data]
+        losses: list[float] = []
+        ceiling = 10.0 * _loss(walk.state, sample) or np.inf
+        for rate in rates:
+            try:
+                loss = _loss(walk.step(rate), sample)
+            except DivergenceError:  # which the test is there to find
+                break
+            if not np.isfinite(loss):
+                break
+            losses.append(loss)
+            if loss > ceiling:
+                break
+        return cls(rates[: len(losses)], losses, auto=auto).plot(ax=ax, **line_kw)
+
+    def plot(self, ax: Any = None, **line_kw: Any) -> LearningRateDisplay:
+        """Draw the loss against the rate, and mark the suggestion.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **line_kw
+            Passed to ``ax.plot`` for the line.
+
+        Returns
+        -------
+        self : LearningRateDisplay
+        """
+        plt = pyplot(self)
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained")
+        style = {"color": "0.6", "marker": ".", "markersize": 4, "linewidth": 1, "label": "after each step"}
+        (self.line_,) = ax.plot(self.learning_rates, self.losses, **{**style, **line_kw})
+        smooth, suggestion = self.smoothed_losses_, self.suggestion_
+        ax.plot(self.learning_rates, smooth, color=COLORS[0], linewidth=2.5, label="smoothed")
+        if np.isfinite(suggestion):
+            height = smooth[np.searchsorted(self.learning_rates, suggestion)]
+            label = f"steepest descent: {suggestion:.2g}"
+            ax.plot(suggestion, height, "o", color=COLORS[1], markersize=11, markeredgecolor="black", label=label)
+        if self.auto is not None and self.learning_rates[0] <= self.auto <= self.learning_rates[-1]:
+            ax.axvline(self.auto, color=COLORS[2], linestyle="--", label=f'"auto" takes {self.auto:.2g}')
+        low, high = min(self.losses.min(), smooth.min()), smooth.max()  # an explosion would flatten all the rest
+        margin = 0.08 * (high - low) or 0.5
+        ax.set(
+            xscale="log",
+            xlabel="learning rate (logarithmic)",
+            ylabel="mean loss after the step",
+            ylim=(low - margin, high + margin),
+        )
+        ax.grid(alpha=0.3)
+        ax.legend()
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+@np.errstate(all="ignore")
+def _loss(state: State, data: Any) -> float:
+    """Return the mean loss of some rows, without the penalty."""
+    objective = state.objective
+    return objective.mean_loss(readout(state.iterate, state.optimizer, objective), *data)

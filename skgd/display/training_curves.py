@@ -1,0 +1,206 @@
+"""The curves of a training: what its history recorded, in a panel for each unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skgd.display.shared import line_style, pyplot
+
+_BY_LAYER = "gradient_norm_layer_"  # what the history's keys for the layers of a network begin with
+
+
+class TrainingDisplay:
+    """Training and validation curves: what ``history_`` recorded, against epochs or seconds.
+
+    Quantities of the same unit share a panel. Training losses are means over an epoch's batches, each before its step;
+    the validation loss is that after the epoch.
+
+    Parameters
+    ----------
+    history : dict of lists
+        ``history_`` of an estimator: equally long lists, one entry an epoch.
+    loss_name, score_name : str, default=None
+        What the losses and the validation score are, for the axes: "log loss", "accuracy".
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The first (mostly the only) panel.
+    axes_ : list of matplotlib Axes
+        All panels.
+    figure_ : matplotlib Figure
+        The figure they are in.
+    lines_ : dict of matplotlib Line2D
+        The line of each quantity.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skgd import GDRegressor
+    >>> from skgd.display import TrainingDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = GDRegressor(max_iter=30, tol=None).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    >>> display = TrainingDisplay.from_estimator(model)
+    >>> list(display.lines_), display.ax_.get_xlabel()
+    (['loss', 'validation_loss'], 'epoch')
+    """
+
+    _LABELS = {
+        "objective": "training objective",
+        "loss": "training loss",
+        "validation_loss": "validation loss",
+        "validation_score": "validation score",
+        "gradient_norm": "gradient norm",
+        "learning_rate": "learning rate",
+    }
+
+    def __init__(
+        self, history: Mapping[str, Sequence[float]], *, loss_name: str | None = None, score_name: str | None = None
+    ):
+        self.history = history
+        self.loss_name = loss_name
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        quantities: str | Sequence[str] | None = None,
+        *,
+        x: str = "epochs",
+        ax: Any = None,
+        name: str | None = None,
+        **line_kw: Any,
+    ) -> TrainingDisplay:
+        """Draw the history of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted `GDClassifier` or `GDRegressor`, a `Pipeline` that ends in one, or a fitted search over such.
+        quantities, x, ax, name, **line_kw
+            See :meth:`plot`.
+
+        Returns
+        -------
+        display : TrainingDisplay
+
+        Raises
+        ------
+        TypeError
+            Where the estimator has no history.
+        """
+        check_is_fitted(estimator)
+        model = getattr(estimator, "best_estimator_", estimator)
+        model = model[-1] if isinstance(model, Pipeline) else model
+        if not hasattr(model, "history_"):
+            raise TypeError(f"estimator must be a GDClassifier or a GDRegressor (or end in one), got {estimator!r}.")
+        score_name = "accuracy" if is_classifier(model) else "R²"
+        display = cls(model.history_, loss_name=_words(type(model.loss_).__name__), score_name=score_name)
+        return display.plot(quantities, x=x, ax=ax, name=name, **line_kw)
+
+    def plot(
+        self,
+        quantities: str | Sequence[str] | None = None,
+        *,
+        x: str = "epochs",
+        ax: Any = None,
+        name: str | None = None,
+        **line_kw: Any,
+    ) -> TrainingDisplay:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        quantities : str or list of str, default=None
+            "objective", "loss", "validation_loss", "validation_score", "gradient_norm", "learning_rate"; of a network
+            also "gradient_norm_layer_1", ... None draws the loss and, where there was a validation set, the validation
+            loss.
+        x : {"epochs", "seconds"}, default="epochs"
+            What the curves are drawn against. (Each call of ``partial_fit`` counts as an epoch.)
+        ax : matplotlib Axes, or a list of one for each panel, default=None
+            Where to draw; None makes a figure.
+        name : str, default=None
+            Stands before each label of the legend, to tell several models in one picture apart.
+        **line_kw
+            Passed to ``ax.plot``, for all lines.
+
+        Returns
+        -------
+        self : TrainingDisplay
+
+        Raises
+        ------
+        ValueError
+            For a quantity that is unknown or was not recorded, an unknown ``x``, and too few or too many ``ax``.
+        """
+        chosen = self._chosen(quantities)
+        if x not in ("epochs", "seconds"):
+            raise ValueError(f"x={x!r} is not known. Use 'epochs' or 'seconds'.")
+        panels: dict[str, list[str]] = {}
+        for quantity in chosen:
+            panels.setdefault(self._unit(quantity), []).append(quantity)
+        plt = pyplot(self)
+        if ax is None:
+            size = (6.4, 1.8 + 2.6 * len(panels))
+            _, axes = plt.subplots(len(panels), sharex=True, squeeze=False, figsize=size, layout="constrained")
+            self.axes_ = list(axes.ravel())
+        else:
+            self.axes_ = list(np.ravel(ax))
+            if len(self.axes_) != len(panels):
+                units = ", ".join(panels)
+                raise ValueError(f"ax must hold {len(panels)} Axes, one for each of: {units}; got {len(self.axes_)}.")
+        epochs = np.arange(1, len(self.history[chosen[0]]) + 1)
+        abscissa = epochs if x == "epochs" else np.cumsum(self.history["seconds"])
+        self.lines_: dict[str, Any] = {}
+        for axes, (unit, shown) in zip(self.axes_, panels.items(), strict=True):
+            for quantity in shown:
+                label = self._label(quantity) if name is None else f"{name}: {self._label(quantity)}"
+                style = {**line_style(len(axes.lines), len(epochs)), "label": label, **line_kw}
+                (self.lines_[quantity],) = axes.plot(abscissa, self.history[quantity], **style)
+            axes.set_ylabel(unit)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        self.axes_[-1].set_xlabel("epoch" if x == "epochs" else "training time (seconds)")
+        self.ax_ = self.axes_[0]
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _chosen(self, quantities: str | Sequence[str] | None) -> list[str]:
+        known = [*self._LABELS, *(key for key in self.history if key.startswith(_BY_LAYER))]
+        recorded = [key for key in known if not np.isnan(self.history.get(key, np.nan)).all()]
+        if quantities is None:
+            return [key for key in ("loss", "validation_loss") if key in recorded or key == "loss"]
+        chosen = [quantities] if isinstance(quantities, str) else list(dict.fromkeys(quantities))
+        for quantity in chosen:
+            if quantity not in recorded:
+                what = "was not recorded" if quantity in self._LABELS else "is not known"
+                hint = " Pass X_val and y_val to fit." if str(quantity).startswith("validation") else ""
+                raise ValueError(f"quantities: {quantity!r} {what}. This history has {', '.join(recorded)}.{hint}")
+        if not chosen:
+            raise ValueError(f"quantities is empty. This history has {', '.join(recorded)}.")
+        return chosen
+
+    def _unit(self, quantity: str) -> str:
+        if quantity in ("objective", "loss", "validation_loss"):
+            return "mean loss" if self.loss_name is None else f"mean loss ({self.loss_name})"
+        if quantity == "validation_score" and self.score_name is not None:
+            return f"validation {self.score_name}"
+        return self._LABELS["gradient_norm"] if quantity.startswith(_BY_LAYER) else self._LABELS[quantity]
+
+    def _label(self, quantity: str) -> str:
+        if quantity.startswith(_BY_LAYER):
+            return f"{self._LABELS['gradient_norm']}, layer {quantity.removeprefix(_BY_LAYER)}"
+        return self._LABELS[quantity]
+
+
+def _words(name: str) -> str:
+    """Return a class's name in words: "squared error" for SquaredError."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
