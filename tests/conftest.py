@@ -1,6 +1,7 @@
 """Settings that must stand before scipy is imported: scikit-learn skips its array API check without the first."""
 
 import os
+from contextlib import ExitStack
 from unittest import mock
 
 import pytest
@@ -12,13 +13,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 @pytest.fixture
 def plain_python():
     """Run compiled loops as the plain Python that they are: to compile one takes seconds."""
-    numba, loops = pytest.importorskip("numba"), pytest.importorskip("skgd.engines.compiled")
-    remember = ("_loop", "_stream_loop", "_kernel")  # what they compiled
-    with (
-        mock.patch.object(numba.config, "DISABLE_JIT", True),
-        mock.patch.multiple(loops, prefetch=loops._no_prefetch),
-        mock.patch.multiple(loops, **{name: getattr(loops, name).__wrapped__ for name in remember}),
-        mock.patch("skgd.engines._cannot_compile", set()) as left,
-    ):
+    numba, compiled = pytest.importorskip("numba"), pytest.importorskip("skgd.engines.compiled")
+    made = (compiled.epochs, "loop_for"), (compiled.streams, "stream_loop"), (compiled.columns, "kernel")
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(numba.config, "DISABLE_JIT", True))
+        for module, name in made:  # not what is compiled already
+            patches.enter_context(mock.patch.object(module, name, getattr(module, name).__wrapped__))
+        left = patches.enter_context(mock.patch("skgd.engines._cannot_compile", set()))
         yield
         assert not left  # for NumPy, because something in a loop raised

@@ -256,9 +256,9 @@ def test_a_rule_that_fails_at_any_step_of_compiled_loops():
 @pytest.mark.parametrize("slab", range(1, 6))
 def test_an_interrupt_of_compiled_loops_keeps_whole_steps(slab):
     """Python hears of Ctrl-C when a compiled loop returns, before its result is noted."""
-    compiled = pytest.importorskip("skgd.engines.compiled")
+    epochs = pytest.importorskip("skgd.engines.compiled.epochs")
     model = GDRegressor(optimizer=Picky(), average=True, **SETTINGS)
-    n_called, original = 0, compiled._loop
+    n_called, original = 0, epochs.loop_for
 
     def loop(*kind):
         def interrupted(*arguments):
@@ -271,7 +271,7 @@ def test_an_interrupt_of_compiled_loops_keeps_whole_steps(slab):
 
         return interrupted
 
-    patched = mock.patch.multiple(compiled, _loop=loop, _SLAB_ENTRIES=1)  # a slab is one step
+    patched = mock.patch.multiple(epochs, loop_for=loop, _SLAB_ENTRIES=1)  # a slab is one step
     with (
         mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0),
         patched,

@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 
-import skgd.engines.compiled
+import skgd.engines.compiled.dense
+import skgd.engines.compiled.networks
 import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
@@ -565,7 +566,7 @@ def test_implicit_steps_with_weight_decay(batch_size):
 def test_products_in_pieces(batch_size):
     """Of batches that are no multiple of what BLAS multiplies at once."""
     model, X, y = problem("adagrad", "log_loss", "classes", "dense", learning_rate="auto", batch_size=batch_size)
-    with mock.patch.object(skgd.engines.compiled, "_SMALL_PRODUCT", 20 * 9 * 3):
+    with mock.patch.object(skgd.engines.compiled.dense, "SMALL_PRODUCT", 20 * 9 * 3):
         assert_engines_agree(model, X, y)
 
 
@@ -715,7 +716,7 @@ def test_networks_from_other_memory_layouts(layout):
 
 
 def test_networks_on_batches_larger_than_a_block():
-    n_rows = skgd.engines.compiled._PRODUCT_ENTRIES // 64 + 5
+    n_rows = skgd.engines.compiled.dense.PRODUCT_ENTRIES // 64 + 5
     X = features(n_rows)
     model = network(*NETWORKS[1][:-1], (64,), batch_size=None, learning_rate=0.02)[0]
     assert_engines_agree(model, X, target("number", X)[1])

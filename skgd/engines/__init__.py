@@ -27,7 +27,6 @@ from skgd.optimizers import Optimizer
 
 __all__ = [
     "USUAL_EPOCHS",
-    "CannotCompile",
     "Engine",
     "EpochSummary",
     "Iterate",
@@ -57,10 +56,6 @@ _SECONDS_A_LAYER = 1e-4  # of a network, in each step
 _SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
-
-
-class CannotCompile(Exception):
-    """A rule or a loss is beyond Numba."""
 
 
 _cannot_compile: set[tuple[Any, ...]] = set()
@@ -156,16 +151,18 @@ def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> 
 
     try:
         return compiled.StreamLoop(objective, optimizer, *arguments)
-    except CannotCompile:
+    except compiled.CannotCompile:
         _cannot_compile.add(_strategies(optimizer, objective))
         return None
 
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Run the steps of a call of ``partial_fit`` in a compiled loop; return None for a rule beyond Numba."""
+    from skgd.engines import compiled
+
     try:
         return loop(*arguments)
-    except CannotCompile:
+    except compiled.CannotCompile:
         _cannot_compile.add(_strategies(optimizer, objective))
         return None
 
@@ -182,6 +179,6 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
 
         try:
             return compiled.run_epoch(*arguments), "compiled"
-        except CannotCompile:
+        except compiled.CannotCompile:
             _cannot_compile.add(_strategies(optimizer, objective))
     return vectorized.run_epoch(*arguments), "vectorized"

@@ -59,6 +59,7 @@ class StepSettings:
     averaging: Callable[[np.ndarray], np.ndarray] | None = None
     average_from: int = 0
     average_every: int = 1
+    verbose: int = 0  # whether to say that loops are compiled
 
     def averaging_shares(self, t: int, n_steps: int, averaged: int) -> np.ndarray:
         """Return the share of the iterate in the running average for each of the steps after step t; 0 for none."""

@@ -1,0 +1,15 @@
+"""The compiled engine: the steps of `skgd.engines.vectorized`, fused by Numba into loops over rows and parameters.
+
+The loops are plain Python. `interface` declares what they need of a strategy and of a kind of rows, `kinds` fills that
+in, `specialize` makes copies of the functions, names, compiles and caches them. `steps` has the loop over steps of
+several rows, `row_steps` that of one row each; `dense`, `sparse` and `networks` say how a gradient is made, `catch_up`
+what the columns that sparse rows do not have have missed. `epochs` and `streams` run these loops, `columns` has what
+depends on no strategy.
+"""
+
+from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered
+from skgd.engines.compiled.epochs import run_epoch
+from skgd.engines.compiled.specialize import CannotCompile
+from skgd.engines.compiled.streams import StreamLoop
+
+__all__ = ["CannotCompile", "StreamLoop", "has_duplicates", "measure_columns", "renumbered", "run_epoch"]

@@ -1,0 +1,92 @@
+"""What the columns of sparse rows miss in the steps of rows that do not have them, made up for in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skgd.engines.compiled.interface import narrow, strategies
+from skgd.engines.compiled.steps import POWERS
+from skgd.objective import proximal_point
+
+_SMALL = 0.03  # up to which the series of a logarithm is exact
+_NOTHING = 1e-18  # beside one
+_TINY = 1e-3  # five terms of an exponential's series are exact
+_MANY = 32  # steps, from which the series is shorter than the product, and exact for an elastic net, too
+
+
+def shrink(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+    """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
+    l1, l2, taken, powers = penalty.l1, penalty.l2, work.taken, work.powers
+    if not penalty.penalized:
+        return
+    for u in range(n_chunks):
+        chunk = chunks[u]
+        start = work.done[chunk]
+        if start == stop or l1[chunk, 0] + l2[chunk, 0] == 0.0:
+            continue
+        last, factor = 0.0, 1.0
+        for k in range(1 if narrow else theta.shape[1]):
+            w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)
+            length = strategies.rule(w, 0.0, 1.0, float(t + stop), before, hypers[0])[1]  # at a rate of one
+            first, second = length * l1[chunk, k], length * l2[chunk, k]
+            series = has_series(second, powers, start, stop)
+            if second != last:  # with many rules, it is the same for all outputs
+                last = second
+                if series:
+                    factor = exp_minus(sum_of_logarithms(second, powers, start, stop))
+                else:
+                    factor = 1.0
+                    for step in range(start, stop):
+                        factor *= 1.0 + taken[step] * second
+                    factor = 1.0 / factor
+            if first == 0.0:
+                theta[chunk, k] = w * factor
+                continue
+            size = abs(w)
+            if second == 0.0:
+                size -= (powers[stop, 0] - powers[start, 0]) * first
+            elif series:
+                size = size * factor + first / second * np.expm1(-sum_of_logarithms(second, powers, start, stop))
+            else:
+                for step in range(start, stop):
+                    size = (size - taken[step] * first) / (1.0 + taken[step] * second)
+            theta[chunk, k] = np.sign(w) * max(size, 0.0)
+
+
+def has_series(factor, powers, start, stop):
+    """Say whether the series is shorter than the product, and exact."""
+    return stop - start > _MANY and (powers[stop, 1] - powers[start, 1]) * factor * factor < _SMALL * _SMALL
+
+
+def sum_of_logarithms(factor, powers, start, stop):
+    """Return the sum of ``log(1 + rate * factor)`` over the steps, from the sums of the rates' powers."""
+    total, power = 0.0, -1.0
+    for k in range(POWERS):
+        power *= -factor
+        term = power * (powers[stop, k] - powers[start, k]) / (k + 1)
+        total += term
+        if abs(term) < _NOTHING:
+            break
+    return total
+
+
+def exp_minus(x):
+    """Return exp(-x)."""
+    if x > _TINY:
+        return np.exp(-x)
+    return 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
+
+
+def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+    """Make up for steps of which only the last one counts, once the slots know how many there were."""
+    l1, l2 = penalty.l1, penalty.l2
+    for u in range(n_chunks):
+        chunk = chunks[u]
+        steps = stop - work.done[chunk]
+        if steps > 0:
+            for k in range(1 if narrow else theta.shape[1]):
+                w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)
+                before = strategies.skip(steps - 1, before, hypers[0])
+                w, length, after = strategies.rule(w, 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
+                strategies.keep_slots(slots, chunk, k, after)
+                theta[chunk, k] = proximal_point(w, length, l1[chunk, k], l2[chunk, k]) if penalty.penalized else w

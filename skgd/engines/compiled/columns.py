@@ -1,0 +1,163 @@
+"""Statistics of columns, and other passes over X that depend on no strategy: compiled once for all loops."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from skgd.coordinates import Matrix, Measures, variance_of
+from skgd.engines.compiled.specialize import Loop, specialized
+from skgd.engines.vectorized import read_only
+
+
+@cache
+def kernel(function: Any) -> Loop:
+    """Return a function compiled that needs no strategy."""
+    return specialized(function, {})
+
+
+def read_only_rows(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a CSR matrix's values, indices and row pointers; the indices unsigned: they never count from the end."""
+    indices = X.indices.view(np.uint32 if X.indices.itemsize == 4 else np.uint64)
+    return read_only(X.data), read_only(indices), read_only(X.indptr)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Loops
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def measure_dense(X, begin, end, weight, total, measures, first, relative):
+    """Measure the columns of some rows.
+
+    ``measures[0]`` holds their largest values so far. The others become mean, variance and the weight of the rows that
+    are not zero, in units of the largest value; all are zero before. ``first`` and ``relative`` are scratch.
+    """
+    n_columns = X.shape[1]
+    for i in range(begin, end):
+        for j in range(n_columns):
+            measures[0, j] = max(measures[0, j], abs(X[i, j]))
+    for j in range(n_columns):
+        first[j] = X[begin, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        for j in range(n_columns):
+            z = X[i, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
+            measures[3, j] += s if z != 0.0 else 0.0
+            relative[i - begin, j] = z - first[j]
+            measures[1, j] += s * relative[i - begin, j]
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        for j in range(n_columns):
+            z = relative[i - begin, j] - measures[1, j] / total
+            measures[2, j] += s * z * z
+    for j in range(n_columns):
+        measures[1, j] = first[j] + measures[1, j] / total
+        measures[2, j] /= total
+        measures[3, j] /= total
+
+
+def measure_sparse(values, indices, indptr, begin, end, weight, total, table, measures):
+    """Measure the columns of some rows; ``table`` holds, side by side, a column's largest value so far and zeros.
+
+    In units of the largest value, these become the sum, the sum of squares and the weight of the rows that have it.
+    """
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        row_values, row_indices = values[indptr[i] : indptr[i + 1]], indices[indptr[i] : indptr[i + 1]]
+        for q in range(len(row_values)):
+            j, value = row_indices[q], 1.0 * row_values[q]
+            if abs(value) > table[j, 0]:
+                shrunk = table[j, 0] / abs(value)
+                table[j, 0] = abs(value)
+                table[j, 1] *= shrunk
+                table[j, 2] *= shrunk * shrunk
+            if value != 0.0:
+                z = value / table[j, 0]
+                table[j, 1] += s * z
+                table[j, 2] += s * z * z
+                table[j, 3] += s
+    for j in range(len(table)):
+        largest, mean, square, filled = table[j, 0], table[j, 1] / total, table[j, 2] / total, table[j, 3] / total
+        measures[0, j], measures[1, j] = largest, mean
+        measures[2, j], measures[3, j] = variance_of(square, mean), filled
+
+
+def measure_dense_rows(data, begin, end, weight, total, measures, scratch):
+    """Measure the columns of some dense rows of a stream."""
+    measure_dense(data[0], begin, end, weight, total, measures, scratch[0], scratch[1:])
+
+
+def measure_sparse_rows(data, begin, end, weight, total, measures, scratch):
+    """Measure the columns of some sparse rows of a stream."""
+    for j in range(measures.shape[1]):
+        scratch[0, 4 * j] = measures[0, j]
+        for m in range(1, 4):
+            scratch[0, 4 * j + m] = 0.0
+    measure_sparse(data[0], data[1], data[2], begin, end, weight, total, scratch.reshape(-1, 4), measures)
+
+
+def find_duplicate(indices, indptr, last_row):
+    """Say whether some row has an index twice."""
+    for i in range(len(indptr) - 1):
+        for j in indices[indptr[i] : indptr[i + 1]]:
+            if last_row[j] == i:
+                return True
+            last_row[j] = i
+    return False
+
+
+def renumber(indices, number, renumbered):
+    """Write the new numbers of columns."""
+    for q in range(len(indices)):
+        renumbered[q] = number[indices[q]]
+
+
+def mark_columns(indices, indptr, order, touched):
+    """Mark the columns of some rows."""
+    for i in range(len(order)):
+        for j in indices[indptr[order[i]] : indptr[order[i] + 1]]:
+            touched[j] = True
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What calls them
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+    """Do what `skgd.coordinates.measure_columns` does, faster."""
+    n_rows, n_columns = X.shape
+    weights = np.empty(0) if weight is None else read_only(weight)
+    if isinstance(X, np.ndarray):
+        measures = np.zeros((4, n_columns))
+        measures[0] = largest
+        scratch = np.empty(n_columns), np.empty(X.shape)
+        kernel(measure_dense)(read_only(X), 0, n_rows, weights, float(total), measures, *scratch)
+        return measures
+    table, measures = np.zeros((n_columns, 4)), np.empty((4, n_columns))
+    table[:, 0] = largest
+    kernel(measure_sparse)(*read_only_rows(X), 0, n_rows, weights, float(total), table, measures)
+    return measures
+
+
+def has_duplicates(X: Any) -> bool:
+    """Say whether a CSR matrix has several entries in one place."""
+    return bool(kernel(find_duplicate)(*read_only_rows(X)[1:], np.full(X.shape[1], -1)))
+
+
+def renumbered(X: Any, number: np.ndarray) -> np.ndarray:
+    """Return the indices of a CSR matrix whose columns have new numbers."""
+    _, indices, _ = read_only_rows(X)
+    result = np.empty(len(indices), number.dtype)
+    kernel(renumber)(indices, number, result)
+    return result
+
+
+def touched_columns(X: Any, order: np.ndarray, n_columns: int) -> np.ndarray:
+    """Return which of so many columns, the intercept's among them perhaps, some rows of a CSR matrix have."""
+    touched = np.zeros(n_columns, bool)
+    kernel(mark_columns)(*read_only_rows(X)[1:], order, touched)
+    return touched

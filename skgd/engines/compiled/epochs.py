@@ -1,0 +1,220 @@
+"""An epoch in compiled loops: what goes in, slabs between which an interrupt is heard, what comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgd.coordinates import Matrix
+from skgd.engines.compiled.columns import read_only_rows, touched_columns
+from skgd.engines.compiled.interface import Limits, Penalty, Scales
+from skgd.engines.compiled.kinds import Kind, loop_for
+from skgd.engines.compiled.loss import target_of
+from skgd.engines.compiled.sparse import most_entries
+from skgd.engines.compiled.specialize import announced
+from skgd.engines.compiled.workspace import Shape, work_for
+
+# Memory maps cannot be written to: Numba would compile for each kind of array anew.
+from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, read_only, summarized
+from skgd.objective import Objective
+from skgd.optimizers import Optimizer, is_linear, laziness_of
+
+_SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
+_SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
+_PRODUCTS_A_NEURON = 16  # take as long as its activation
+
+
+def run_epoch(
+    objective: Objective,
+    optimizer: Optimizer,
+    settings: StepSettings,
+    holder: Holder,
+    X: Matrix,
+    y: np.ndarray,
+    weight: np.ndarray | None,
+    order: np.ndarray,
+    size: int,
+    rates: np.ndarray,
+    longest_step: np.ndarray | None = None,
+) -> EpochSummary:
+    """Do what `skgd.engines.vectorized.run_epoch` does, faster.
+
+    Raises
+    ------
+    FloatingPointError
+        As the vectorised engine.
+    CannotCompile
+        Where the optimizer's rule or the loss is beyond Numba; nothing has happened then.
+    """
+    theta, _, average, t, averaged = holder.iterate
+    size, n_steps = min(size, len(order)), len(rates)
+    kind, longest = kind_of(objective, optimizer, X, y, size, rates, longest_step, theta.dtype)
+    lazy, loop = kind.laziness != "", loop_for(kind)
+    width = objective.n_outputs if kind.sparse or kind.row_by_row else objective.n_parameters
+    as_chunks = (objective.n_parameters // width, width)
+    theta = theta.copy()
+    slots = np.array(holder.iterate.slots, dtype=theta.dtype).reshape(-1, len(theta))
+    shown = np.empty(0, theta.dtype) if average is None else average.copy()
+    shares = settings.averaging_shares(t, n_steps, averaged) if average is not None else np.zeros(n_steps)
+    averaged_after = averaged + np.cumsum(shares > 0.0)
+    hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
+    if kind.activation is not None:
+        hypers = (*hypers, objective.activation.hyper())
+    y, weights = y[order], np.empty(0) if weight is None else weight[order]
+    around = (
+        tuple(scales_of(objective, theta.dtype)),
+        tuple(penalty_of(objective, as_chunks)),
+        tuple(limits_of(objective, optimizer, settings, longest, width)),
+    )
+    # Of each step, the loss and the squares of the layers' gradients, summed over its rows.
+    record = np.zeros((n_steps, len(objective.layer_sizes)))
+    slab = steps_in_a_slab(objective, X, size)
+    last = n_steps - 1
+    begins = [*range(0, last, slab), last]
+    shape = Shape(
+        n_rows=size,
+        n_steps=min(slab, n_steps),
+        n_entries=most_entries(X, order, size) if kind.sparse and not kind.row_by_row else 0,
+        n_outputs=objective.n_outputs,
+        n_chunks=as_chunks[0],
+        width=width,
+        layer_sizes=objective.layer_sizes,
+        dtype=theta.dtype,
+    )
+    of_kind = {"sparse_rows": kind.sparse, "lazy": lazy, "implicit": kind.implicit, "row_by_row": kind.row_by_row}
+    work, penalty_before = work_for(shape, **of_kind), 0.0
+    data = data_of(objective, X)
+    for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
+        if begin == last:
+            penalty_before = objective.penalty(theta)
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+            theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
+        part, section = slice(begin, end), slice(begin * size, end * size)
+        if lazy:
+            work.done[:] = 0
+            work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks))
+        parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)
+        of_steps = y[section], weights[section], order[section], size, rates[part], t + begin, parameters, shares[part]
+        with announced(settings.verbose):
+            taken = loop(data, *of_steps, hypers, *around, tuple(work), record[part])
+        if taken < end - begin:
+            failed = begin + taken
+            raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
+        holder.iterate = holder.iterate._replace(
+            theta=theta,
+            slots=tuple(slots),
+            average=None if average is None else shown,
+            t=t + end,
+            averaged=int(averaged_after[end - 1]),
+        )
+    if not np.isfinite(theta).all():
+        raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
+    return summarized(record, penalty_before, len(order))
+
+
+def kind_of(
+    objective: Objective,
+    optimizer: Optimizer,
+    X: Matrix,
+    y: np.ndarray,
+    size: int,
+    rates: np.ndarray,
+    longest_step: np.ndarray | None,
+    dtype: np.dtype,
+) -> tuple[Kind, np.ndarray]:
+    """Return the kind of loop for an epoch, and the largest sensible steps, if any is longer."""
+    sparse, network = not isinstance(X, np.ndarray), bool(objective.hidden_layer_sizes)
+    laziness = laziness_of(optimizer) if sparse else ""
+    if laziness == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
+        laziness = ""
+    row_by_row = size == 1 and (not sparse or laziness != "") and not network
+    linear = is_linear(optimizer)
+    longest = longest_step if longest_step is not None and optimizer.bounded else np.empty(0, dtype)
+    along_row = row_by_row and linear and optimizer.proximal and not optimizer.weight_decay
+    if along_row and len(longest) > 0:
+        _, length, _ = optimizer.rule(0.0, 0.0, rates.max(), 1, optimizer.initial(), optimizer.hyper())
+        along_row = bool(length <= longest.min())
+        longest = longest[:0] if along_row else longest
+    kind = Kind(
+        optimizer=type(optimizer),
+        loss=type(objective.loss),
+        target=target_of(objective, y),
+        activation=type(objective.activation) if network else None,
+        sparse=sparse,
+        single=objective.n_outputs == 1,
+        has_intercept=objective.fit_intercept,
+        laziness=laziness,
+        linear=linear,
+        decays=bool(optimizer.weight_decay),
+        bounded=len(longest) > 0,
+        implicit=longest_step is not None and bool(optimizer.implicit),
+        row_by_row=row_by_row,
+        along_row=along_row,
+    )
+    return kind, longest
+
+
+def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
+    """Return the coordinates as arrays."""
+    coordinates, n_features, n_outputs = objective.coordinates, objective.n_features, objective.n_outputs
+    of_target = coordinates.target_center, coordinates.target_scale, objective.unit
+    return Scales(
+        np.broadcast_to(coordinates.center, (n_features,)).astype(dtype),
+        (1.0 / np.broadcast_to(coordinates.scale, (n_features,))).astype(dtype),
+        *(np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy() for values in of_target),
+    )
+
+
+def penalty_of(objective: Objective, as_chunks: tuple[int, int]) -> Penalty:
+    """Return the penalty of each parameter."""
+    if not objective.alpha > 0.0:
+        return Penalty(np.empty((0, as_chunks[1])), np.empty((0, as_chunks[1])), False)
+    l1, l2 = objective.penalty_by_parameter()
+    return Penalty(l1.reshape(as_chunks), l2.reshape(as_chunks), True)
+
+
+def limits_of(
+    objective: Objective, optimizer: Optimizer, settings: StepSettings, longest: np.ndarray, width: int
+) -> Limits:
+    """Return what stands around the rule."""
+    return Limits(
+        longest.reshape(-1, width),
+        np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
+        float(optimizer.weight_decay),
+        float(np.finfo(longest.dtype).eps ** (2 / 3)),
+        objective.n_coefficients,
+    )
+
+
+def data_of(objective: Objective, X: Matrix) -> tuple:
+    """Return the rows as loops read them."""
+    if not isinstance(X, np.ndarray):
+        return read_only_rows(X)
+    return (read_only(X), np.array(objective.layer_sizes)) if objective.hidden_layer_sizes else (read_only(X),)
+
+
+def steps_in_a_slab(objective: Objective, X: Matrix, size: int) -> int:
+    """Return how many steps to take before an interrupt is heard."""
+    if objective.hidden_layer_sizes:
+        products = objective.n_coefficients + _PRODUCTS_A_NEURON * sum(objective.hidden_layer_sizes)
+        return max(1, int(_SLAB_PRODUCTS / (size * products)))
+    entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / len(X.indptr)
+    return max(1, int(_SLAB_ENTRIES / max(entries * size * objective.n_outputs, 1)))
+
+
+def active_chunks(
+    X: Any, order: np.ndarray, shares: np.ndarray, theta: np.ndarray, average: np.ndarray, as_chunks: tuple[int, int]
+) -> np.ndarray:
+    """Return the chunks that rows touch, or that are not zero, in the average too; the others stay zero."""
+    n_chunks, n_averages = as_chunks[0], np.count_nonzero(shares)
+    if not n_averages:
+        return np.empty(0, np.uintp)
+    n_entries = int(np.diff(X.indptr)[order].sum())
+    if n_entries >= n_averages * n_chunks:  # to go through the entries would take longer than to average everything
+        return np.arange(n_chunks, dtype=np.uintp)
+    active = touched_columns(X, order, n_chunks)
+    active[X.shape[1] :] = True
+    for parameters in (theta, average):
+        active |= parameters.reshape(as_chunks).any(axis=1)
+    return np.flatnonzero(active).astype(np.uintp)

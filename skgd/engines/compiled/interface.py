@@ -1,0 +1,124 @@
+"""What the loops ask of a strategy and of a kind of rows: declared here, filled in when a loop is specialized.
+
+A loop calls ``strategies.rule(...)`` or ``rows.gradient(...)`` as it would call functions of a module, and branches on
+flags such as ``single``. `skgd.engines.compiled.specialize` puts one filled table, and the values of the flags, in
+their place. So Numba sees nothing but functions and constants, and leaves out the branches that are not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Strategies(NamedTuple):
+    """The static functions of an optimizer, a loss and an activation, and how slots and targets are read."""
+
+    rule: Callable
+    readout: Callable
+    skip: Callable
+    auto_learning_rate: Callable  # of streams
+    value: Callable
+    gradient: Callable
+    slots_of: Callable  # (slots, chunk, k) -> the slots of one parameter as a tuple
+    keep_slots: Callable  # (slots, chunk, k, after)
+    target: Callable  # (y, row, output, labels) -> the number that the loss compares with
+    activate: Callable | None = None  # of networks
+    slope_of_activation: Callable | None = None
+
+
+class Rows(NamedTuple):
+    """What dense rows, sparse rows and networks do in their own ways; see `skgd.engines.compiled.dense` for each."""
+
+    touch: Callable
+    gradient: Callable
+    complete_gradient: Callable
+    move: Callable
+    read_row: Callable  # of steps of one row
+    place: Callable
+    look_ahead: Callable
+    catch_up: Callable  # of sparse rows: what their other columns have missed
+    measure: Callable  # of streams
+    coordinates_of: Callable
+    multiply: Callable | None = None  # matrix products for one output or many, of dense rows
+    accumulate: Callable | None = None
+
+
+strategies: Any = None
+rows: Any = None
+take_batch: Any = None  # `take_steps`, for streams
+choose: Any = None  # a conditional expression, in the place of `skgd.coordinates.choose`
+prefetch: Any = None
+slope_along: Any = None  # in the place of that of `skgd.engines.vectorized`
+
+single = False  # whether there is one output
+narrow = False  # whether chunks have one parameter
+hidden = False  # whether there are hidden layers
+has_intercept = True
+lazy = False  # whether steps leave out the columns that their rows do not have
+resting = False  # whether these columns, without a penalty, miss nothing
+proximal = True  # whether the penalty is a proximal step
+normalized = False  # whether predictions are normalized over the outputs
+decays = False  # whether the optimizer has a weight decay
+bounded = False  # whether steps may be too long
+implicit = False  # whether steps are shortened by where they lead
+along_row = False  # whether steps of one row are multiples of it
+regression = False  # of streams: whether y holds numbers
+log_link = False
+precondition = True
+automatic_rate = True  # whether learning_rate is "auto"
+
+
+class Work(NamedTuple):
+    """The arrays that each step writes over, made once for many steps.
+
+    ``local``, ``grad``, ``point`` and ``lengths`` hold one value for each parameter that a step touches, ``raw``,
+    ``moved`` and ``slopes`` one for each row and output.
+    """
+
+    raw: np.ndarray
+    moved: np.ndarray
+    slopes: np.ndarray
+    losses: np.ndarray  # by output
+    slope_sizes: np.ndarray  # by neuron
+    local: np.ndarray
+    grad: np.ndarray
+    point: np.ndarray
+    lengths: np.ndarray
+    chunks: np.ndarray  # that the step touches
+    active: np.ndarray  # chunks that are averaged
+    everywhere: np.ndarray  # all chunks
+    done: np.ndarray  # up to which step each chunk has caught up
+    taken: np.ndarray  # the rate of each step
+    powers: np.ndarray  # sums of the powers of these rates
+    of_rows: tuple  # what the kind of rows wants beside
+
+
+class Scales(NamedTuple):
+    """The coordinates: those of the columns (the reciprocal of the scale), those of the target, and its unit."""
+
+    center: np.ndarray
+    inverse_scale: np.ndarray
+    target_center: np.ndarray
+    target_scale: np.ndarray
+    unit: np.ndarray
+
+
+class Penalty(NamedTuple):
+    """The strengths of the penalty for each parameter, and whether there is one."""
+
+    l1: np.ndarray
+    l2: np.ndarray
+    penalized: bool
+
+
+class Limits(NamedTuple):
+    """What stands around the rule; ``longest`` are the largest sensible steps."""
+
+    longest: np.ndarray
+    max_grad_norm: float
+    weight_decay: float
+    rounding: float  # the share of a sum's terms that may be nothing but rounding
+    n_coefficients: int

@@ -1,0 +1,96 @@
+"""Which loop it takes: the table of strategies and the flags that stand for what is declared in `interface`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from skgd.engines.compiled.dense import dense_rows
+from skgd.engines.compiled.interface import Rows, Strategies
+from skgd.engines.compiled.loss import slope_of_loss_along
+from skgd.engines.compiled.networks import network_rows
+from skgd.engines.compiled.row_steps import take_row_steps
+from skgd.engines.compiled.sparse import sparse_rows
+from skgd.engines.compiled.specialize import Loop, specialized
+from skgd.engines.compiled.steps import take_steps
+
+# Numba's tuples have a length, so that this has to be written out for each number of slots.
+_SLOT_ACCESS = """
+def slots_of(slots, c, k):
+    return ({reads})
+
+def keep_slots(slots, c, k, after):
+    {writes}
+"""
+
+
+def _slot_access(n_slots: int, linear: bool) -> dict[str, Any]:
+    """Return what reads and writes the slots of one parameter; those of a linear rule hold nothing."""
+    reads = "".join("0.0, " if linear else f"1.0 * slots[{s}, c, k], " for s in range(n_slots))
+    writes = "; ".join(f"slots[{s}, c, k] = after[{s}]" for s in range(0 if linear else n_slots)) or "pass"
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(_SLOT_ACCESS.format(reads=reads, writes=writes), namespace)
+    return {name: namespace[name] for name in ("slots_of", "keep_slots")}
+
+
+class Kind(NamedTuple):
+    """All that decides which loop it takes: the classes of the strategies, and what the rows and the steps are like."""
+
+    optimizer: Any
+    loss: Any
+    target: Any
+    activation: Any = None  # of networks
+    sparse: bool = False
+    single: bool = False
+    has_intercept: bool = True
+    laziness: str = ""
+    linear: bool = False
+    decays: bool = False
+    bounded: bool = False
+    implicit: bool = False
+    row_by_row: bool = False
+    along_row: bool = False
+
+    def filled_in(self) -> dict[str, Any]:
+        """Return what takes the places of the names of `skgd.engines.compiled.interface`."""
+        optimizer, loss, activation = self.optimizer, self.loss, self.activation
+        network = (
+            {} if activation is None else {"activate": activation.value, "slope_of_activation": activation.derivative}
+        )
+        rows: Rows = (
+            sparse_rows(self.laziness) if self.sparse else network_rows() if network else dense_rows(self.single)
+        )
+        strategies = Strategies(
+            rule=optimizer.rule,
+            readout=optimizer.readout,
+            skip=optimizer.skip,
+            auto_learning_rate=optimizer.auto_learning_rate,
+            value=loss.value,
+            gradient=loss.gradient,
+            target=self.target,
+            **_slot_access(len(optimizer.slots), self.linear),
+            **network,
+        )
+        return {
+            "strategies": strategies,
+            "rows": rows,
+            "slope_along": slope_of_loss_along,
+            "single": self.single,
+            "narrow": self.single and (self.sparse or self.row_by_row),
+            "hidden": activation is not None,
+            "has_intercept": self.has_intercept,
+            "lazy": self.laziness != "",
+            "resting": self.laziness == "rest",
+            "proximal": optimizer.proximal,
+            "normalized": loss.normalized,
+            "decays": self.decays,
+            "bounded": self.bounded,
+            "implicit": self.implicit,
+            "along_row": self.along_row,
+        }
+
+
+@lru_cache(maxsize=256)
+def loop_for(kind: Kind) -> Loop:
+    """Return the compiled loop over such steps."""
+    return specialized(take_row_steps if kind.row_by_row else take_steps, kind.filled_in())

@@ -1,0 +1,84 @@
+"""The loss of a batch: targets as the loss reads them, values, derivatives, and the slope along a move."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgd.engines.compiled.interface import normalized, single, strategies
+from skgd.objective import Objective
+
+
+def _target_number(y, row, output, labels):
+    return y[row, output]
+
+
+def _target_label(y, row, output, labels):
+    return labels[1] if y[row, output] else labels[0]
+
+
+def _target_binary(y, row, output, labels):
+    return labels[1] if y[row] else labels[0]
+
+
+def _target_class(y, row, output, labels):
+    return labels[1] if y[row] == output else labels[0]
+
+
+def target_of(objective: Objective, y: np.ndarray) -> Any:
+    """Return the function that reads such targets."""
+    if y.ndim > 1:
+        return _target_number if y.dtype.kind == "f" else _target_label
+    return _target_class if objective.exclusive_classes else _target_binary
+
+
+def log_sum_exp(raw, moved, share, i):
+    """Return the logarithm of the sum over the outputs, after a share of a move."""
+    largest = -np.inf
+    for k in range(raw.shape[1]):
+        largest = max(largest, raw[i, k] + share * moved[i, k])
+    total = 0.0
+    for k in range(raw.shape[1]):
+        total += np.exp(raw[i, k] + share * moved[i, k] - largest)
+    return largest + np.log(total)
+
+
+def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, work):
+    """Write the loss's derivative for rows ``first``, ... of y, from ``at`` on; add up losses and slopes' sizes."""
+    raw, slopes = work.raw, work.slopes
+    target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
+    for i in range(n_rows):
+        s = weight[first + i] if len(weight) > 0 else 1.0
+        shift = log_sum_exp(raw, raw, 0.0, at + i) if normalized else 0.0
+        for k in range(1 if single else raw.shape[1]):
+            goal = strategies.target(y, first + i, k, hypers[2])
+            predictor = target_center[k] + target_scale[k] * (raw[at + i, k] - shift)
+            work.losses[k] += s * strategies.value(goal, predictor, hypers[1]) / unit[k]
+            slope = s * strategies.gradient(goal, predictor, hypers[1]) * (target_scale[k] / unit[k])
+            slopes[at + i, k] = slope
+            work.slope_sizes[len(work.slope_sizes) - raw.shape[1] + k] += abs(slope)
+
+
+def slope_of_loss_along(share, state):
+    """Return the derivative of the batch's loss along its move, after a share of it."""
+    y, weight, begin, end, hypers, scales, work = state
+    raw, moved = work.raw, work.moved
+    target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
+    total = 0.0
+    for i in range(end - begin):
+        s = weight[begin + i] if len(weight) > 0 else 1.0
+        shift = log_sum_exp(raw, moved, share, i) if normalized else 0.0
+        for k in range(1 if single else raw.shape[1]):
+            predictor = target_center[k] + target_scale[k] * (raw[i, k] + share * moved[i, k] - shift)
+            goal = strategies.target(y, begin + i, k, hypers[2])
+            total += s * strategies.gradient(goal, predictor, hypers[1]) * (target_scale[k] / unit[k]) * moved[i, k]
+    return total
+
+
+def total_of(losses, unit):
+    """Return the sum of the outputs' losses in the user's units; NaN or infinity where one of them is."""
+    total = 0.0
+    for k in range(1 if single else len(losses)):
+        total += losses[k] * unit[k]
+    return total

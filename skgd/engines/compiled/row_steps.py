@@ -1,0 +1,157 @@
+"""The loop over steps of one row each, whose gradient is never written down: stochastic gradient descent proper."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skgd.engines.compiled.interface import (
+    Limits,
+    Penalty,
+    Scales,
+    Work,
+    along_row,
+    bounded,
+    decays,
+    has_intercept,
+    implicit,
+    lazy,
+    proximal,
+    resting,
+    rows,
+    single,
+    strategies,
+)
+from skgd.engines.compiled.loss import slopes_of_loss, total_of
+from skgd.engines.compiled.steps import add_to_average, catch_up_all, record_rate
+from skgd.engines.vectorized import implicit_share
+from skgd.objective import proximal_point
+
+
+def take_row_steps(
+    data, y, weight, order, size, rates, t, parameters, shares, hypers, of_scales, of_penalty, of_limits, arrays, record
+):
+    """Take a step for each row, in place: as `take_steps` for ``size`` 1.
+
+    The gradient of one row is the outer product of its entries, the intercept's being 1, and the slopes of its loss.
+    """
+    theta, slots, average = parameters
+    work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
+    entries, columns = work.of_rows
+    raw, moved, slopes = work.raw, work.moved, work.slopes
+    n_outputs = 1 if single else theta.shape[1]
+    behind = lazy and (penalty.penalized or not resting)  # what columns miss has to be caught up
+    for step in range(len(rates)):
+        rate, now = rates[step], float(t + step + 1)
+        n = rows.read_row(data, order, step, scales, work)
+        if has_intercept:
+            entries[n], columns[n] = 1.0, len(theta) - 1
+            n += 1
+        if behind:
+            rows.catch_up(columns, n, step, rates, t, theta, slots, hypers, penalty, work)
+        square = 0.0
+        if single:
+            total = 0.0
+            for u in range(n):
+                total += entries[u] * theta[rows.place(columns, u), 0]
+                square += entries[u] * entries[u]
+            raw[0, 0] = total
+        else:
+            for k in range(n_outputs):
+                raw[0, k] = 0.0
+            for u in range(n):
+                c, z = rows.place(columns, u), entries[u]
+                square += z * z
+                for k in range(n_outputs):
+                    raw[0, k] += z * theta[c, k]
+            rows.look_ahead(data, order, step, theta)
+        for k in range(n_outputs):
+            work.losses[k] = 0.0
+        slopes_of_loss(y, weight, step, 0, 1, hypers, scales, work)
+        steepness = 0.0
+        for k in range(n_outputs):
+            steepness += slopes[0, k] * slopes[0, k]
+        size_of_row = square
+        square *= steepness
+        record[step, 0] = total_of(work.losses, scales.unit)
+        record[step, 1] = square
+        if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
+            return step
+        norm = np.sqrt(square)
+        clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
+        length, share = rate, 1.0
+        if along_row:
+            length = strategies.rule(0.0, 0.0, rate, now, strategies.slots_of(slots, 0, 0), hypers[0])[1]
+            for k in range(n_outputs):
+                moved[0, k] = -length * clip * slopes[0, k] * size_of_row
+        else:
+            apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, work)
+        if implicit:
+            start = 0.0
+            for k in range(n_outputs):
+                start += slopes[0, k] * moved[0, k]
+            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, work))
+        if along_row:
+            length *= share
+            for k in range(n_outputs):
+                slopes[0, k] *= clip * length
+        for u in range(n if along_row or implicit else 0):
+            c = rows.place(columns, u)
+            for k in range(n_outputs):
+                if along_row:
+                    w = theta[c, k] - entries[u] * slopes[0, k]
+                    if penalty.penalized:
+                        w = proximal_point(w, length, penalty.l1[c, k], penalty.l2[c, k])
+                else:
+                    w, to = theta[c, k], work.point[u, k]
+                    w = to if share == 1.0 else w + share * (to - w)
+                    if penalty.penalized and proximal:
+                        w = proximal_point(w, share * work.lengths[u, k], penalty.l1[c, k], penalty.l2[c, k])
+                theta[c, k] = w
+        if behind:
+            record_rate(columns, n, step, rate * share, work)
+        if shares[step] > 0.0:
+            if behind:
+                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, work)
+            add_to_average(shares[step], theta, slots, average, hypers, work)
+    if behind:
+        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, work)
+    return len(rates)
+
+
+def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, work):
+    """Move each parameter; if steps are implicit, write where to, its step in the long run, and what it moves."""
+    entries, columns = work.of_rows
+    slopes, moved = work.slopes, work.moved
+    n_outputs = 1 if single else slopes.shape[1]
+    n_penalized = limits.n_coefficients // n_outputs
+    total = 0.0
+    if not single:
+        for k in range(n_outputs):
+            moved[0, k] = 0.0
+    for u in range(n):
+        c, z = rows.place(columns, u), clip * entries[u]
+        most = limits.longest[c, 0] if bounded else np.inf  # the same for all outputs
+        for k in range(n_outputs):
+            w, g, before = 1.0 * theta[c, k], z * slopes[0, k], strategies.slots_of(slots, c, k)
+            if not proximal and penalty.penalized:
+                g += penalty.l2[c, k] * w
+            if decays and c < n_penalized:
+                w *= 1.0 - rate * limits.weight_decay
+                theta[c, k] = w
+            to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
+            if bounded and length > most and g != 0.0:
+                to, length, after = strategies.rule(w, g, rate * (most / length), now, before, hypers[0])
+            strategies.keep_slots(slots, c, k, after)
+            if implicit:
+                work.point[u, k] = to
+                work.lengths[u, k] = length
+                if single:
+                    total += entries[u] * (to - w)
+                else:
+                    moved[0, k] += entries[u] * (to - w)
+            elif penalty.penalized and proximal:
+                theta[c, k] = proximal_point(to, length, penalty.l1[c, k], penalty.l2[c, k])
+            else:
+                theta[c, k] = to
+    if single:
+        moved[0, 0] = total

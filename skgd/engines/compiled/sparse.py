@@ -1,0 +1,143 @@
+"""Sparse rows: only the columns that are not zero in them are visited, if the optimizer allows it (`Optimizer.lazy`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgd.coordinates import sparse_coordinates
+from skgd.engines.compiled.catch_up import repeat_steps, shrink
+from skgd.engines.compiled.columns import measure_sparse_rows
+from skgd.engines.compiled.interface import Rows, has_intercept, lazy, prefetch, single
+from skgd.engines.compiled.loss import slopes_of_loss
+from skgd.engines.compiled.prefetch import AHEAD
+from skgd.engines.compiled.steps import complete_gradient
+
+
+def most_entries(X: Any, order: np.ndarray | None, size: int) -> int:
+    """Return the number of entries in the largest batch of rows."""
+    counts = np.diff(X.indptr)
+    ends = np.concatenate([[0], np.cumsum(counts if order is None else counts[order])])
+    cuts = np.append(np.arange(0, len(ends) - 1, size), len(ends) - 1)
+    return int(np.diff(ends[cuts]).max())
+
+
+def workspace(size: int, entries: int, n_chunks: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Return the rows of a batch: columns, entries and where rows start; and what columns were last known as.
+
+    Numbers from ``known[-1]`` on belong to the batch at hand.
+    """
+    columns, starts, known = np.empty(entries, np.int32), np.empty(size + 1, np.int64), np.zeros(n_chunks + 1, np.int64)
+    return columns, np.empty(entries, dtype), starts, known
+
+
+def touch(data, order, begin, end, scales, work):
+    """Copy the rows, with local numbers for their columns; return how many chunks these are."""
+    values, indices, indptr = data
+    columns, entries, starts, known = work.of_rows
+    chunks, scale = work.chunks, scales.inverse_scale
+    n_entries, touched, base = 0, 0, known[-1] + len(scale)
+    known[-1] = base
+    for i in range(begin, end):
+        starts[i - begin] = n_entries
+        if i + AHEAD < len(order):
+            for q in range(indptr[order[i + AHEAD]], indptr[order[i + AHEAD] + 1], 8):
+                prefetch(values, q)
+                prefetch(indices, q)
+        for q in range(indptr[order[i]], indptr[order[i] + 1]):
+            j = indices[q]
+            if lazy:
+                u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
+                new = u < 0
+                u = touched if new else u
+                known[j] = base + u
+                chunks[touched] = j
+                touched += new
+                columns[n_entries] = u
+            else:
+                columns[n_entries] = j
+            entries[n_entries] = values[q] * scale[j]
+            n_entries += 1
+    starts[end - begin] = n_entries
+    if not lazy:
+        return len(chunks)
+    if has_intercept:
+        chunks[touched] = len(scale)
+        touched += 1
+    return touched
+
+
+def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work):
+    """Write predictions and slopes of the rows' losses, and the sum of their gradients but for the intercepts'."""
+    columns, entries, starts, _ = work.of_rows
+    grad, slopes = work.grad, work.slopes
+    n_rows, n_outputs = end - begin, 1 if single else slopes.shape[1]
+    move(data, order, begin, end, n_chunks, scales, local, work, work.raw)
+    slopes_of_loss(y, weight, begin, 0, n_rows, hypers, scales, work)
+    for i in range(n_rows):
+        for q in range(starts[i], starts[i + 1]):
+            j, z = columns[q], entries[q]
+            for k in range(n_outputs):
+                grad[j, k] += z * slopes[i, k]
+
+
+def move(data, order, begin, end, n_chunks, scales, parameters, work, moved):
+    """Write what the rows' predictions are with other parameters."""
+    columns, entries, starts, _ = work.of_rows
+    n_outputs = 1 if single else moved.shape[1]
+    for i in range(end - begin):
+        for k in range(n_outputs):
+            moved[i, k] = parameters[n_chunks - 1, k] if has_intercept else 0.0
+        for q in range(starts[i], starts[i + 1]):
+            j, z = columns[q], entries[q]
+            for k in range(n_outputs):
+                moved[i, k] += z * parameters[j, k]
+
+
+def read_row(data, order, step, scales, work):
+    """Write the standardized entries of a row and their columns; return how many there are."""
+    values, indices, indptr = data
+    entries, columns = work.of_rows
+    scale = scales.inverse_scale
+    if step + AHEAD < len(order):
+        for q in range(indptr[order[step + AHEAD]], indptr[order[step + AHEAD] + 1], 8):
+            prefetch(values, q)
+            prefetch(indices, q)
+    start = indptr[order[step]]
+    row_values, row_indices = values[start : indptr[order[step] + 1]], indices[start : indptr[order[step] + 1]]
+    for u in range(len(row_values)):
+        j = row_indices[u]
+        columns[u] = j
+        entries[u] = row_values[u] * scale[j]
+    return len(row_values)
+
+
+def place(columns, u):
+    """Return the column of a row's entry."""
+    return columns[u]
+
+
+def look_ahead(data, order, step, theta):
+    """Ask for the parameters of the next row's columns."""
+    _, indices, indptr = data
+    if step + 1 < len(order):
+        for j in indices[indptr[order[step + 1]] : indptr[order[step + 1] + 1]]:
+            for k in range(0, theta.shape[1], 64 // theta.itemsize):
+                prefetch(theta, (j, k))
+
+
+def sparse_rows(laziness: str) -> Rows:
+    """Return what sparse rows do, with an optimizer of this laziness."""
+    return Rows(
+        touch=touch,
+        gradient=gradient,
+        complete_gradient=complete_gradient,
+        move=move,
+        read_row=read_row,
+        place=place,
+        look_ahead=look_ahead,
+        catch_up=repeat_steps if laziness == "repeat" else shrink,
+        measure=measure_sparse_rows,
+        coordinates_of=sparse_coordinates,
+    )

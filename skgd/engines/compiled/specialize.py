@@ -1,0 +1,224 @@
+"""From a loop in plain Python to compiled code: specialized for its strategies, named, compiled, kept on the disk.
+
+A loop and all that it calls are copied, with what `skgd.engines.compiled.interface` declares filled in. Each copy has a
+name of its own, which ends with a fingerprint of its code and of all that it depends on. Numba finds compiled code on
+the disk by the name of the loop, and links compiled functions by theirs: what is edited is compiled anew, and no
+function is ever taken for another of the same name, in whatever order processes have compiled them (numba issue 10486).
+
+What a loop calls is inlined by force. Otherwise the process that compiles a loop would call other machine code than one
+that reads it from the disk: that of each function on its own, in the place of the copy compiled within the loop, which
+differ in the last bits.
+"""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+from numba import config, njit, typeof
+from numba.core.event import Listener, install_listener
+
+from skgd.engines.compiled.prefetch import no_prefetch, prefetch
+
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # sums in any order; NaN and infinity stay what they are
+    "nogil": True,
+}
+# Called from compiled code only: without the entrances for others, compiling takes two thirds of the time.
+_INLINED: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+class CannotCompile(Exception):
+    """A rule or a loss is beyond Numba."""
+
+
+def specialized(function: Any, replacements: Mapping[str, Any]) -> Loop:
+    """Return a loop, compiled when it is first called or read from the disk, with these things in their places."""
+    common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch}
+    return Loop(*_Specializer({**common, **replacements}).copy(function))
+
+
+def _choose(condition, then, otherwise):
+    return then if condition else otherwise
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Copies
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Specializer:
+    """Copies functions, and those they call, with things in the place of those of the same names."""
+
+    def __init__(self, replacements: Mapping[str, Any]):
+        self._replacements = replacements
+        self._done: dict[FunctionType, tuple[Any, str] | None] = {}
+
+    def copy(self, function: FunctionType) -> tuple[FunctionType, bool]:
+        """Return a copy of a function, and whether its name tells all that it depends on."""
+        fingerprint, code = _Fingerprint(), function.__code__
+        fingerprint.add((code, function.__defaults__))
+        for cell in function.__closure__ or ():
+            fingerprint.add(cell.cell_contents)
+        namespace = dict(function.__globals__)
+        ours = (function.__module__ or "").startswith("skgd.")
+        for name in sorted(_global_names(code) & namespace.keys()):
+            thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
+            if isinstance(thing, tuple) and hasattr(thing, "_fields"):  # a table of the interface
+                table = ModuleType(name)  # whose attributes Numba takes for constants
+                for field in sorted({*thing._fields} & {*code.co_names}):
+                    value, digest = self._inlined(getattr(thing, field))
+                    fingerprint.add((field, digest))
+                    setattr(table, field, value)
+                thing = table
+            elif isinstance(thing, FunctionType):
+                thing, digest = self._inlined(thing)
+                fingerprint.add((name, digest))
+            else:
+                fingerprint.add((name, thing))
+            namespace[name] = thing
+        copy = FunctionType(code, namespace, function.__name__, function.__defaults__, function.__closure__)
+        copy.__qualname__ = f"{function.__name__}_{fingerprint.digest()}"
+        return copy, fingerprint.tells_all
+
+    def _inlined(self, function: Any) -> tuple[Any, Any]:
+        """Return a compiled copy, to be called from compiled code, and its name; None for one that does not last."""
+        if not isinstance(function, FunctionType):
+            raise CannotCompile(f"{function!r} is not a static method written in Python.")
+        if function not in self._done:
+            self._done[function] = None
+            copy, tells_all = self.copy(function)
+            self._done[function] = njit(**_INLINED, **_OPTIONS)(copy), copy.__qualname__ if tells_all else _UNKNOWN
+        done = self._done[function]
+        if done is None:
+            raise CannotCompile(f"{function.__name__} calls itself.")
+        return done
+
+
+_UNKNOWN: Any = object()
+
+
+def _global_names(code: CodeType) -> set[str]:
+    """Return the global names that a function and the functions inside it look up."""
+    names = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == "LOAD_GLOBAL"}
+    inner = (_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return names.union(*inner)
+
+
+class _Fingerprint:
+    """A digest of code and of constants; ``tells_all`` turns False with the first thing that it cannot read."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.tells_all = True
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()[:20]
+
+    def add(self, thing: Any) -> None:
+        """Add something that compiled code depends on."""
+        if isinstance(thing, CodeType):
+            self.add((thing.co_code, thing.co_names, thing.co_varnames, thing.co_consts))
+        elif isinstance(thing, (tuple, frozenset)):
+            self._hash.update(f"{len(thing)}:".encode())
+            for item in thing if isinstance(thing, tuple) else sorted(thing, key=repr):
+                self.add(item)
+        elif isinstance(thing, (np.ndarray, np.generic)):
+            self._hash.update(repr((thing.dtype.str, thing.shape)).encode() + thing.tobytes())
+        elif isinstance(thing, (bool, int, float, str, bytes, type(None), type(...))):
+            self._hash.update(f"{type(thing).__name__} {thing!r};".encode())
+        elif isinstance(thing, (BuiltinFunctionType, np.ufunc)):
+            self._hash.update(f"function {thing.__name__};".encode())
+        elif isinstance(thing, type) and issubclass(thing, tuple):  # of the interface
+            self.add((thing.__name__, getattr(thing, "_fields", ())))
+        elif thing is not np and thing is not math and thing is not prefetch:
+            self.tells_all = False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Compiled code
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Loop:
+    """A compiled function. A cache that is broken, or cannot be written, is no reason why a call fails."""
+
+    def __init__(self, function: FunctionType, lasting: bool):
+        self._function = function
+        self._remedies = [self._in_memory, self._cached] if lasting and not is_plain_python() else [self._in_memory]
+        self._compiled = self._remedies[-1]()
+
+    def _in_memory(self) -> Any:
+        return njit(no_cfunc_wrapper=True, **_OPTIONS)(self._function)
+
+    def _cached(self) -> Any:
+        try:
+            return njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(self._function)
+        except RuntimeError:  # no folder can be written to
+            return self._in_memory()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the function.
+
+        Raises
+        ------
+        CannotCompile
+            For a rule or a loss beyond Numba; nothing has happened then.
+        """
+        try:
+            return self._compiled(*arguments)
+        except MemoryError:
+            raise
+        except Exception as error:
+            of_numba = type(error).__module__.startswith(("numba", "llvmlite"))
+            overloads = getattr(self._compiled, "overloads", ())
+            if overloads and tuple(map(typeof, arguments)) in overloads:
+                if of_numba or not isinstance(error, OSError):
+                    raise  # by a rule or a loss
+                # It is compiled, but the disk took no copy.
+            elif of_numba or not self._remedies:
+                raise CannotCompile(str(error)) from error
+            else:  # what the disk has is broken, or Numba failed in a way that it did not foresee
+                self._forget()
+                self._compiled = self._remedies.pop()()
+        return self(*arguments)
+
+    def _forget(self) -> None:
+        """Remove what the disk has of this function."""
+        folder = getattr(self._compiled, "stats", None) and self._compiled.stats.cache_path
+        for file in Path(folder).glob(f"*{self._function.__qualname__}*") if folder else ():
+            with suppress(OSError):
+                file.unlink()
+
+
+def is_plain_python() -> bool:
+    """Say whether the loops run as the Python that they are (``NUMBA_DISABLE_JIT=1``)."""
+    return bool(vars(config)["DISABLE_JIT"])
+
+
+class _Announcement(Listener):
+    """Says, once, that something is compiled."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self._said:
+            print("Compiling the training loop, once for each kind on a machine: this takes some seconds.", flush=True)
+        self._said = True
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def announced(verbose: int) -> AbstractContextManager:
+    """Say, with ``verbose``, when something is compiled meanwhile."""
+    return install_listener("numba:compile", _Announcement()) if verbose else nullcontext()

@@ -1,0 +1,190 @@
+"""The loop over steps of several rows: gradient, clipping, rule, implicit share, penalty, average.
+
+It does what `skgd.engines.vectorized.run_epoch` does, with all that a kind of rows does in its own way behind `rows`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skgd.engines.compiled.interface import (
+    Limits,
+    Penalty,
+    Scales,
+    Work,
+    bounded,
+    decays,
+    has_intercept,
+    hidden,
+    implicit,
+    lazy,
+    narrow,
+    proximal,
+    rows,
+    single,
+    strategies,
+)
+from skgd.engines.compiled.loss import total_of
+from skgd.engines.vectorized import implicit_share
+from skgd.objective import proximal_point
+
+POWERS = 8  # terms of the series of a logarithm, exact to rounding for small numbers: see `catch_up`
+
+
+def take_steps(
+    data, y, weight, order, size, rates, t, parameters, shares, hypers, of_scales, of_penalty, of_limits, arrays, record
+):
+    """Take a step for each ``size`` rows; return how many were taken before a number was no longer finite.
+
+    A step works on the parameters that its rows touch. They lie in chunks, (n_chunks, width): dense rows touch
+    everything, one chunk; sparse ones a chunk for each column that is not zero in some row, and one for the
+    intercepts, of which the step makes local copies. Two indices, chunk and place: sums of one index might be negative,
+    for all that the compiler knows.
+    """
+    theta, slots, average = parameters
+    work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
+    local = work.local if lazy else theta
+    for step in range(len(rates)):
+        begin, end = step * size, min((step + 1) * size, len(order))
+        rate, now = rates[step], float(t + step + 1)
+        n_chunks = rows.touch(data, order, begin, end, scales, work)
+        if lazy:
+            rows.catch_up(work.chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, work)
+        for u in range(n_chunks):
+            for k in range(0 if hidden else 1 if narrow else theta.shape[1]):
+                work.grad[u, k] = 0.0
+                if lazy:
+                    local[u, k] = theta[work.chunks[u], k]
+        for k in range(len(work.losses)):
+            work.losses[k] = 0.0
+        for k in range(len(work.slope_sizes)):
+            work.slope_sizes[k] = 0.0
+        rows.gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work)
+        rows.complete_gradient(data, end - begin, n_chunks, limits, work, record, step)
+        square = 0.0
+        for layer in range(1, record.shape[1]):
+            square += record[step, layer]
+            record[step, layer] *= end - begin
+        record[step, 0] = total_of(work.losses, scales.unit)
+        if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
+            return step
+        norm = np.sqrt(square)
+        clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
+        clip /= end - begin  # of the sum over the rows, the mean
+        apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, work)
+        share = 1.0
+        if implicit:
+            start = take_difference(n_chunks, local, work)
+            rows.move(data, order, begin, end, n_chunks, scales, work.grad, work, work.moved)
+            share = implicit_share(start, (y, weight, begin, end, hypers, scales, work))
+            finish(n_chunks, share, theta, local, penalty, work)
+        if lazy:
+            record_rate(work.chunks, n_chunks, step, rate * share, work)
+        if shares[step] > 0.0:
+            if lazy:
+                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, work)
+            add_to_average(shares[step], theta, slots, average, hypers, work)
+    if lazy:
+        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, work)
+    return len(rates)
+
+
+def complete_gradient(data, n_rows, n_chunks, limits, work, record, step):
+    """Put in the intercepts' gradient, zero where it is nothing but rounding; write the square of the mean gradient."""
+    grad, slopes = work.grad, work.slopes
+    width = 1 if narrow else grad.shape[1]
+    if has_intercept:
+        n_outputs = 1 if single else slopes.shape[1]
+        for k in range(n_outputs):
+            total = 0.0
+            for i in range(n_rows):
+                total += slopes[i, k]
+            grad[n_chunks - 1, width - n_outputs + k] = (
+                total if abs(total) > limits.rounding * work.slope_sizes[k] else 0.0
+            )
+    square = 0.0
+    for u in range(n_chunks):
+        for k in range(width):
+            mean = grad.dtype.type(grad[u, k] / n_rows)  # whose square is to overflow where NumPy's does
+            square += mean * mean
+    record[step, 1] = square
+
+
+def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, work):
+    """Move each local parameter; if steps are implicit, write where to, and how long its step is in the long run."""
+    grad, longest = work.grad, limits.longest
+    width = 1 if narrow else theta.shape[1]
+    for u in range(n_chunks):
+        chunk = work.chunks[u] if lazy else u
+        for k in range(width):
+            w, g, before = 1.0 * local[u, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
+            if not proximal and penalty.penalized:
+                g += penalty.l2[chunk, k] * w
+            if decays and chunk * width + k < limits.n_coefficients:
+                w *= 1.0 - rate * limits.weight_decay
+                local[u, k] = w
+            to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
+            if bounded and length > longest[chunk, k] and g != 0.0:
+                to, length, after = strategies.rule(w, g, rate * (longest[chunk, k] / length), now, before, hypers[0])
+            strategies.keep_slots(slots, chunk, k, after)
+            if implicit:
+                work.point[u, k] = to
+                work.lengths[u, k] = length
+            elif penalty.penalized and proximal:
+                if hidden and grad[u, k] == 0.0:
+                    length = min(length, rate)
+                theta[chunk, k] = proximal_point(to, length, penalty.l1[chunk, k], penalty.l2[chunk, k])
+            else:
+                theta[chunk, k] = to
+
+
+def take_difference(n_chunks, local, work):
+    """Write the move over the gradient; return their product."""
+    grad, point = work.grad, work.point
+    slope = 0.0
+    for u in range(n_chunks):
+        for k in range(1 if narrow else grad.shape[1]):
+            move = point[u, k] - local[u, k]
+            slope += grad[u, k] * move
+            grad[u, k] = move
+    return slope
+
+
+def finish(n_chunks, share, theta, local, penalty, work):
+    """Move parameters by a share of their step, and take the penalty's proximal step."""
+    point, lengths = work.point, work.lengths
+    for u in range(n_chunks):
+        chunk = work.chunks[u] if lazy else u
+        for k in range(1 if narrow else theta.shape[1]):
+            w = point[u, k] if share == 1.0 else local[u, k] + share * (point[u, k] - local[u, k])
+            if penalty.penalized and proximal:
+                w = proximal_point(w, share * lengths[u, k], penalty.l1[chunk, k], penalty.l2[chunk, k])
+            theta[chunk, k] = w
+
+
+def add_to_average(share, theta, slots, average, hypers, work):
+    """Average the active chunks."""
+    active = work.active
+    for u in range(len(active)):
+        c = active[u]
+        for k in range(1 if narrow else theta.shape[1]):
+            shown = strategies.readout(1.0 * theta[c, k], strategies.slots_of(slots, c, k), hypers[0])
+            average[c, k] += share * (shown - average[c, k])
+
+
+def record_rate(chunks, n_chunks, step, rate, work):
+    """Note that the chunks are done with this step, and the rate of the step for those that are not."""
+    for u in range(n_chunks):
+        work.done[chunks[u]] = step + 1
+    work.taken[step] = rate
+    power = 1.0
+    for k in range(POWERS):
+        power *= rate
+        work.powers[step + 1, k] = work.powers[step, k] + power
+
+
+def catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+    """Make up for all that chunks have missed, and note it."""
+    rows.catch_up(chunks, len(chunks), stop, rates, t, theta, slots, hypers, penalty, work)
+    for u in range(len(chunks)):
+        work.done[chunks[u]] = stop

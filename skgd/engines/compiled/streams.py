@@ -1,0 +1,428 @@
+"""Streams: the columns are learnt from each batch before the step is taken with them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skgd.coordinates import (
+    Matrix,
+    auto_alpha,
+    is_one_hot,
+    is_sparse,
+    mean_squares_of,
+    merged_measures,
+    moved_intercept,
+    relearnt,
+    row_norm_of,
+    standardised_coefficient,
+    target_coordinates,
+    user_coefficient,
+)
+from skgd.engines.compiled.columns import measure_dense, read_only_rows
+from skgd.engines.compiled.interface import (
+    automatic_rate,
+    has_intercept,
+    log_link,
+    precondition,
+    regression,
+    rows,
+    single,
+    strategies,
+    take_batch,
+)
+from skgd.engines.compiled.kinds import Kind
+from skgd.engines.compiled.loss import target_of
+from skgd.engines.compiled.sparse import most_entries
+from skgd.engines.compiled.specialize import Loop, announced, specialized
+from skgd.engines.compiled.steps import take_steps
+from skgd.engines.compiled.workspace import Shape, work_for
+from skgd.engines.vectorized import StepSettings, read_only, with_zeros
+from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
+from skgd.optimizers import Optimizer, is_linear
+
+_NONE = np.empty(0)
+
+
+def take_stream(
+    data, y, weight, order, size, t, averaged, numbers, statistics, rates, shares, hypers, given, arrays, work
+):
+    """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
+
+    ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
+    whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
+    last step, and the sums over the rows: loss, square of the gradient and penalty.
+    """
+    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
+    theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
+    columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
+    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, rate, record = arrays
+    inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
+    l1, l2 = by_parameter[0], by_parameter[1]
+    unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
+    parameters = (
+        theta.reshape(as_chunks),
+        slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
+        average.reshape((-1, as_chunks[1])),
+    )
+    n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
+    strength, loss, square_of_gradient, penalty = max(alpha, 0.0), 0.0, 0.0, 0.0
+    for step in range(len(rates)):
+        begin, end = step * size, min((step + 1) * size, n_rows)
+        given_weights = weight[begin:end] if len(weight) > 0 else weight
+        total = 0.0
+        for i in range(end - begin):
+            total += given_weights[i] if len(weight) > 0 else 1.0
+        totals[0] += end - begin
+        totals[1] += total
+        learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
+        if regression:
+            learn_targets(targets, y, begin, end, given_weights, total, totals[1], of_targets)
+        w = weights[:0]
+        if len(weight) > 0 or totals[0] != totals[1]:
+            w = weights[: end - begin]
+            for i in range(end - begin):
+                w[i] = (given_weights[i] if len(weight) > 0 else 1.0) / (totals[1] / totals[0])
+        filled = 0.0
+        for j in range(n_features):
+            filled += columns[3, j]
+        filled /= n_features
+        if alpha < 0.0:
+            strength = auto_alpha(filled, n_classes)
+        if precondition:
+            for j in range(n_features):
+                old_scale[j], change[j] = scale[j], center[j]
+                c, s = rows.coordinates_of(measures_of(columns, j), has_intercept)
+                center[j] = c
+                scale[j] = max(theta.dtype.type(s), tiny)
+                change[j] = center[j] - change[j]
+            for k in range(n_outputs):
+                old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
+                if regression:
+                    found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
+                    target_center[k], target_scale[k] = found
+            if t + step > 0:
+                old, new = (old_target_center, old_target_scale), (target_center, target_scale)
+                move(theta, old_scale, scale, change, old, new, shift)
+                if len(average) > 0:
+                    move(average, old_scale, scale, change, old, new, shift)
+        for k in range(n_outputs):
+            unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
+            if not (np.isfinite(unit[k]) and unit[k] > 0.0):
+                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+        squares = 0.0
+        for j in range(n_features):
+            inverse[j] = 1.0 / scale[j]
+            square = mean_squares_of(measures_of(columns, j), center[j], scale[j])
+            squares += square
+            for k in range(n_outputs):
+                i = j * n_outputs + k
+                longest[i] = 1.0 / (curvature * square)
+                if strength > 0.0:
+                    l1[i], l2[i] = penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
+                    penalty += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+        for i in range(n_features * n_outputs, len(longest)):
+            longest[i] = 1.0 / curvature
+        rate[0] = rates[step]
+        if automatic_rate:
+            many = n_classes if is_sparse(filled) else 1
+            one_hot, norm = is_one_hot(filled, n_features), row_norm_of(squares, has_intercept)
+            rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
+        taken = take_batch(
+            data,
+            y[begin:end],
+            w,
+            order[begin:end],
+            size,
+            rate,
+            t + step,
+            parameters,
+            shares[step : step + 1],
+            hypers,
+            (center, inverse, target_center, target_scale, unit),
+            (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
+            (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
+            work,
+            record,
+        )
+        if taken == 0:
+            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+        loss += record[0, 0]
+        square_of_gradient += record[0, 1]
+        averaged += shares[step] > 0.0
+    iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
+    coordinates = (center, scale, target_center, target_scale)
+    write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
+    finite = all_finite(theta) and all_finite(intercept)
+    for k in range(n_outputs):
+        finite = finite and all_finite(coef[k])
+    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+
+
+def parts_of_numbers(numbers, sizes):
+    """Return views of what is stored in X's own precision.
+
+    These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
+    n_features), and intercepts to predict with, in the units of X and y.
+    """
+    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes
+    a = n_parameters
+    b = a + n_slots * n_parameters
+    c = b + n_averages * n_parameters
+    d, e = c + n_features, c + 2 * n_features
+    f = e + n_outputs * n_features
+    slots, coef = numbers[a:b].reshape((n_slots, n_parameters)), numbers[e:f].reshape((n_outputs, n_features))
+    return numbers[:a], slots, numbers[b:c], numbers[c:d], numbers[d:e], coef, numbers[f:]
+
+
+def parts_of_statistics(statistics, sizes):
+    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight."""
+    a = 4 * sizes[0]
+    b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
+    columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
+    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:]
+
+
+def measures_of(measures, j):
+    """Return the measures of one column."""
+    return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
+
+
+def learn(measures, data, begin, end, weight, total, total_so_far, scratch):
+    """Merge the measures of some rows' columns into those of earlier rows; the first four rows of scratch hold them."""
+    new, relative = scratch
+    fresh(new, measures)
+    rows.measure(data, begin, end, weight, total, new, relative)
+    merge(measures, new, total / total_so_far)
+
+
+def learn_targets(measures, y, begin, end, weight, total, total_so_far, scratch):
+    """Merge the measures of some rows' targets into those of earlier rows."""
+    new, relative = scratch
+    fresh(new, measures)
+    measure_dense(y, begin, end, weight, total, new, relative[0], relative[1:])
+    merge(measures, new, total / total_so_far)
+
+
+def fresh(new, measures):
+    """Begin with the largest values so far, and zeros."""
+    for j in range(measures.shape[1]):
+        new[0, j], new[1, j], new[2, j], new[3, j] = measures[0, j], 0.0, 0.0, 0.0
+
+
+def merge(measures, new, share):
+    """Merge the measures of some rows into those of earlier ones."""
+    for j in range(measures.shape[1]):
+        merged = merged_measures(measures_of(measures, j), measures_of(new, j), share)
+        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
+
+
+def move(theta, old_scale, scale, change, old, new, shift):
+    """Express parameters in new coordinates."""
+    n_outputs = len(shift)
+    for k in range(n_outputs):
+        shift[k] = 0.0
+    for j in range(len(scale)):
+        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j])
+        for k in range(n_outputs):
+            w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
+            shift[k] += change[j] * w
+            theta[j * n_outputs + k] = standardised_coefficient(w, scale[j], new[1][k])
+    if has_intercept:
+        for k in range(n_outputs):
+            i = len(theta) - n_outputs + k
+            theta[i] = moved_intercept(1.0 * theta[i], shift[k], (old[0][k], old[1][k]), (new[0][k], new[1][k]))
+
+
+def write_coefficients(iterates, coordinates, zeros, coef, intercept, hyper):
+    """Write the parameters to predict with: what `skgd.state.State.readout` does."""
+    theta, slots, average = iterates
+    n_outputs, n_features = coef.shape
+    center, scale, target_center, target_scale = coordinates
+    for k in range(n_outputs):
+        total = 0.0
+        for j in range(len(theta) // n_outputs):
+            i = j * n_outputs + k
+            c, place = (j, k) if slots.shape[1] > 1 else (0, i)
+            w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, c, place), hyper)
+            if len(average) > 0:
+                w = with_zeros(1.0 * average[i], w, zeros and j < n_features)
+            if j < n_features:
+                w = user_coefficient(w, scale[j], target_scale[k])
+                coef[k, j] = w
+                total += center[j] * w
+            else:
+                total -= target_scale[k] * w
+        intercept[k] = target_center[k] - total
+
+
+def all_finite(values):
+    """Say whether all numbers are finite."""
+    for i in range(len(values)):
+        if not np.isfinite(values[i]):
+            return False
+    return True
+
+
+@lru_cache(maxsize=256)
+def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
+    """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
+    of_stream = dict(zip(("regression", "precondition", "automatic_rate"), flags, strict=True))
+    return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
+
+
+class _Scratch(NamedTuple):
+    """Arrays that a call writes over, for batches of up to so many rows and entries."""
+
+    size: int
+    entries: int
+    arrays: tuple
+    work: tuple
+
+
+class StreamLoop:
+    """The compiled loop of a stream, with all that stays the same from call to call.
+
+    What changes lies in two arrays, see `parts_of_numbers` and `parts_of_statistics`: much of the time of a call with
+    one row would go into handing over more of them. Negative ``alpha`` stands for "auto".
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        X: Matrix,
+        y: np.ndarray,
+        settings: StepSettings,
+        averaging: bool,
+        alpha: float,
+        learning_rate: float | str,
+        precondition: bool,
+    ):
+        loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
+        self.regression = y.dtype.kind == "f"
+        kind = Kind(
+            optimizer=type(optimizer),
+            loss=type(loss),
+            target=target_of(objective, y),
+            sparse=sparse,
+            single=objective.n_outputs == 1,
+            has_intercept=objective.fit_intercept,
+            linear=is_linear(optimizer),
+            bounded=automatic and bool(optimizer.bounded),
+            implicit=automatic and bool(optimizer.implicit),
+        )
+        self._loop = stream_loop(kind, (self.regression, precondition, automatic), loss.log_link)
+        self._settings, self._kind = settings, kind
+        n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
+        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
+        width = objective.n_outputs if sparse else n_parameters
+        self._as_chunks = n_parameters // width, width
+        self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
+        self._hypers = (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values)))
+        info = np.finfo(X.dtype)
+        max_grad_norm = np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm)
+        self._given = (
+            self._sizes,
+            self._as_chunks,
+            float(alpha),
+            float(objective.l1_ratio),
+            float(loss.curvature),
+            float(loss.degree),
+            objective.n_outputs if objective.exclusive_classes else 1,
+            (max_grad_norm, 0.0, float(info.eps ** (2 / 3)), objective.n_coefficients),
+            bool(getattr(optimizer, "l1", 0.0)),
+            info.tiny,
+        )
+        self._spare: list[_Scratch] = []
+
+    def takes(self, X: Matrix) -> bool:
+        """Say whether this is the loop for such rows."""
+        return not self._kind.sparse and X.flags.c_contiguous if isinstance(X, np.ndarray) else self._kind.sparse
+
+    def __call__(
+        self,
+        numbers: np.ndarray,
+        statistics: np.ndarray,
+        X: Matrix,
+        y: np.ndarray,
+        weight: np.ndarray | None,
+        size: int,
+        t: int,
+        averaged: int,
+        factors: np.ndarray,
+    ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
+        n_rows = len(y)
+        entries = most_entries(X, None, size) if self._kind.sparse else 0
+        try:
+            scratch = self._spare.pop()  # not one that another thread uses
+        except IndexError:
+            scratch = None
+        if scratch is None or scratch.size < min(size, n_rows) or scratch.entries < entries:
+            scratch = self._allocated(min(size, n_rows), entries, numbers.dtype)
+        with announced(self._settings.verbose):
+            result = self._loop(
+                read_only_rows(X) if self._kind.sparse else (read_only(X),),
+                read_only(y),
+                _NONE if weight is None else weight,
+                np.arange(n_rows),
+                size,
+                t,
+                averaged,
+                numbers,
+                statistics,
+                self._base * factors,
+                self._settings.averaging_shares(t, len(factors), averaged),
+                self._hypers,
+                self._given,
+                scratch.arrays,
+                scratch.work,
+            )
+        self._spare.append(scratch)
+        return result
+
+    def _allocated(self, size: int, entries: int, dtype: np.dtype) -> _Scratch:
+        """Return arrays for batches of this size."""
+        n_features, n_outputs, n_parameters, *_ = self._sizes
+        relative = np.empty((1, 4 * n_features) if self._kind.sparse else (1 + size, n_features))
+        arrays = (
+            np.empty((3, n_features), dtype),
+            np.zeros((2, n_parameters)),
+            np.empty(n_parameters, dtype),
+            np.empty((4, n_outputs)),
+            (np.empty((4, n_features)), relative),
+            (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs))),
+            np.empty(size),
+            np.empty(1),
+            np.zeros((1, 2)),
+        )
+        shape = Shape(
+            n_rows=size,
+            n_steps=1,
+            n_entries=entries,
+            n_outputs=n_outputs,
+            n_chunks=self._as_chunks[0],
+            width=self._as_chunks[1],
+            layer_sizes=(n_features, n_outputs),
+            dtype=dtype,
+        )
+        flags = {"sparse_rows": self._kind.sparse, "lazy": False, "implicit": self._kind.implicit, "row_by_row": False}
+        return _Scratch(size, entries, arrays, tuple(work_for(shape, **flags)))
+
+    def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
+        objective, iterate, (n_features, n_outputs, *_) = state.objective, state.iterate, self._sizes
+        center, scale, *of_target = objective.coordinates.arrays(n_features, n_outputs)
+        average = [] if iterate.average is None else [iterate.average]
+        shown = np.zeros((n_features + 1) * n_outputs)
+        numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
+        totals = [state.columns.rows, state.columns.weight]
+        statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals]
+        return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
+
+    def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
+        """Return views of what the two arrays hold."""
+        return parts_of_numbers(numbers, self._sizes), parts_of_statistics(statistics, self._sizes)
