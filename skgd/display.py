@@ -30,7 +30,8 @@ from skgd.engines import readout
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.objective import Objective
 from skgd.schedules import Cosine
-from skgd.training import Data, DivergenceError, State, Walk
+from skgd.state import Data, State
+from skgd.steps import DivergenceError, Walk
 
 __all__ = ["DescentPathDisplay", "LearningRateDisplay", "TrainingDisplay"]
 

@@ -976,7 +976,7 @@ def _catch_up_repeat(chunks, stop, rates, t, theta, slots, hypers, penalty, miss
 
 
 def take_stream(data, y, weight, size, t, averaged, numbers, statistics, rates, shares, hypers, given):
-    """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.training.train_stream` does.
+    """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
 
     ``numbers`` and ``statistics``, see `_parts_of_numbers` and `_parts_of_statistics`, are changed in place. Return
     whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
@@ -1101,7 +1101,7 @@ def _parts_of_statistics(statistics, sizes):
 
 
 def _read_out(iterates, coordinates, zeros, coef, intercept, hyper):
-    """Write the parameters to predict with: `skgd.training.State.readout`."""
+    """Write the parameters to predict with: `skgd.state.State.readout`."""
     n_outputs, n_features = coef.shape
     theta, average = iterates[0].reshape(-1, n_outputs), iterates[2].reshape(-1, n_outputs)
     slots = iterates[1].reshape(len(iterates[1]), len(theta), n_outputs)
