@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from operator import add
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -76,7 +76,11 @@ def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float
 class Stream:
     """A state between compiled steps: two arrays hold what they change, so that a call has little else to copy."""
 
-    frame: State  # what is not below, with nothing in the place of what is
+    engine: ClassVar[Engine] = "compiled"
+    objective: Objective  # but for what is below: its coordinates and its automatic penalty
+    optimizer: Optimizer
+    targets: ColumnStatistics  # but for what is below, in a regression
+    class_totals: np.ndarray
     plan: Plan
     loop: Any
     averaging: bool
@@ -105,9 +109,7 @@ class Stream:
         numbers, statistics = loop.arrays_of(state)
         averaged = state.iterate.averaged
         rest = objective if not plan.precondition else replace(objective, coordinates=Coordinates())
-        nothing = Iterate(np.empty(0, state.dtype), (), None, 0, 0)
-        frame = replace(state, objective=rest, iterate=nothing, columns=ColumnStatistics.empty(0))
-        same = frame, plan, loop, state.averaging
+        same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging
         return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past)
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
@@ -120,13 +122,13 @@ class Stream:
         factors = self.plan.schedule.evaluate(steps, memory=memory)
         numbers, statistics = self.numbers.copy(), self.statistics.copy()
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
-        result = run_stream(self.loop, self.frame.objective, self.frame.optimizer, *arguments)
+        result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
         if result is None:
             return None
         finite, averaged, alpha, rate, sums = result
         if not finite:
             return None
-        same = self.frame, self.plan, self.loop, self.averaging
+        same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
         stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
         return stream, sums, rate
 
@@ -136,14 +138,14 @@ class Stream:
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
         (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
         rows, weight = int(totals[0]), float(totals[1])
-        frame = self.frame
-        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else frame.objective.coordinates
-        return replace(
-            frame,
-            objective=replace(frame.objective, alpha=self.alpha, coordinates=coordinates),
+        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
+        return State(
+            objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
+            optimizer=self.optimizer,
             iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
             columns=ColumnStatistics(rows, weight, columns),
-            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else frame.targets,
+            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else self.targets,
+            class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,
         )
@@ -151,21 +153,6 @@ class Stream:
     def __reduce__(self):
         whole = self.whole  # for a compiled loop has no pickle
         return State, tuple(getattr(whole, each.name) for each in fields(whole))
-
-    @property
-    def engine(self) -> Engine:
-        """What runs the steps."""
-        return "compiled"
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer."""
-        return self.frame.optimizer
-
-    @property
-    def objective(self) -> Objective:
-        """The objective, but for its coordinates and its automatic penalty."""
-        return self.frame.objective
 
     @property
     def dtype(self) -> np.dtype:
