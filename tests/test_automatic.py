@@ -1,11 +1,33 @@
-"""What "auto" decides: the rates."""
+"""What "auto" decides: the rates, and that the documentation quotes the rules as the code states them."""
+
+import inspect
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_diabetes
 
-from skgd import GDRegressor
+from skgd import GDRegressor, automatic, stopping
+
+
+def rules_of(module):
+    """Yield the rows of a table, from the docstring of a module: what is set, the rule, and why it is so."""
+    for what, rules in re.findall(r"^(``.*)\n(    .*\n(?:    .*\n|\n)*)", inspect.getdoc(module) + "\n", re.MULTILINE):
+        for rule in rules.strip().split("\n\n"):
+            rule, why = " ".join(rule.split()).removesuffix(".").split(". Why: ")
+            yield f"| {what} | {rule} | {why} |".replace("``", "`").replace("|  |", "| |")
+            what = ""
+
+
+def test_the_documentation_quotes_the_rules():
+    page = (Path(__file__).parents[1] / "docs" / "defaults.md").read_text()
+    table = re.search(r"^\| What \| The rule \| Why \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)[1]
+    assert table.splitlines() == [*rules_of(automatic), *rules_of(stopping)]
+
+
+# -- rates ------------------------------------------------------------------------------------------------------------
 
 
 def test_automatic_rates_do_not_diverge_whatever_their_factor():
