@@ -36,7 +36,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_scalar
 
-from skgd.training import Data, Progress, State
+from skgd.state import Data, Progress, State
 
 if TYPE_CHECKING:
     from skgd.estimators import GDClassifier, GDRegressor

@@ -29,28 +29,20 @@ from skgd.activations import ACTIVATIONS, Activation
 from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
+from skgd.evaluation import validation_loss
+from skgd.history import append, bounded, history_keys
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
 from skgd.persistence import loaded, saved
+from skgd.plan import Plan
 from skgd.schedules import resolve_schedule
+from skgd.state import Data, Progress, State, start_state
+from skgd.steps import Walk
 from skgd.strategy import API_REFERENCE, Strategy, is_finite, resolve, snapshot, strategies_of
-from skgd.training import (
-    Data,
-    Plan,
-    Progress,
-    State,
-    Stream,
-    Walk,
-    append,
-    bounded,
-    history_keys,
-    start_state,
-    train_epochs,
-    train_stream,
-    validation_loss,
-)
+from skgd.stream import Stream, train_stream
+from skgd.training import train_epochs
 from skgd.validation import (
     all_finite,
     canonical,

@@ -1,6 +1,6 @@
 """Saved models: what a pickle holds is plain data, which other releases of skgd, and other formats, can read.
 
-`packed` turns the objects of this package, strategies and the parts of `skgd.training.State`, into dicts of their
+`packed` turns the objects of this package, strategies and the parts of `skgd.state.State`, into dicts of their
 fields, and `unpacked` makes them again. A release may therefore move classes, and give them new fields: these take
 their defaults where the file is older. What an older release would misread needs a new `FORMAT`.
 """
@@ -21,8 +21,9 @@ from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS
 from skgd.schedules import SCHEDULES
+from skgd.state import Past, Progress, State
 from skgd.strategy import Strategy
-from skgd.training import Past, Progress, State, Stream
+from skgd.stream import Stream
 
 FORMAT = 1
 

@@ -18,7 +18,7 @@ from skgd import GDClassifier, GDRegressor
 from skgd.losses import SquaredError
 from skgd.optimizers import OPTIMIZERS, SGD, Optimizer
 from skgd.schedules import Schedule
-from skgd.training import DivergenceError
+from skgd.steps import DivergenceError
 
 FOLDER = str(Path(skgd.__file__).parent)
 N_ROWS, SIZE = 12, 4

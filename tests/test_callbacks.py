@@ -755,7 +755,7 @@ def test_an_interrupt_after_the_epochs_entry_was_recorded(monkeypatch, tmp_path)
         if epoch == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_print", interrupted)
+    monkeypatch.setattr(training, "print_entry", interrupted)
     with pytest.warns(UserWarning, match="interrupted in epoch 3"):
         short(GDRegressor, verbose=1).set_callbacks(Checkpoint(tmp_path / "file")).fit(X, Y)
     resumed = Checkpoint.load(tmp_path / "file")

@@ -20,7 +20,7 @@ from skgd.activations import Activation
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
 from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Optimizer
 from skgd.schedules import SCHEDULES
-from skgd.training import DivergenceError
+from skgd.steps import DivergenceError
 
 FORMATS = {"dense": np.asarray, "csr": sp.csr_array}
 ENGINES = {"compiled": 0.0, "vectorized": np.inf}
@@ -295,7 +295,7 @@ def test_penalties_of_steps_without_an_entry(base, l1_ratio, rate):
 
 
 class Unpacked:
-    """Leaves rows and state as they are, in place of `skgd.training._Packing`."""
+    """Leaves rows and state as they are, in place of `skgd.packing.Packing`."""
 
     def __init__(self, state, X):
         pass
@@ -336,7 +336,7 @@ def test_packed_columns_change_nothing(base, average, batch_size):
     X = with_empty_columns()
     validation = {"X_val": X[::2], "y_val": y[::2]}
     packed = fit_with("compiled", model, X, y, **validation)
-    with mock.patch.object(skgd.training, "_Packing", Unpacked):
+    with mock.patch.object(skgd.training, "Packing", Unpacked):
         unpacked = fit_with("compiled", model, X, y, **validation)
     for _ in range(2):
         assert_agree(packed, unpacked, 1e-12)

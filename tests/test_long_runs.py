@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skgd.engines
-from skgd import GDClassifier, GDRegressor, training
+from skgd import GDClassifier, GDRegressor, history, stream
 from skgd.optimizers import OPTIMIZERS, AdaMax
 from skgd.schedules import SCHEDULES, Exponential, ReduceOnPlateau
 
@@ -33,7 +33,7 @@ def _vectorized(monkeypatch):
 
 @pytest.mark.parametrize("make", [GDRegressor, lambda: GDRegressor(learning_rate="reduce_on_plateau")])
 def test_memory_is_flat(make, monkeypatch):
-    monkeypatch.setattr(training, "STREAM_HISTORY", 50)
+    monkeypatch.setattr(history, "STREAM_HISTORY", 50)
     model = make()
 
     def allocated_after(n_calls):
@@ -58,8 +58,8 @@ def test_a_stream_keeps_its_latest_entries(monkeypatch):
     for call in range(35):
         whole.partial_fit(X[call % 16 :], Y[call % 16 :])
         with monkeypatch.context() as context:
-            context.setattr(training, "STREAM_HISTORY", 10)
-            context.setattr(training, "_print", lambda number, entry, header: numbers.append((number, header)))
+            context.setattr(history, "STREAM_HISTORY", 10)
+            context.setattr(stream, "print_entry", lambda number, entry, header: numbers.append((number, header)))
             model.set_params(verbose=1).partial_fit(X[call % 16 :], Y[call % 16 :])
         assert min(call + 1, 10) <= len(model.history_["loss"]) <= 20
         for key, values in model.history_.items():
@@ -74,7 +74,7 @@ def test_a_stream_keeps_its_latest_entries(monkeypatch):
 
 def test_plateaus_are_remembered_beyond_the_history(monkeypatch):
     """The rate of a stream is a function of all its objectives, whether the history still has them or not."""
-    monkeypatch.setattr(training, "STREAM_HISTORY", 3)
+    monkeypatch.setattr(history, "STREAM_HISTORY", 3)
     schedule = ReduceOnPlateau(learning_rate=0.1, factor=0.5, patience=1, lowest_factor=0.0)
     model, objectives = GDRegressor(learning_rate=schedule, optimizer="sgd"), []
     for call in range(40):

@@ -16,11 +16,11 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines
-import skgd.training
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS
-from skgd.training import DivergenceError
+from skgd.steps import DivergenceError
+from skgd.stream import Stream
 
 pytest.importorskip("numba")
 
@@ -238,7 +238,7 @@ def test_a_stream_keeps_its_numbers_once():
         for _ in range(3):
             model.partial_fit(X[:20], y)
     held = sum(array.nbytes for array in arrays_in(model._state))
-    assert isinstance(model._state, skgd.training.Stream)
+    assert isinstance(model._state, Stream)
     assert held < 1.1 * sum(array.nbytes for array in arrays_in(model._state.whole)) + 2 * model.coef_.nbytes
 
 

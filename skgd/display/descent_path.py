@@ -20,7 +20,8 @@ from skgd.display.shared import checked, line_style, pyplot
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.objective import Objective
 from skgd.schedules import Cosine
-from skgd.training import Data, DivergenceError, Walk
+from skgd.state import Data
+from skgd.steps import DivergenceError, Walk
 
 
 class DescentPathDisplay:

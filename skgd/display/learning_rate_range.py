@@ -14,7 +14,8 @@ from sklearn.utils import check_random_state
 from skgd.display.shared import COLORS, checked, pyplot
 from skgd.engines import readout
 from skgd.estimators import GDClassifier, GDRegressor
-from skgd.training import DivergenceError, State
+from skgd.state import State
+from skgd.steps import DivergenceError
 
 
 class LearningRateDisplay:

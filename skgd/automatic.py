@@ -1,0 +1,167 @@
+"""What ``"auto"`` decides, from the first look at the data: optimizer, rate, batch size, penalty, averaging interval.
+
+Each rule is stated here, with its reason, and nowhere else; the table in ``docs/defaults.md`` quotes it, and what was
+measured follows there. When training ends, `skgd.stopping` says in the same form.
+
+"Mostly zeros" means that less than 15 % of the entries are not zero, whatever the format. The compiled loops of streams
+decide by that, too, so that `skgd.coordinates` says it, and what the penalty then is: ``is_sparse``, ``is_one_hot`` and
+``auto_alpha``. Each optimizer's own rate is its ``auto_learning_rate``.
+
+``optimizer="auto"``
+    AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
+    columns keep long steps.
+
+    ``fit`` of a classifier on rows of mostly zeros in 1000 columns or more, with ``learning_rate``, ``alpha`` and
+    ``batch_size`` left alone: plain SGD. Why: in implicit steps of one row each, it is well regularised without a
+    penalty if it stops early, and is done sooner.
+
+    with hidden layers: Adam. Why: each layer's gradient has a size of its own.
+
+``precondition=True``
+    dense columns are centred and divided by their standard deviation, those of sparse matrices divided by the largest
+    absolute value, and multiplied by the root of 1 - log(share of rows that have it); the target is centred and scaled.
+    Why: units don't matter; zeros stay zeros; a rare word says more than a frequent one (inverse document frequency).
+
+``learning_rate="auto"``
+    AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
+    zeros in fewer than 1000 columns, as one-hot categories are, whose columns hardly depend on each other; plain SGD: 1
+    / (mean squared norm · the loss's curvature); both times √(number of classes) where X is mostly zeros. Why: a rare
+    column meets each class once in so many rows.
+
+    Adam, which hidden layers get: 0.1 / root mean square norm of the rows / number of hidden layers; neither of the
+    next two rules holds with hidden layers. Why: in a deep network, each layer's step adds to the others'.
+
+    no parameter's rate exceeds Newton's, 1 / (its own curvature). Why: otherwise a parameter whose gradient is rounding
+    error, as of the intercept of centred data, makes full steps where the rule makes them of the same size from all
+    gradients.
+
+    steps are implicit: of the step along the update direction, the part λ with φ'(λ) = λ φ'(0) is taken, φ being the
+    batch's loss along it. Why: a step cannot overshoot the batch's own minimum, so that rates ten times larger work
+    too.
+
+``batch_size="auto"``
+    ``fit``: all rows of a linear regression with up to 1000 rows, unless X is mostly zeros, and of anything up to 64.
+    Why: they lead to its minimum soonest; that of separable classes lies at infinity, and mini-batches stop on the way.
+
+    else 32 where X is mostly zeros; else rows/64, between 32 and 256; 1 in plain SGD. ``partial_fit``: 8. Why: rows of
+    mostly zeros share few columns: a mean over many gains little.
+
+``alpha="auto"``
+    1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. Why: a penalty on coefficients of raw
+    columns would depend on their units; few epochs regularise by themselves.
+
+``average="auto"``
+    ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are
+    better, except of a past that no longer holds.
+
+    ``fit``: as many steps lie between one iterate that counts and the next as it takes for each column to occur about
+    three times. Why: that costs less than the steps do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
+from skgd.engines import USUAL_EPOCHS
+from skgd.optimizers import SGD, Optimizer
+from skgd.plan import Plan
+from skgd.schedules import Constant
+from skgd.state import State
+
+_STREAM_BATCH = 8
+_SMALLEST_BATCH = 32
+_LARGEST_BATCH = 256
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Optimizer and penalty
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
+    """Return the optimizer for columns as they turn out to be, before the first step of ``fit``."""
+    return SGD() if _is_free(plan) and state.columns.text_like and not regression else state.optimizer
+
+
+def is_brief(state: State, plan: Plan) -> bool:
+    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularise."""
+    return _is_free(plan) and isinstance(state.optimizer, SGD)
+
+
+def _is_free(plan: Plan) -> bool:
+    """Say whether ``optimizer="auto"`` may decide on all that goes with it."""
+    free = plan.optimizer is None and not plan.hidden_layer_sizes
+    free = free and plan.schedule.learning_rate == plan.alpha == plan.batch_size == "auto"
+    return free and isinstance(plan.schedule, Constant)
+
+
+def alpha_for(state: State, plan: Plan) -> float:
+    """Return the strength of the penalty."""
+    if not isinstance(plan.alpha, str):
+        return plan.alpha
+    n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
+    return 0.0 if is_brief(state, plan) else auto_alpha(float(state.columns.filled.mean()), n_classes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rate
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def base_rate(state: State, plan: Plan) -> tuple[float, np.ndarray | None]:
+    """Return the rate that the schedule multiplies and, for "auto", the largest sensible one of each parameter."""
+    base, longest = plan.schedule.learning_rate, None
+    if isinstance(base, str):  # "auto"
+        objective, curvature = state.objective, state.objective.loss.curvature
+        squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
+        row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
+        n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
+        of_data = row_norm, curvature, n_classes, state.columns.one_hot
+        base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
+        base /= max(len(objective.hidden_layer_sizes), 1)
+        if not objective.hidden_layer_sizes:
+            by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
+            intercepts = np.full(objective.n_outputs, 1.0 / curvature)
+            longest = objective.join([(by_feature, intercepts)], state.iterate.theta.dtype)
+    return base, longest
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Batches
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
+    """Return the number of rows in a batch of ``fit``: all of them for None, and on small sets for "auto"."""
+    columns, n_rows = state.columns, state.columns.rows
+    if plan.batch_size != "auto":
+        return n_rows if plan.batch_size is None else min(int(plan.batch_size), n_rows)
+    if is_brief(state, plan):
+        return 1
+    linear = not plan.hidden_layer_sizes
+    if n_rows <= (1000 if linear and regression and not columns.sparse else 64):
+        return n_rows
+    return _SMALLEST_BATCH if columns.sparse else min(_LARGEST_BATCH, max(_SMALLEST_BATCH, n_rows // 64))
+
+
+def stream_batch_size(plan: Plan, n_rows: int) -> int:
+    """Return the number of rows in a batch of ``partial_fit``."""
+    if plan.batch_size is None:
+        return n_rows
+    return _STREAM_BATCH if plan.batch_size == "auto" else plan.batch_size
+
+
+def least_work(plan: Plan, X: Matrix) -> dict[str, int]:
+    """Return what is known of the work ahead before the columns are: at least so many epochs, steps and entries."""
+    n_rows = X.shape[0]
+    size = plan.batch_size or n_rows
+    n_steps = n_rows // (_LARGEST_BATCH if isinstance(size, str) else size)
+    return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
+
+
+def average_every(size: int, columns: ColumnStatistics) -> int:
+    """Return how many steps of so many rows lie between one iterate that counts in the average and the next."""
+    if not columns.filled.any():
+        return 1
+    steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
+    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a column as rare as one likes

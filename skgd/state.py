@@ -1,0 +1,118 @@
+"""The state of a training: all that it resumes from, between any two of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from skgd.coordinates import ColumnStatistics, Matrix
+from skgd.engines import Engine, Iterate, initial_iterate, readout
+from skgd.networks import Layer, initial_layers
+from skgd.objective import Objective
+from skgd.optimizers import Optimizer
+from skgd.schedules import Schedule
+
+Data: TypeAlias = tuple[Matrix, np.ndarray, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the next epoch has to know of all earlier ones, of which the history may hold the latest only."""
+
+    epochs: int = 0  # calls of ``partial_fit`` among them
+    memory: Mapping[str, Any] = field(default_factory=dict)  # the schedule's, of what may be watched
+
+    def followed_by(self, entry: dict[str, float], schedule: Schedule) -> Past:
+        """Return the past after one more epoch."""
+        seen = [key for key in ("objective", "validation_loss") if entry[key] == entry[key]]
+        memory = {key: schedule.observe(entry[key], self.memory.get(key)) for key in seen}
+        return Past(self.epochs + 1, {**self.memory, **memory})
+
+
+@dataclass
+class State:
+    """All that training resumes from, and nothing else. Its parts are replaced, never changed in place."""
+
+    objective: Objective
+    optimizer: Optimizer
+    iterate: Iterate
+    columns: ColumnStatistics
+    targets: ColumnStatistics
+    class_totals: np.ndarray
+    engine: Engine = "vectorized"
+    past: Past = Past()
+
+    @property
+    def whole(self) -> State:
+        """The state itself; see `skgd.stream.Stream`."""
+        return self
+
+    @property
+    def t(self) -> int:
+        """The number of steps taken."""
+        return self.iterate.t
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the parameters."""
+        return self.iterate.theta.dtype
+
+    @property
+    def averaging(self) -> bool:
+        """Whether an average of the iterates is kept."""
+        return self.iterate.average is not None
+
+    def readout(self) -> list[Layer]:
+        """Return the layers to predict with, in the user's units."""
+        return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
+
+    def published(self) -> list[Layer]:
+        """Return the layers to predict with, if they are finite numbers."""
+        layers = self.readout()
+        if not all(np.isfinite(part).all() for layer in layers for part in layer):
+            raise ValueError(
+                f"The coefficients cannot be represented in {self.dtype}: the units of X and y lie too far apart. "
+                "Rescale y or columns of X."
+            )
+        return layers
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where ``fit`` stands between two epochs: from here, with the same data, it goes on to the same bits."""
+
+    epoch: int  # of this fit
+    entries: int  # of the history, which earlier calls may have begun
+    iterate: Iterate
+    best: float
+    best_iterate: Iterate | None
+    waited: int
+    shuffler: Any  # the state of what draws the orders of rows
+    stopped: bool = False
+    past: Past = Past()
+
+
+def start_state(
+    objective: Objective,
+    optimizer: Optimizer,
+    dtype: type,
+    n_classes: int,
+    averaging: bool,
+    random_state: np.random.RandomState,
+) -> State:
+    """Return the state before the first row: all parameters of a linear model zero, those of a network random."""
+    theta: np.ndarray = np.zeros(objective.n_parameters, dtype=dtype)
+    if objective.hidden_layer_sizes:
+        layers = initial_layers(objective.layer_sizes, objective.activation, random_state)
+        theta = objective.join(layers, np.float64).astype(dtype)
+    return State(
+        objective,
+        optimizer,
+        initial_iterate(theta, optimizer, averaging),
+        ColumnStatistics.empty(objective.n_features),
+        ColumnStatistics.empty(objective.n_outputs),
+        np.zeros(n_classes),
+    )

@@ -1,0 +1,223 @@
+"""What ``fit`` and ``partial_fit`` do alike: learn coordinates from rows, and take steps at the schedule's rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
+from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt
+from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
+from skgd.networks import Layer
+from skgd.objective import in_coordinates
+from skgd.optimizers import Optimizer
+from skgd.plan import Plan
+from skgd.schedules import Constant
+from skgd.state import Data, State
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Coordinates
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State, Data]:
+    """Learn class totals, statistics and coordinates from new rows.
+
+    Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
+    """
+    X, y, weight = data
+    class_totals = state.class_totals
+    if plan.class_weight is not None:
+        class_totals = class_totals + np.bincount(y, weight, len(class_totals))
+        weight = plan.row_weights(y, weight, class_totals)
+    measure = measure_columns if stream else choose_measure(**least_work(plan, X))
+    columns, targets = state.columns.updated(X, weight, measure), state.targets
+    regression = y.dtype.kind == "f"
+    if regression:
+        targets = targets.updated(y, weight)
+    if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
+        weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
+    state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
+    if not (stream or state.t):
+        state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
+    state = replace(state, objective=replace(state.objective, alpha=alpha_for(state, plan)))
+    if plan.precondition:
+        fit_intercept, dtype = state.objective.fit_intercept, state.dtype.type
+        coordinates = Coordinates.of_columns(columns, sparse=sp.issparse(X), fit_intercept=fit_intercept, dtype=dtype)
+        if regression:
+            log_link = state.objective.loss.log_link
+            coordinates = coordinates.with_target(targets, log_link=log_link, fit_intercept=fit_intercept)
+        state = _expressed_in(state, coordinates, stream)
+    unit = state.objective.unit
+    if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
+        raise ValueError(
+            f"y is too large or too small for loss={state.objective.loss!r}: its unit, {unit}, cannot be represented. "
+            "Rescale y."
+        )
+    return state, (X, y, weight)
+
+
+def _with_optimizer(state: State, optimizer: Optimizer) -> State:
+    """Return a state before its first step with an optimizer, perhaps another."""
+    if optimizer is state.optimizer:
+        return state
+    iterate = initial_iterate(state.iterate.theta, optimizer, state.averaging)
+    return replace(state, optimizer=optimizer, iterate=iterate)
+
+
+def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
+    """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
+    optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
+    theta, slots, average, t, averaged = state.iterate
+    if t == 0:
+        return replace(state, objective=new)
+
+    scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
+    kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
+
+    def transform(theta: np.ndarray) -> np.ndarray:
+        (coef, intercept), *others = old.layers(theta)
+        layers = [(kept * coef, intercept), *others]
+        return new.join(in_coordinates(Coordinates.moved_from, layers, coordinates, old.coordinates), theta.dtype)
+
+    slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
+    average = None if average is None else transform(average)
+    return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class DivergenceError(ValueError):
+    """Training left the realm of finite numbers; the message says where, and what to do."""
+
+
+class Batches(NamedTuple):
+    """Rows with their weights, the order they are taken in, and the number of rows in a batch."""
+
+    X: Matrix
+    y: np.ndarray
+    weight: np.ndarray | None
+    order: np.ndarray
+    size: int
+
+
+def rates_of(base: float, state: State, plan: Plan, n_steps: int, memory: Any) -> np.ndarray:
+    """Return the rates of the next steps; ``memory`` is what the schedule remembers of the epochs so far."""
+    steps = np.arange(state.iterate.t, state.iterate.t + n_steps)
+    return base * plan.schedule.evaluate(steps, memory=memory)
+
+
+def run(
+    state: State, plan: Plan, batches: Batches, rates: np.ndarray, longest: np.ndarray | None, every: int, where: str
+) -> EpochSummary:
+    """Take the steps of an epoch, turning numbers that are no longer finite into a `DivergenceError`."""
+    if state.optimizer.weight_decay * rates.max() >= 1.0:
+        raise ValueError(
+            f"weight_decay={state.optimizer.weight_decay!r} at the learning rate {rates.max():.3g} would turn "
+            "coefficients round. Lower one of them, so that their product is below 1."
+        )
+    try:
+        arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)
+        summary, state.engine = run_epoch(state.engine, *arguments)
+        return summary
+    except FloatingPointError as error:
+        raise divergence(plan, f"{where} {error}", "is no longer finite") from None
+
+
+def divergence(plan: Plan, where: str, what: str) -> DivergenceError:
+    """Return the error that says where training diverged, and what to do."""
+    remedies = ["Lower learning_rate"]
+    if plan.schedule.learning_rate != "auto":
+        remedies.append("use learning_rate='auto'")
+    if not plan.precondition:
+        remedies.append("use precondition=True")
+    advice = ", or ".join(remedies)
+    return DivergenceError(
+        f"Training diverged in {where}: the objective {what}. {advice}. The estimator is as it was before."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Orders of rows
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Orders:
+    """The order of the rows in each epoch: shuffled where it makes a difference and is wanted, else as they come."""
+
+    def __init__(self, plan: Plan, n_rows: int, size: int, random_state: np.random.RandomState):
+        self._n_rows = n_rows
+        self._shuffler: np.random.Generator | None = None
+        if plan.shuffle and size < n_rows:  # in half the time of a RandomState, where rows are many
+            seed = random_state.randint(2**32, size=4, dtype=np.uint32)
+            self._shuffler = np.random.Generator(np.random.PCG64(seed))
+
+    def draw(self) -> np.ndarray:
+        """Return the order of the next epoch."""
+        return np.arange(self._n_rows) if self._shuffler is None else self._shuffler.permutation(self._n_rows)
+
+    @property
+    def shuffled(self) -> bool:
+        """Whether each epoch has an order of its own."""
+        return self._shuffler is not None
+
+    @property
+    def state(self) -> Any:
+        """What the next orders depend on, for another call to go on from."""
+        return None if self._shuffler is None else self._shuffler.bit_generator.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        if self._shuffler is not None:
+            self._shuffler.bit_generator.state = state
+
+
+def _batches(orders: Orders, size: int) -> Iterator[np.ndarray]:
+    while True:
+        order = orders.draw()
+        yield from (order[start : start + size] for start in range(0, len(order), size))
+
+
+class Walk:
+    """The steps of ``fit``, one by one, for those who look at each: its coordinates, its batches and its rates.
+
+    ``data`` are X, y, and the weights of the rows with those of their classes.
+    """
+
+    @np.errstate(all="ignore")
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
+        self.state, self.data = learn(state, plan, data, stream=False)
+        self._plan = plan
+        _, y, _ = data
+        size = batch_size(self.state, plan, regression=y.dtype.kind == "f")
+        self._batches = _batches(Orders(plan, len(y), size, random_state), size)
+
+    @property
+    @np.errstate(all="ignore")
+    def automatic_rate(self) -> float:
+        """The rate that ``learning_rate="auto"`` begins with."""
+        return float(base_rate(self.state, replace(self._plan, schedule=Constant()))[0])
+
+    def move_to(self, layers: list[Layer]) -> None:
+        """Go on from these layers, in the user's units."""
+        theta = self.state.objective.from_user(layers, self.state.iterate.theta.dtype)
+        self.state.iterate = initial_iterate(theta, self.state.optimizer, self._plan.averaging is not None)
+
+    @np.errstate(all="ignore")
+    def step(self, rate: float | None = None) -> State:
+        """Take the next step, at the plan's rate or another, and return the state after it."""
+        rates, longest = np.array([rate]), None
+        if rate is None:
+            base, longest = base_rate(self.state, self._plan)
+            rates = rates_of(base, self.state, self._plan, 1, None)
+        rows = next(self._batches)
+        where = f"step {self.state.iterate.t + 1}"
+        run(self.state, self._plan, Batches(*self.data, rows, len(rows)), rates, longest, 1, where)
+        return self.state

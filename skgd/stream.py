@@ -1,0 +1,165 @@
+"""The loop of ``partial_fit``: one pass over rows in the given order, in coordinates learnt on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from operator import add
+from typing import Any, ClassVar
+
+import numpy as np
+
+from skgd.automatic import base_rate, is_brief, stream_batch_size
+from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
+from skgd.history import entry_of, print_entry
+from skgd.networks import Layer
+from skgd.objective import Objective
+from skgd.optimizers import Optimizer
+from skgd.plan import Plan
+from skgd.state import Data, Past, State
+from skgd.steps import Batches, learn, rates_of, run
+
+
+def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State | Stream, dict[str, float]]:
+    """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
+
+    Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
+    over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
+    """
+    X, y, weight = data
+    n_rows = X.shape[0]
+    size = stream_batch_size(plan, n_rows)
+    started = time.perf_counter()
+    sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty
+    rate, start, failed = np.nan, 0, False
+    past = state.past
+
+    def rows(stop: int) -> Data:
+        if stop - start == n_rows:
+            return data
+        return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
+
+    while start < n_rows:
+        stream = None if failed else Stream.of(state, plan, X, y)
+        taken: Any = None if stream is None else stream.after(rows(n_rows), size)
+        stop = n_rows
+        if taken is None:
+            failed = stream is not None  # a single batch says why
+            stop = min(start + size, n_rows)
+            taken = _take_batch(state.whole, plan, rows(stop))
+        state, part, rate = taken
+        sums = part if sums is None else [*map(add, sums, part)]
+        start = stop
+    loss, *squares, penalty = (total / n_rows for total in sums)
+    summary = EpochSummary(loss, penalty, squares, n_rows, np.empty(0))
+    entry = entry_of(summary, rate, (np.nan, np.nan), started)
+    state.past = past.followed_by(entry, plan.schedule)
+    if plan.verbose:
+        print_entry(state.past.epochs, entry, header=not past.epochs)
+    return state, entry
+
+
+def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float]:
+    """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
+    state, data = learn(state, plan, data, stream=True)
+    base, longest = base_rate(state, plan)
+    rates = rates_of(base, state, plan, 1, state.past.memory.get("objective"))
+    order = np.arange(len(data[1]))
+    summary = run(state, plan, Batches(*data, order, len(order)), rates, longest, 1, "partial_fit")
+    means = (summary.loss, *summary.squared_norms, summary.penalty)
+    return state, [summary.rows * mean for mean in means], float(rates[0])
+
+
+@dataclass(eq=False)
+class Stream:
+    """A state between compiled steps: two arrays hold what they change, so that a call has little else to copy."""
+
+    engine: ClassVar[Engine] = "compiled"
+    objective: Objective  # but for what is below: its coordinates and its automatic penalty
+    optimizer: Optimizer
+    targets: ColumnStatistics  # but for what is below, in a regression
+    class_totals: np.ndarray
+    plan: Plan
+    loop: Any
+    averaging: bool
+    numbers: np.ndarray
+    statistics: np.ndarray
+    t: int
+    averaged: int
+    alpha: float
+    past: Past
+
+    @classmethod
+    def of(cls, state: State | Stream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
+        """Return the stream that goes on from a state, or None where compiled loops are not for it."""
+        if isinstance(state, cls) and state.plan is plan and state.loop.takes(X):
+            return state
+        state = state.whole
+        objective, optimizer, alpha = state.objective, state.optimizer, plan.alpha
+        if plan.class_weight is not None or not choose_stream(optimizer, objective, X, state.t):
+            return None
+        if isinstance(alpha, str):
+            alpha = 0.0 if is_brief(state, plan) else -1.0
+        settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
+        loop = stream_loop(objective, optimizer, X, y, *settings)
+        if loop is None:
+            return None
+        numbers, statistics = loop.arrays_of(state)
+        averaged = state.iterate.averaged
+        rest = objective if not plan.precondition else replace(objective, coordinates=Coordinates())
+        same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging
+        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past)
+
+    def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
+        """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
+
+        The sums are those of the loss, the squares of the gradient and the penalty.
+        """
+        n_steps = -(-data[0].shape[0] // size)
+        steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
+        factors = self.plan.schedule.evaluate(steps, memory=memory)
+        numbers, statistics = self.numbers.copy(), self.statistics.copy()
+        arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
+        result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
+        if result is None:
+            return None
+        finite, averaged, alpha, rate, sums = result
+        if not finite:
+            return None
+        same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
+        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
+        return stream, sums, rate
+
+    @property
+    def whole(self) -> State:
+        """The same as a `State`."""
+        of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
+        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
+        rows, weight = int(totals[0]), float(totals[1])
+        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
+        return State(
+            objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
+            optimizer=self.optimizer,
+            iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
+            columns=ColumnStatistics(rows, weight, columns),
+            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else self.targets,
+            class_totals=self.class_totals,
+            engine=self.engine,
+            past=self.past,
+        )
+
+    def __reduce__(self):
+        whole = self.whole  # for a compiled loop has no pickle
+        return State, tuple(getattr(whole, each.name) for each in fields(whole))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the parameters."""
+        return self.numbers.dtype
+
+    def published(self) -> list[Layer]:
+        """Return the layer to predict with, which the loop has looked at."""
+        (*_, coef, intercept), _ = self.loop.parts_of(self.numbers, self.statistics)
+        return [(coef.T, intercept.copy())]
