@@ -26,7 +26,6 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from skgd.activations import ACTIVATIONS, Activation
-from skgd.callbacks import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
@@ -34,6 +33,7 @@ from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, AdaGrad, Adam, LearningRate, Optimizer
 from skgd.persistence import loaded, saved
+from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.schedules import resolve_schedule
 from skgd.strategy import API_REFERENCE, Strategy, is_finite, resolve, snapshot, strategies_of
 from skgd.training import (
