@@ -7,9 +7,9 @@ and steers a training is in :mod:`skgd.callbacks`, pictures of it are in :mod:`s
 
 from importlib.metadata import version
 
-from skgd import losses, optimizers, schedules
+from skgd import callbacks, losses, optimizers, schedules
 from skgd.estimators import GDClassifier, GDRegressor
 
 __version__ = version("skgd")
 
-__all__ = ["GDClassifier", "GDRegressor", "__version__", "losses", "optimizers", "schedules"]
+__all__ = ["GDClassifier", "GDRegressor", "__version__", "callbacks", "losses", "optimizers", "schedules"]

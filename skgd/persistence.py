@@ -14,12 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skgd.activations import ACTIVATIONS
-from skgd.callbacks import Beginning, Best, Unfinished
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Iterate
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS
+from skgd.run import Beginning, Best, Unfinished
 from skgd.schedules import SCHEDULES
 from skgd.state import Past, Progress, State
 from skgd.strategy import Strategy

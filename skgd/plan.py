@@ -41,6 +41,7 @@ class Plan:
             averaging=self.averaging,
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
             average_every=average_every,
+            verbose=self.verbose,
         )
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from skgd.engines import has_duplicates
 
@@ -58,6 +58,11 @@ def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y"
         rows_of = name.replace("y", "X")
         raise ValueError(f"{rows_of} has {n_rows} rows, but {name} has {len(y)}: they are inconsistent.")
     return y
+
+
+def single_column_raveled(y: np.ndarray, warn: bool = True) -> np.ndarray:
+    """Return y in one dimension where it is one column."""
+    return column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:

@@ -7,6 +7,7 @@ problems are better off without.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -59,6 +60,7 @@ USUAL_EPOCHS = 10
 
 
 _cannot_compile: set[tuple[Any, ...]] = set()
+_broken = False  # whether an import of Numba has failed halfway
 
 
 def choose(
@@ -119,10 +121,22 @@ def _compiles(optimizer: Optimizer, objective: Objective) -> bool:
 
 
 def _compiled() -> Any:
-    """Return the compiled engine, or None without Numba, or with one that does not know this NumPy."""
+    """Return the compiled engine, or None without Numba, or with one that cannot be imported."""
+    global _broken
+    if _broken:
+        return None
     try:
         from skgd.engines import compiled
-    except ImportError:
+    except ImportError:  # it is not installed, or does not know this NumPy
+        return None
+    except Exception as error:  # for want of memory, say; what is half imported cannot be imported again
+        _broken = True
+        warnings.warn(
+            f"Numba could not be imported ({type(error).__name__}: {error}). In this process, training runs in NumPy: "
+            "slower, with the same result. Start a new process, with more memory if that was the reason.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
     return compiled
 

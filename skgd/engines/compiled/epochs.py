@@ -50,7 +50,7 @@ def run_epoch(
     theta, _, average, t, averaged = holder.iterate
     size, n_steps = min(size, len(order)), len(rates)
     kind, longest = kind_of(objective, optimizer, X, y, size, rates, longest_step, theta.dtype)
-    lazy, loop = kind.laziness != "", loop_for(kind)
+    loop = loop_for(kind)
     width = objective.n_outputs if kind.sparse or kind.row_by_row else objective.n_parameters
     as_chunks = (objective.n_parameters // width, width)
     theta = theta.copy()
@@ -82,8 +82,7 @@ def run_epoch(
         layer_sizes=objective.layer_sizes,
         dtype=theta.dtype,
     )
-    of_kind = {"sparse_rows": kind.sparse, "lazy": lazy, "implicit": kind.implicit, "row_by_row": kind.row_by_row}
-    work, penalty_before = work_for(shape, **of_kind), 0.0
+    work, penalty_before = work_for(shape, kind), 0.0
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
@@ -91,7 +90,7 @@ def run_epoch(
         if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
-        if lazy:
+        if kind.lazy:
             work.done[:] = 0
             work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks))
         parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)

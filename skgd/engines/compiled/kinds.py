@@ -51,6 +51,11 @@ class Kind(NamedTuple):
     row_by_row: bool = False
     along_row: bool = False
 
+    @property
+    def lazy(self) -> bool:
+        """Whether steps leave out the columns that their rows do not have."""
+        return self.laziness != ""
+
     def filled_in(self) -> dict[str, Any]:
         """Return what takes the places of the names of `skgd.engines.compiled.interface`."""
         optimizer, loss, activation = self.optimizer, self.loss, self.activation
@@ -79,7 +84,7 @@ class Kind(NamedTuple):
             "narrow": self.single and (self.sparse or self.row_by_row),
             "hidden": activation is not None,
             "has_intercept": self.has_intercept,
-            "lazy": self.laziness != "",
+            "lazy": self.lazy,
             "resting": self.laziness == "rest",
             "proximal": optimizer.proximal,
             "normalized": loss.normalized,

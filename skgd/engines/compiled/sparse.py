@@ -1,4 +1,4 @@
-"""Sparse rows: only the columns that are not zero in them are visited, if the optimizer allows it (`Optimizer.lazy`)."""
+"""Sparse rows: only columns that are not zero in them are visited, if the optimizer allows it (`Optimizer.lazy`)."""
 
 from __future__ import annotations
 

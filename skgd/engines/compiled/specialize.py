@@ -32,8 +32,9 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # sums in any order; NaN and infinity stay what they are
     "nogil": True,
 }
-# Called from compiled code only: without the entrances for others, compiling takes two thirds of the time.
-_INLINED: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Without the entrances for code that never calls it, compiling takes two thirds of the time.
+_CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True}
+_INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
 
 
 class CannotCompile(Exception):
@@ -96,7 +97,7 @@ class _Specializer:
         if function not in self._done:
             self._done[function] = None
             copy, tells_all = self.copy(function)
-            self._done[function] = njit(**_INLINED, **_OPTIONS)(copy), copy.__qualname__ if tells_all else _UNKNOWN
+            self._done[function] = njit(**_INLINED)(copy), copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
             raise CannotCompile(f"{function.__name__} calls itself.")
@@ -157,11 +158,11 @@ class Loop:
         self._compiled = self._remedies[-1]()
 
     def _in_memory(self) -> Any:
-        return njit(no_cfunc_wrapper=True, **_OPTIONS)(self._function)
+        return njit(**_CALLED_FROM_PYTHON)(self._function)
 
     def _cached(self) -> Any:
         try:
-            return njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(self._function)
+            return njit(cache=True, **_CALLED_FROM_PYTHON)(self._function)
         except RuntimeError:  # no folder can be written to
             return self._in_memory()
 

@@ -112,7 +112,7 @@ def take_stream(
             unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
                 return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
-        squares = 0.0
+        squares: Any = 0.0
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
             square = mean_squares_of(measures_of(columns, j), center[j], scale[j])
@@ -260,10 +260,10 @@ def write_coefficients(iterates, coordinates, zeros, coef, intercept, hyper):
 
 def all_finite(values):
     """Say whether all numbers are finite."""
+    finite = True
     for i in range(len(values)):
-        if not np.isfinite(values[i]):
-            return False
-    return True
+        finite &= np.isfinite(values[i])
+    return finite
 
 
 @lru_cache(maxsize=256)
@@ -409,8 +409,7 @@ class StreamLoop:
             layer_sizes=(n_features, n_outputs),
             dtype=dtype,
         )
-        flags = {"sparse_rows": self._kind.sparse, "lazy": False, "implicit": self._kind.implicit, "row_by_row": False}
-        return _Scratch(size, entries, arrays, tuple(work_for(shape, **flags)))
+        return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
 
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""

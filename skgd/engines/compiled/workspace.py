@@ -8,6 +8,7 @@ import numpy as np
 
 from skgd.engines.compiled import dense, networks, sparse
 from skgd.engines.compiled.interface import Work
+from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.steps import POWERS
 
 
@@ -24,18 +25,16 @@ class Shape(NamedTuple):
     dtype: np.dtype
 
 
-def work_for(
-    shape: Shape, *, sparse_rows: bool, lazy: bool, implicit: bool, row_by_row: bool, active: np.ndarray | None = None
-) -> Work:
-    """Return the arrays for such steps; ``active`` are the chunks that are averaged."""
+def work_for(shape: Shape, kind: Kind) -> Work:
+    """Return the arrays for steps of a kind; all chunks are active."""
     size, n_chunks, width, dtype = shape.n_rows, shape.n_chunks, shape.width, shape.dtype
     everywhere = np.arange(n_chunks, dtype=np.uintp)
-    of_steps = np.dtype(np.float64) if row_by_row else dtype
-    if row_by_row:
+    of_steps = np.dtype(np.float64) if kind.row_by_row else dtype
+    if kind.row_by_row:
         of_rows: tuple = np.empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
-    elif sparse_rows:
+    elif kind.sparse:
         of_rows = sparse.workspace(size, shape.n_entries, n_chunks, dtype)
-    elif len(shape.layer_sizes) > 2:
+    elif kind.activation is not None:
         of_rows = networks.workspace(size, np.array(shape.layer_sizes), dtype)
     else:
         of_rows = dense.workspace(size, shape.layer_sizes[0], shape.n_outputs, dtype)
@@ -43,21 +42,21 @@ def work_for(
     def parameters(wanted: bool) -> np.ndarray:
         return np.empty((n_chunks if wanted else 0, width), dtype)
 
-    n_steps = shape.n_steps if lazy else 0
+    n_steps = shape.n_steps if kind.lazy else 0
     return Work(
         raw=np.empty((size, shape.n_outputs), of_steps),
         moved=np.empty((size, shape.n_outputs), of_steps),
         slopes=np.empty((size, shape.n_outputs), of_steps),
         losses=np.empty(shape.n_outputs),
         slope_sizes=np.empty(sum(shape.layer_sizes[1:])),
-        local=parameters(lazy and not row_by_row),
-        grad=parameters(not row_by_row),
-        point=parameters(implicit),
-        lengths=parameters(implicit),
-        chunks=np.zeros(n_chunks + 1, np.uintp) if lazy else everywhere,
-        active=everywhere if active is None else active,
+        local=parameters(kind.lazy and not kind.row_by_row),
+        grad=parameters(not kind.row_by_row),
+        point=parameters(kind.implicit),
+        lengths=parameters(kind.implicit),
+        chunks=np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere,
+        active=everywhere,
         everywhere=everywhere,
-        done=np.zeros(n_chunks if lazy else 0, np.int64),
+        done=np.zeros(n_chunks if kind.lazy else 0, np.int64),
         taken=np.zeros(n_steps),
         powers=np.zeros((n_steps + 1, POWERS)),
         of_rows=of_rows,

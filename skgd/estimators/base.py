@@ -1,0 +1,605 @@
+"""What the classifier and the regressor share: fitting, resuming, publishing what was learnt, saving."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from itertools import pairwise
+from operator import is_
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.engines import Engine, initial_iterate, readout
+from skgd.estimators.parameters import resolve_parameters
+from skgd.evaluation import validation_loss
+from skgd.history import append, bounded, history_keys
+from skgd.losses import Loss
+from skgd.networks import Layer, forward
+from skgd.objective import Objective
+from skgd.optimizers import AdaGrad, Adam, Optimizer
+from skgd.persistence import loaded, saved
+from skgd.plan import Plan
+from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
+from skgd.state import Data, Progress, State, start_state
+from skgd.steps import Walk
+from skgd.strategy import API_REFERENCE, Strategy, snapshot, strategies_of
+from skgd.stream import Stream, train_stream
+from skgd.training import train_epochs
+from skgd.validation import (
+    all_finite,
+    canonical,
+    is_ready,
+    read_features,
+    read_target,
+    read_weight,
+    single_column_raveled,
+)
+
+# What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
+_MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+
+# Attributes that hold nothing but parameters, checked and resolved.
+_MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
+
+
+def is_linear(estimator: GDEstimator) -> bool:
+    """Say whether there is a ``coef_``; raise the AttributeError that `hasattr` looks for, otherwise."""
+    if np.size(estimator.hidden_layer_sizes):
+        raise AttributeError(
+            f"Only the linear model has coef_, but hidden_layer_sizes={estimator.hidden_layer_sizes!r}."
+        )
+    return True
+
+
+class _Absent:
+    """What a fitted attribute is where an estimator does not hold it: a descriptor that its own attributes hide."""
+
+    def __init__(self, read: Callable[[GDEstimator, str], Any]):
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: GDEstimator | None, owner: type) -> Any:
+        if estimator is None:
+            return self
+        if not hasattr(estimator, "_state"):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        return self._read(estimator, self._name)
+
+
+def _no_coefficients(estimator: GDEstimator, name: str) -> None:
+    raise AttributeError(
+        f"{name} is of the linear model. With hidden_layer_sizes={estimator.hidden_layer_sizes!r}, coefs_ and "
+        "intercepts_ list the coefficients and intercepts of each layer."
+    )
+
+
+class GDEstimator(CallbackSupportMixin, BaseEstimator):
+    """What the classifier and the regressor share. A subclass says how it reads y and what it predicts.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (n_inputs, n_outputs)
+        The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
+    intercepts_ : list of ndarray of shape (n_outputs,)
+        The intercepts of each layer.
+    n_iter_ : int
+        The number of epochs of the last call.
+    t_ : int
+        The number of steps behind the coefficients.
+    history_ : dict of lists
+        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
+        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
+        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
+        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
+        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
+        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
+        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
+    engine_ : str
+        What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
+        missing or cannot compile a rule of your own). Their results agree but for rounding.
+    optimizer_ : Optimizer
+        The optimizer used; with ``optimizer="auto"``, the one chosen.
+    loss_ : Loss
+        The loss used.
+    n_features_in_ : int
+        The number of features seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        The names of the features, where X has string column names.
+    """
+
+    _doc_link_module = "skgd"
+    _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
+    _known_losses: ClassVar[dict[str, type[Loss]]]
+    _foreign_losses: ClassVar[tuple[type[Loss], ...]]
+    _target_dtype: ClassVar[type | None]
+    class_weight: Any = None
+    _values: list | None = None
+    _trained_with: Plan | None = None
+    _fingerprint: int | None = None
+    coef_: Any = _Absent(_no_coefficients)
+    intercept_: Any = _Absent(_no_coefficients)
+    coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
+    intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
+    n_iter_: int
+    t_: int
+    engine_: Engine
+    optimizer_: Optimizer
+    loss_: Loss
+    history_: dict[str, list[float]]
+    _state: State | Stream
+
+    # -- saving -------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self):
+        attributes = super().__getstate__()
+        return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
+
+    def __setstate__(self, state):
+        super().__setstate__(vars(type(self)()) | loaded(state))  # a parameter that is newer has its default
+
+    def __copy__(self):
+        """Return a copy that shares everything but the history, which grows in place."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        if "history_" in copy.__dict__:
+            copy.history_ = {key: list(values) for key, values in self.history_.items()}
+        return copy
+
+    # -- what a subclass defines --------------------------------------------------------------------------------------
+
+    def _learn_outputs(self, y: np.ndarray, loss: Loss, classes: ArrayLike | None) -> tuple[Loss, int, int]:
+        """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes."""
+        raise NotImplementedError
+
+    def _is_ready_target(self, y: Any, n_rows: int) -> bool:
+        """Say whether y is plainly an array that `_encode` takes; where it is unusual in any way, say no."""
+        raise NotImplementedError
+
+    def _encode(self, y: np.ndarray, name: str) -> np.ndarray:
+        """Return y as training reads it: floats (rows, outputs), class numbers (rows,), or booleans (rows, labels)."""
+        raise NotImplementedError
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        random_state: np.random.RandomState | None,
+        *,
+        stream: bool,
+        resumed: bool,
+        classes: ArrayLike | None = None,
+    ) -> tuple[State | Stream, Plan, Loss, Data]:
+        """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
+        plan, loss = self._plan(stream=stream)
+        X, y, weight = self._read(X, y, sample_weight, resumed)
+        if resumed:
+            state: State | Stream = self._resume(plan, loss)
+        else:
+            state = self._begin(X, y, plan, loss, classes, random_state or self._random_state())
+        if self.class_weight is not None:
+            plan = replace(plan, class_weight=self._class_weight())
+        loss.check_target(y)
+        return state, plan, loss, (X, self._encode(y, "y"), weight)
+
+    def _walk(self, X: Any, y: Any, sample_weight: Any) -> Walk:
+        """Return the steps of ``fit``, of a clone, for `skgd.display`; "auto" does not average what is looked at."""
+        random_state = self._random_state()
+        state, plan, _, data = self._prepare(X, y, sample_weight, random_state, stream=True, resumed=False)
+        return Walk(state.whole, plan, data, random_state)
+
+    @with_callbacks  # here, inside of `_atomic`, which would take away what ends the callbacks
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+        unfinished: Unfinished | None = getattr(self, "_unfinished", None)  # of a checkpoint
+        progress = None if unfinished is None else unfinished.progress
+        resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
+        random_state = self._random_state()
+        start, plan, loss, data = self._prepare(X, y, sample_weight, random_state, stream=False, resumed=resumed)
+        state = start.whole
+        validation = self._read_validation(X_val, y_val, sample_weight_val, state.dtype, loss)
+        if unfinished is not None:
+            unfinished.beginning.check(self._lasting_parameters(), data, validation)
+            random_state = unfinished.beginning.random_state()
+        entries = None if progress is None else progress.entries
+        past = self.history_ if resumed else _empty_history(state)
+        history = {key: values[:entries] for key, values in past.items()}
+
+        def attributes(state: State, progress: Progress) -> dict[str, Any]:
+            so_far = {key: list(values) for key, values in history.items()}
+            return self._fitted_attributes(replace(state), progress.epoch) | {"history_": so_far}
+
+        run = None
+        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
+            states = random_state.get_state(legacy=False)
+            beginning = cache(partial(Beginning.of, self._lasting_parameters(), data, validation, states))
+            n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
+            run = Run(self, X, y, sample_weight, max(n_epochs, 0), beginning, attributes)
+        self.__dict__.pop("_unfinished", None)
+        if validation is None and self.early_stopping:
+            data, validation = self._hold_out(data, random_state)
+        state = replace(
+            state,
+            columns=ColumnStatistics.empty(state.objective.n_features),
+            targets=ColumnStatistics.empty(state.objective.n_outputs),
+            class_totals=np.zeros_like(state.class_totals),
+        )
+        with np.errstate(all="ignore"):
+            state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
+        self._publish(state, n_iter, history)
+        if run is not None:
+            run.end()
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
+        resumed = hasattr(self, "_state")
+        state, plan, _, data = self._prepare(X, y, sample_weight, None, stream=True, resumed=resumed, classes=classes)
+        if self.early_stopping:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
+                "early_stopping=False, and score on rows of your own between calls."
+            )
+        history = bounded(self.history_) if resumed else _empty_history(state)
+        with np.errstate(all="ignore"):
+            state, entry = train_stream(state, plan, data)
+        self._publish(state, 1, history)
+        self._trained_with = self._resolved[0]
+        append(history, entry)
+
+    def _begin(
+        self,
+        X: Any,
+        y: np.ndarray,
+        plan: Plan,
+        loss: Loss,
+        classes: ArrayLike | None,
+        random_state: np.random.RandomState,
+    ) -> State:
+        """Return the state before training, from the first data seen."""
+        loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
+        of_the_other_kind = ("coef_", "intercept_") if plan.hidden_layer_sizes else ("coefs_", "intercepts_")
+        for name in of_the_other_kind:  # than the model that an earlier fit has trained
+            self.__dict__.pop(name, None)
+        objective = Objective(
+            loss=loss,
+            n_features=X.shape[1],
+            n_outputs=n_outputs,
+            fit_intercept=bool(self.fit_intercept),
+            alpha=0.0,
+            l1_ratio=float(self.l1_ratio),
+            coordinates=Coordinates(),
+            exclusive_classes=n_classes > 2,
+            hidden_layer_sizes=plan.hidden_layer_sizes,
+            activation=plan.activation,
+        )
+        optimizer = plan.optimizer or (Adam() if plan.hidden_layer_sizes else AdaGrad())
+        averaging = plan.averaging is not None
+        return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
+
+    def _resume(self, plan: Plan, loss: Loss) -> State | Stream:
+        """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
+        untouched = self._fingerprint is not None and self._fingerprint == self._fingerprint_of_layers()
+        if untouched and self._trained_with is plan:
+            return self._state
+        state = self._state.whole
+        coordinates = state.objective.coordinates
+        same_coordinates = coordinates.plain is not bool(self.precondition)
+        objective = replace(
+            state.objective,
+            loss=loss.multiclass() if state.objective.exclusive_classes else loss,
+            l1_ratio=float(self.l1_ratio),
+            coordinates=coordinates if same_coordinates else Coordinates(),
+            activation=plan.activation,
+        )
+        lasting = {"fit_intercept": bool(self.fit_intercept), "hidden_layer_sizes": plan.hidden_layer_sizes}
+        for name, value in lasting.items():
+            if value != getattr(objective, name):
+                raise ValueError(
+                    f"{name}={value!r} was set after training began with {name}={getattr(objective, name)!r}. "
+                    "Train a new model: clone(estimator).fit(...)."
+                )
+        layers = self._checked_layers()
+        with np.errstate(over="ignore"):
+            as_published = partial(np.ascontiguousarray, dtype=state.dtype)
+            same = [(as_published(coef), as_published(intercept)) for coef, intercept in layers]
+        fingerprint = _fingerprint_of(*_parameters_in(self._parameter_attributes(same)))
+        known = untouched or (fingerprint is not None and fingerprint == self._fingerprint)
+        optimizer = plan.optimizer or state.optimizer
+        same_rule = type(optimizer) is type(state.optimizer)
+        if known and same_rule and same_coordinates:
+            iterate = state.iterate
+        else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
+            theta = objective.from_user(layers, state.iterate.theta.dtype)
+            iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
+        if plan.averaging is None and iterate.average is not None:  # the average ends: what it predicted goes on
+            shown = readout(iterate, optimizer, objective)
+            slots = optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, optimizer.hyper())
+            iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0)
+        elif plan.averaging is not None and iterate.average is None:
+            iterate = iterate._replace(average=iterate.theta, averaged=0)
+        return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
+
+    def _layers(self) -> list[Layer]:
+        """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
+        if "coef_" not in vars(self):
+            if len(self.coefs_) != len(self.intercepts_):
+                raise ValueError(
+                    f"coefs_ was set to {len(self.coefs_)} layers, but intercepts_ to {len(self.intercepts_)}. Set as "
+                    "many of both."
+                )
+            return list(zip(map(np.asarray, self.coefs_), map(np.asarray, self.intercepts_), strict=True))
+        coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
+        return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
+
+    def _fingerprint_of_layers(self) -> int | None:
+        """Return a number that changes with the fitted parameters, or None where they are not plain arrays."""
+        return _fingerprint_of(*_parameters_in(vars(self)))
+
+    def _checked_layers(self) -> list[Layer]:
+        """Return the layers, perhaps set anew from outside, if training can go on from them."""
+        layers, sizes = self._layers(), self._state.objective.layer_sizes
+        linear = "coef_" in vars(self)
+        if len(layers) != len(sizes) - 1:
+            raise ValueError(f"coefs_ was set to {len(layers)} layers. Training goes on from {len(sizes) - 1} only.")
+        for i, ((coef, intercept), (n_inputs, n_outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
+            if linear:
+                parts = ("coef_", coef.T, (n_outputs, n_inputs)), ("intercept_", intercept, (n_outputs,))
+            else:
+                parts = (f"coefs_[{i}]", coef, (n_inputs, n_outputs)), (f"intercepts_[{i}]", intercept, (n_outputs,))
+            for name, values, shape in parts:
+                if values.shape != shape:
+                    raise ValueError(f"{name} was set to the shape {values.shape}. Training goes on from {shape} only.")
+                if not np.isfinite(values).all():
+                    raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
+        return layers
+
+    def _publish(self, state: State | Stream, n_iter: int, history: dict[str, list[float]]) -> None:
+        """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
+        self.__dict__.pop("_unfinished", None)
+        self.__dict__.update(self._fitted_attributes(state, n_iter) | {"history_": history})
+
+    def _fitted_attributes(self, state: State | Stream, n_iter: int) -> dict[str, Any]:
+        """Return the attributes of an estimator that has learnt until ``state``."""
+        parameters = self._parameter_attributes(state.published())
+        return {
+            **parameters,
+            "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
+            "n_iter_": n_iter,
+            "t_": state.t,
+            "engine_": state.engine,
+            "optimizer_": state.optimizer,
+            "loss_": state.objective.loss,
+            "_state": state,
+        }
+
+    def _parameter_attributes(self, layers: list[Layer]) -> dict[str, Any]:
+        """Return the attributes that hold the parameters."""
+        if len(layers) == 1:
+            [(coef, intercept)] = layers
+            # Without negative zeros, which a sparse matrix does not keep.
+            return {"coef_": np.ascontiguousarray(coef.T) + 0.0, "intercept_": intercept}
+        coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
+        return {"coefs_": coefs, "intercepts_": intercepts}
+
+    @contextmanager
+    def _atomic(self) -> Iterator[None]:
+        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
+
+        One thing grows in place: the history of a stream, because copying it would take longer than a step.
+        """
+        attributes = self.__dict__
+        before = attributes.copy()
+        history = before.get("history_", {})
+        n_entries = len(history.get("objective", ()))
+        try:
+            yield
+        except BaseException:
+            attributes.update(before)  # all at once, as in `_publish`
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            for values in history.values():
+                del values[n_entries:]
+            raise
+
+    def _loss_kind(self) -> Loss | type[Loss]:
+        """Return the loss, or its class, without checking it."""
+        if isinstance(self.loss, Loss):
+            return self.loss
+        return self._known_losses.get(self.loss, Loss) if isinstance(self.loss, str) else Loss
+
+    # -- reading parameters and data ----------------------------------------------------------------------------------
+
+    def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
+        """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
+        averaged = hasattr(self, "_state") and self._state.averaging
+        values = [stream, averaged, *map(vars(self).get, self._parameter_names())]
+        if self._values is None or not all(map(is_, values, self._values)):
+            given = [snapshot(value) for value in values]
+            if getattr(self, "_given", None) != given:
+                self._resolved: tuple[Plan, Loss] = resolve_parameters(self, stream=stream, averaged=averaged)
+                self._given: list = given
+            # What may change inside is looked into each time.
+            self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values
+        return self._resolved
+
+    @classmethod
+    @cache
+    def _parameter_names(cls) -> tuple[str, ...]:
+        return tuple(cls().get_params(deep=False))  # which reads the signature anew each time
+
+    def _lasting_parameters(self) -> dict[str, Any]:
+        """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
+        return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, resumed: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Return checked X, y and weights, without the rows of weight zero."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
+        if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
+            X = canonical(X)
+        else:
+            X = read_features(self, X, dtypes, reset=not resumed)
+            y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
+        weight = read_weight(sample_weight, X.shape[0], "sample_weight")
+        if weight is not None and not weight.all():
+            keep = np.flatnonzero(weight)
+            X, y, weight = X[keep], y[keep], weight[keep]
+        return X, y, weight
+
+    def _read_validation(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype, loss: Loss) -> Data | None:
+        """Return the checked validation set, if there is one."""
+        if X is None:
+            if y is not None or sample_weight is not None:
+                raise ValueError("y_val and sample_weight_val need X_val, which is None.")
+            return None
+        if y is None:
+            raise ValueError("X_val needs y_val, which is None.")
+        X = read_features(self, X, (dtype.type,), "X_val")
+        y = read_target(self, y, X.shape[0], self._target_dtype, "y_val")
+        try:
+            loss.check_target(y)
+        except ValueError as error:
+            raise ValueError(f"y_val: {error}") from None
+        return X, self._encode(y, "y_val"), read_weight(sample_weight, X.shape[0], "sample_weight_val")
+
+    def _validation_loss(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """Return the loss of a validation set, as ``history_`` has it."""
+        state, plan = self._state.whole, replace(self._resolved[0], class_weight=self._class_weight())
+        validation: Any = self._read_validation(X, y, sample_weight, state.dtype, self.loss_)
+        return validation_loss(state, plan, validation)
+
+    def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
+        """Split the data into a part to train on and a part to validate with, with all classes in both."""
+        X, y, weight = data
+        classes = y if y.ndim == 1 else None
+        try:
+            parts = train_test_split(
+                np.arange(X.shape[0]),
+                test_size=self.validation_fraction,
+                stratify=classes,
+                random_state=random_state,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"early_stopping=True could not hold out validation_fraction={self.validation_fraction!r} of "
+                f"{X.shape[0]} rows: {error} Change validation_fraction, or pass X_val and y_val to fit."
+            ) from None
+        train, validation = ((X[i], y[i], None if weight is None else weight[i]) for i in parts)
+        return train, validation
+
+    def _random_state(self) -> np.random.RandomState:
+        try:
+            return check_random_state(self.random_state)
+        except ValueError as error:
+            raise ValueError(f"random_state={self.random_state!r}: {error}") from None
+
+    def _class_weight(self) -> np.ndarray | str | None:
+        """Return the weights of the classes, or "balanced", or None for weights of one."""
+        return None
+
+    # -- prediction ---------------------------------------------------------------------------------------------------
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """Return the raw prediction, (rows,) for one output, else (rows, outputs)."""
+        fitted = vars(self).copy()  # of one moment: another thread may train this estimator meanwhile
+        if "_state" not in fitted:
+            check_is_fitted(self)
+        X = read_features(self, X, (np.float64, np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if "coef_" in fitted:
+                raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
+            else:
+                layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
+                *_, raw = forward(layers, X, fitted["_state"].objective.activation)
+            return representable(raw)
+
+    @available_if(is_linear)
+    def sparsify(self) -> Self:
+        """Turn ``coef_`` into a sparse matrix, which saves memory where an L1 penalty has made most of it zero.
+
+        Returns
+        -------
+        self : object
+        """
+        check_is_fitted(self)
+        if not sp.issparse(self.coef_):
+            self.coef_ = sp.csr_array(np.atleast_2d(self.coef_))
+        return self
+
+    @available_if(is_linear)
+    def densify(self) -> Self:
+        """Turn ``coef_`` back into an array, the inverse of :meth:`sparsify`.
+
+        Returns
+        -------
+        self : object
+        """
+        check_is_fitted(self)
+        if sp.issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    @available_if(strategies_of)
+    def _sk_visual_block_(self) -> SimpleNamespace:
+        """Show strategy objects in a notebook as scikit-learn shows a meta-estimator's parts: a box for each."""
+        parts = strategies_of(self)
+        names = [f"{name}: {' '.join(repr(part).split())}" for name, part in parts.items()]
+        estimators, untitled = list(parts.values()), [None] * len(parts)
+        return SimpleNamespace(
+            kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
+        )
+
+
+def _parameters_in(attributes: Mapping[str, Any]) -> list[Any]:
+    """Return the fitted parameters among the attributes of an estimator."""
+    if "coef_" in attributes:
+        return [attributes["coef_"], attributes["intercept_"]]
+    return [*attributes["coefs_"], *attributes["intercepts_"]]
+
+
+def _fingerprint_of(*arrays: Any) -> int | None:
+    """Return a number that changes with arrays, or None where they are not plain ones."""
+    fingerprint = 0
+    for array in arrays:
+        if type(array) is not np.ndarray or not array.flags.c_contiguous:
+            return None
+        fingerprint = zlib.crc32(array.data, fingerprint)
+    return fingerprint
+
+
+def _empty_history(state: State | Stream) -> dict[str, list[float]]:
+    """Return a history without an epoch."""
+    return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
+
+
+def representable(predictions: np.ndarray) -> np.ndarray:
+    """Return the predictions, if they are finite numbers."""
+    if not all_finite(predictions):
+        row, *_ = np.argwhere(~np.isfinite(predictions))[0]
+        raise ValueError(
+            f"The prediction for row {row} of X, {predictions[row]}, cannot be represented in {predictions.dtype}: "
+            "the row is too far from those that the model was trained with."
+        )
+    return predictions

@@ -1,0 +1,341 @@
+"""The classifier: two classes, more of them, or several labels a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_array, compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from skgd.estimators.base import GDEstimator
+from skgd.estimators.parameters import ClassifierParameters, estimator_class
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
+from skgd.validation import check_indices, is_whole, naming
+
+__all__ = ["GDClassifier"]
+
+
+def _estimates_probabilities(loss: Loss | type[Loss]) -> bool:
+    return loss.normalized or loss.probability is not None
+
+
+def _probability_means_something(estimator: GDClassifier) -> bool:
+    """Say whether the loss estimates probabilities; raise the AttributeError that `hasattr` looks for, otherwise."""
+    kind = estimator._loss_kind()
+    learnt = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
+    if not _estimates_probabilities(learnt):
+        loss = learnt if _estimates_probabilities(kind) else estimator.loss
+        raise AttributeError(
+            f"loss={loss!r} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or put the "
+            "classifier into a CalibratedClassifierCV."
+        )
+    return True
+
+
+@estimator_class("classifier")
+class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
+    r"""Classification by gradient descent, linear or by a network, with any loss, optimizer and schedule.
+
+    Minimises
+
+    .. math:: \frac{\sum_i s_i \ell(y_i, x_i \cdot w + b)}{\sum_i s_i}
+              + \alpha \left( \frac{1 - \rho}{2} \|w\|_2^2 + \rho \|w\|_1 \right)
+
+    over the coefficients w and the intercepts b, with the sample weights s and :math:`\rho` = ``l1_ratio``. With the
+    log loss this is ``LogisticRegression(C=1 / (n_samples * alpha))``, multinomial for three or more classes. The other
+    losses train one classifier a class against the rest. A y of zeros and ones with several columns is multilabel: one
+    binary classifier a column.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="log_loss"
+        "log_loss" (logistic regression), "hinge" (linear support vector machine), "squared_hinge", "modified_huber",
+        "perceptron", or a :class:`~skgd.losses.Loss` object.
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes; the numbers of the columns, for a multilabel y.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        The coefficients, in the units of X; one row for two classes.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        The intercepts.
+    {attributes}
+
+    See Also
+    --------
+    skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
+    sklearn.linear_model.SGDClassifier : Stochastic gradient descent, one row and one class at a time.
+    sklearn.linear_model.LogisticRegression : The same minimiser for the log loss, by second-order solvers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skgd import GDClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> GDClassifier(random_state=0).fit(X, y).score(X, y) > 0.95
+    True
+    """
+
+    _known_losses = CLASSIFIER_LOSSES
+    _target_dtype = None  # labels of any kind
+    _foreign_losses = tuple(REGRESSOR_LOSSES.values())
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> GDClassifier:
+        """Train on the rows of X until the objective stops falling.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features; float32 is kept, everything else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            The class of each row, or zeros and ones for several labels a row.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
+        X_val, y_val : default=None
+            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
+            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
+            ``Pipeline(..., transform_input=["X_val"])``.
+        sample_weight_val : default=None
+            Weights of the validation set's rows.
+
+        Returns
+        -------
+        self : GDClassifier
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+        """
+        with self._atomic():
+            self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> GDClassifier:
+        """Learn from some more rows: one pass, in the order given.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            The class of each row, or zeros and ones for several labels a row.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever come; needed in the first call, unless y is multilabel.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of at least 0.
+
+        Returns
+        -------
+        self : GDClassifier
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+        """
+        with self._atomic():
+            known = self.classes_ if hasattr(self, "_state") else None
+            if classes is None:
+                if known is None and not _is_multilabel(y):
+                    raise ValueError(
+                        "classes must be passed on the first call to partial_fit: all that will ever come."
+                    )
+            elif known is None or not np.array_equal(known, classes):
+                classes = _read_classes(classes)
+                if known is not None and not np.array_equal(np.unique(known), np.unique(classes)):
+                    raise ValueError(f"classes={classes!r} differ from those of the first call, {known!r}.")
+            self._partial_fit(X, y, sample_weight, classes)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return the scores: how far each row is on a class's side.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column for two classes, positive where ``classes_[1]`` is predicted.
+        """
+        raw = self._raw(X)
+        return raw.ravel() if raw.shape[1] == 1 and not self._multilabel else raw
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict the class of each row, or its labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        """
+        scores = self.decision_function(X)
+        if self._multilabel:
+            return (scores > 0.0).astype(np.int64)
+        return self.classes_[(scores > 0.0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    @available_if(_probability_means_something)
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the probability of each class, where the loss estimates it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1; for a multilabel y each label has a probability of its own.
+        """
+        scores = self.decision_function(X)
+        if self.loss_.normalized:
+            with np.errstate(over="ignore"):  # of differences, whose exponential is zero
+                return softmax(scores, axis=1)
+        positive = self.loss_.probability(scores)
+        if scores.ndim == 1:
+            return np.column_stack([1.0 - positive, positive])
+        if self._multilabel:
+            return positive
+        return positive / positive.sum(axis=1, keepdims=True)  # one-vs-rest
+
+    @available_if(_probability_means_something)
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The features.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _learn_outputs(self, y, loss, classes):
+        self._multilabel = _is_multilabel(y)
+        if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
+            raise ValueError(
+                f"loss={loss!r} is for three or more exclusive classes. Use loss='log_loss', which is what fits y: "
+                "binary, multinomial or one logistic loss a label."
+            )
+        if self._multilabel:
+            self.classes_ = np.arange(y.shape[1]) if classes is None else classes
+            if len(self.classes_) != y.shape[1]:
+                raise ValueError(f"classes has {len(self.classes_)} labels, but y has {y.shape[1]} columns.")
+            return loss, y.shape[1], 0
+        self.classes_ = np.unique(y if classes is None else classes)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {self.classes_[0]!r}."
+            )
+        return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
+
+    def _is_ready_target(self, y, n_rows):
+        return is_whole(y) and y.dtype == self.classes_.dtype and len(y) == n_rows and not self._multilabel
+
+    def _encode(self, y, name):
+        if self._multilabel:
+            if y.ndim != 2 or y.shape[1] != len(self.classes_) or not np.isin(y, (0, 1)).all():
+                raise ValueError(
+                    f"{name} must be multilabel, zeros and ones of the shape (n_samples, {len(self.classes_)}), as in "
+                    "the first call."
+                )
+            return y != 0
+        if y.ndim != 1:
+            with naming(name):
+                y = column_or_1d(y)
+        try:
+            codes = self.classes_.searchsorted(y)
+            unknown = self.classes_.take(codes, mode="clip") != y
+        except TypeError:  # labels that cannot be compared, such as strings with numbers
+            unknown = np.ones(len(y), dtype=bool)
+        if np.count_nonzero(unknown):
+            raise ValueError(
+                f"{name} contains labels that are not among the classes {self.classes_!r}: "
+                f"{set(y[unknown].tolist())!r}."
+            )
+        return codes
+
+    def _class_weight(self):
+        if self.class_weight is None:
+            return None
+        if self._multilabel:
+            raise ValueError(f"class_weight={self.class_weight!r} is not for multilabel y. Pass sample_weight instead.")
+        if self.class_weight == "balanced":
+            return "balanced"
+        if not isinstance(self.class_weight, Mapping):
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}.")
+        with naming(f"class_weight={self.class_weight!r}"):
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        if not (np.isfinite(weights).all() and (weights > 0.0).all()):
+            raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
+        return weights
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # scikit-learn's multilabel checks want predict_proba. (Multilabel works with the other losses too.)
+        tags.classifier_tags.multi_label = _estimates_probabilities(self._loss_kind()) and self.class_weight is None
+        return tags
+
+
+def _read_classes(classes: Any) -> np.ndarray:
+    """Return the classes checked: labels in one dimension, that can be compared."""
+    with naming("classes"):
+        classes = check_array(classes, ensure_2d=False, dtype=None, input_name="classes")
+        if classes.ndim != 1:
+            raise ValueError(f"classes must have one dimension, got the shape {classes.shape}.")
+    _type_of_labels(classes, "classes")
+    return classes
+
+
+def _is_multilabel(y: Any) -> bool:
+    return _type_of_labels(y, "y") == "multilabel-indicator"
+
+
+def _type_of_labels(labels: Any, name: str) -> str:
+    """Return the type of labels, in scikit-learn's words, if a classifier can learn them."""
+    if is_whole(labels) and 2 * len(values := np.unique(labels)) <= len(labels):  # else scikit-learn has its doubts
+        return "binary" if len(values) < 3 else "multiclass"
+    check_indices(labels, name)
+    with naming(name):
+        try:
+            kind = type_of_target(labels, input_name=name)
+        except TypeError:
+            raise TypeError(f"{name} must hold labels that can be compared: all of them numbers, or strings.") from None
+    if kind not in ("binary", "multiclass", "multilabel-indicator"):
+        raise ValueError(
+            f"Unknown label type: {name} is {kind}. A classifier needs one class a row (integers, strings, booleans), "
+            "or zeros and ones in several columns."
+        )
+    return kind

@@ -1,0 +1,351 @@
+"""The parameters of the two estimators: one constructor, one text for each, and their check.
+
+Classes declare parameters, as dataclasses do their fields, and document them. An estimator has them from these bases:
+`estimator_class` puts them into its ``__init__`` and into its docstring. `resolve_parameters` makes of their values the
+`skgd.training.Plan` that training follows.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import field, make_dataclass
+from functools import partial
+from inspect import cleandoc, get_annotations
+from numbers import Integral, Real
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+import numpy as np
+from sklearn.utils import check_scalar
+
+from skgd.activations import ACTIVATIONS, Activation
+from skgd.losses import Loss
+from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
+from skgd.plan import Plan
+from skgd.schedules import resolve_schedule
+from skgd.strategy import is_finite, resolve
+
+T = TypeVar("T")
+
+_ENTRY = textwrap.TextWrapper(
+    width=116,  # and an indentation in the source
+    initial_indent="    ",
+    subsequent_indent="    ",
+    break_long_words=False,
+    break_on_hyphens=False,
+)
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
+def parameter_class(kind: type[T]) -> type[T]:
+    """Declare parameters, as the fields of a dataclass, of which an estimator may inherit."""
+    declared = {name: (name, annotation, vars(kind)[name]) for name, annotation in get_annotations(kind).items()}
+    for name in declared:
+        delattr(kind, name)
+    kind._declared = declared  # type: ignore[attr-defined]
+    return kind
+
+
+def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[T]], type[T]]:
+    """Give an estimator the constructor, and the texts in its docstring, of what it has from its bases.
+
+    Text in brackets is for one of the two estimators only: [classifier: like this].
+
+    The constructor is that of a dataclass. The estimator is none, because others take an object of a dataclass for its
+    fields and nothing else: to Dask, two models of the same parameters would be the same, whatever they have learnt.
+    """
+
+    def complete(kind: type[T]) -> type[T]:
+        bases = [base for base in reversed(kind.__mro__[1:]) if base.__module__.startswith(__package__)]
+        declared: dict[str, tuple] = {}
+        for base in bases:
+            declared |= vars(base).get("_declared", {})
+        # Annotations are strings, to be read in this module.
+        like: Any = make_dataclass(kind.__name__, declared.values(), namespace={"__module__": __name__}, kw_only=True)
+        kind.__init__ = like.__init__  # type: ignore[method-assign]
+        if kind.__doc__:  # there is none with ``python -OO``
+            kind.__doc__ = cleandoc(kind.__doc__)
+            for section in ("Parameters", "Attributes"):
+                entries = "".join(_entries(base, section) for base in bases)
+                entries = re.sub(r"(?s)\[(\w+):(.*?)\]", lambda found: found[2] if found[1] == name else "", entries)
+                entries = re.sub(r"(?m)(^    .*\n)+", _wrapped, entries)
+                kind.__doc__ = kind.__doc__.replace(f"{{{section.lower()}}}", entries.rstrip())
+        return kind
+
+    return complete
+
+
+def _entries(kind: type, section: str) -> str:
+    """Return the entries of a docstring's last section, if it has this title."""
+    _, _, entries = cleandoc(kind.__doc__ or "").partition(f"\n{section}\n{'-' * len(section)}\n")
+    return entries and f"{entries}\n"
+
+
+def _wrapped(lines: re.Match[str]) -> str:
+    return _ENTRY.fill(" ".join(lines[0].split())) + "\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The parameters, in the order of the constructor (which is that of a dataclass's fields: the last base comes first)
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@parameter_class
+class TrainingParameters:
+    """The loss, which an estimator documents itself, and how to minimise it.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or tuple of int, default=()
+        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
+        two. The default is the linear model.
+    activation : str or Activation, default="relu"
+        What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
+        "identity", or an :class:`~skgd.activations.Activation` object.
+    optimizer : str or Optimizer, default="auto"
+        "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
+        "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
+        ``SGD(momentum=0.9)``. "auto" is[regressor: AdaGrad, or Adam with hidden layers.][classifier: Adam with hidden
+        layers. For the linear model it is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros in 1000 columns or
+        more, as in text, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of one row
+        each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what the first one
+        chose, ``optimizer_``.]
+    learning_rate : float, str, Schedule or callable, default=None
+        The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
+        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
+        step numbers to rates. None takes the optimizer's own.
+    alpha : float or "auto", default="auto"
+        The strength of the penalty, at least 0. "auto" is 1e-5 where less than 15 % of X is not zero, as in
+        text[classifier: (divided by the square root of the number of classes, if there are three or more)], and else 0,
+        because a penalty on coefficients in the units of the columns would depend on these.[classifier: It is 0, too,
+        where ``optimizer="auto"`` is plain SGD.]
+    l1_ratio : float, default=0.0
+        The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
+    fit_intercept : bool, default=True
+        Whether to learn intercepts, in every layer. They are never penalised.
+    batch_size : int, "auto" or None, default="auto"
+        The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
+        up to[regressor: 1000 of them (with hidden layers 64)][classifier: 64 of them], 32 of those that are mostly
+        zeros, else 32 to 256; in ``partial_fit`` 8.[classifier: It is 1 in ``fit`` where ``optimizer="auto"`` is plain
+        SGD.]
+    max_iter : int, default=1000
+        The largest number of epochs (passes over the rows) of ``fit``.
+    tol : float or None, default=1e-2
+        Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
+        ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
+        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
+        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more
+        training would fit the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of
+        shuffled rows at automatic rates is compared with its own middle: the loss of rows from there, before their step
+        and at the end. Neither holds with hidden layers or a validation set[classifier:, nor where ``optimizer="auto"``
+        is plain SGD. There, without a validation set, an epoch has to make progress within itself, too: the loss of its
+        last quarter has to be below that of the third by the fraction ``12 * tol``, and above the fraction ``5 * tol``
+        of the untrained model's]. None trains for ``max_iter`` epochs.
+    n_iter_no_change : int or "auto", default="auto"
+        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter
+        ones[classifier:, where eight steps count as one if ``optimizer="auto"`` is plain SGD]; 3 with a validation set,
+        whose loss is noisier. With hidden layers it is as many epochs as have about 300 steps.
+    early_stopping : bool, default=False
+        Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
+        parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
+    validation_fraction : float, default=0.1
+        The fraction of rows that ``early_stopping`` holds out, between 0 and 1, both excluded.
+    shuffle : bool, default=True
+        Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
+    average : bool, int, "polynomial" or "auto", default="auto"
+        Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
+        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
+        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
+        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
+        alone, because it may drift.
+    precondition : bool, default=True
+        Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
+        plain textbook update.
+    max_grad_norm : float or None, default=None
+        Gradients with a larger Euclidean norm (in the optimizer's coordinates) are scaled down to it.
+    """
+
+    loss: str | Loss = field(kw_only=False)
+    hidden_layer_sizes: tuple[int, ...] | int = ()
+    activation: str | Activation = "relu"
+    optimizer: str | Optimizer = "auto"
+    learning_rate: LearningRate | None = None
+    alpha: float | str = "auto"
+    l1_ratio: float = 0.0
+    fit_intercept: bool = True
+    batch_size: int | Literal["auto"] | None = "auto"
+    max_iter: int = 1000
+    tol: float | None = 1e-2
+    n_iter_no_change: int | Literal["auto"] = "auto"
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    shuffle: bool = True
+    average: bool | int | str = "auto"
+    precondition: bool = True
+    max_grad_norm: float | None = None
+
+
+@parameter_class
+class ClassWeightParameter:
+    """What only a classifier can weigh.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None, default=None
+        Weights above 0 of the classes, which multiply the sample weights. "balanced" gives every class the same total
+        weight; in ``partial_fit``, of the rows seen so far. Not for multilabel targets.
+    """
+
+    class_weight: Mapping | str | None = None
+
+
+@parameter_class
+class RunParameters:
+    """What concerns a call of ``fit`` and not the model.
+
+    Parameters
+    ----------
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from where the last call ended.
+    random_state : int, RandomState or None, default=None
+        Determines the shuffling, the rows that ``early_stopping`` holds out, and where networks begin.
+    verbose : int, default=0
+        Whether to print ``history_`` as a table, a line an epoch.
+    """
+
+    warm_start: bool = False
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+
+
+@parameter_class
+class RegressorParameters(RunParameters, TrainingParameters):
+    """All parameters of the regressor."""
+
+    loss: str | Loss = field(default="squared_error", kw_only=False)
+
+
+@parameter_class
+class ClassifierParameters(RunParameters, ClassWeightParameter, TrainingParameters):
+    """All parameters of the classifier."""
+
+    loss: str | Loss = field(default="log_loss", kw_only=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Their check
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
+    """Check every parameter and return them resolved.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For one that is not in its range, or does not go with another.
+    """
+    _check_numbers(estimator)
+    loss = resolve(estimator.loss, estimator._known_losses, Loss, "loss")
+    if type(loss) in estimator._foreign_losses:
+        known = ", ".join(map(repr, estimator._known_losses))
+        raise ValueError(
+            f"loss={estimator.loss!r} is not for {type(estimator).__name__}. Use one of {known}, or your own."
+        )
+    activation = resolve(estimator.activation, ACTIVATIONS, Activation, "activation")
+    automatic = isinstance(estimator.optimizer, str) and estimator.optimizer == "auto"
+    optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer")
+    if estimator.l1_ratio and isinstance(estimator.alpha, str):
+        raise ValueError(
+            f"l1_ratio={estimator.l1_ratio!r} needs a number for alpha, the strength of the penalty, got "
+            f"alpha={estimator.alpha!r}."
+        )
+    if estimator.alpha and estimator.l1_ratio and optimizer is not None and not optimizer.proximal:
+        raise ValueError(
+            f"l1_ratio={estimator.l1_ratio!r} needs a proximal step, which optimizer={estimator.optimizer!r} does not "
+            "have. Use l1_ratio=0, or another optimizer: 'adagrad', 'ftrl', 'adam', ..."
+        )
+    own = estimator.learning_rate is None
+    its = "auto" if optimizer is None else optimizer.learning_rate
+    schedule = resolve_schedule(its if own else estimator.learning_rate, "learning_rate")
+    average = bool(estimator.average) if isinstance(estimator.average, np.bool_) else estimator.average
+    if average == "auto":  # a stream goes on with the average that ``fit`` began, but does not begin one
+        average = "polynomial" if averaged or not stream else False
+    plan = Plan(
+        optimizer=optimizer,
+        schedule=schedule,
+        alpha=estimator.alpha if estimator.alpha == "auto" else float(estimator.alpha),
+        batch_size=estimator.batch_size,
+        max_iter=int(estimator.max_iter),
+        tol=estimator.tol,
+        n_iter_no_change="auto" if estimator.n_iter_no_change == "auto" else int(estimator.n_iter_no_change),
+        shuffle=bool(estimator.shuffle),
+        average=average,
+        precondition=bool(estimator.precondition),
+        max_grad_norm=estimator.max_grad_norm,
+        verbose=int(estimator.verbose),
+        hidden_layer_sizes=_checked_layer_sizes(estimator.hidden_layer_sizes),
+        activation=activation,
+    )
+    return plan, loss
+
+
+def _check_numbers(estimator: Any) -> None:
+    """Check what is a number, a truth value or nothing at all."""
+    check = partial(_check_number, estimator)
+    for name in ("fit_intercept", "early_stopping", "shuffle", "precondition", "warm_start"):
+        if not isinstance(getattr(estimator, name), (bool, np.bool_)):
+            raise TypeError(f"{name} must be True or False, got {getattr(estimator, name)!r}.")
+    if not (isinstance(estimator.alpha, str) and estimator.alpha == "auto"):
+        check("alpha", Real, 0.0, None, "left", " It may also be 'auto'.")
+    check("l1_ratio", Real, 0.0, 1.0, "both")
+    check("max_iter", Integral, 1, None, "left")
+    if not (isinstance(estimator.n_iter_no_change, str) and estimator.n_iter_no_change == "auto"):
+        check("n_iter_no_change", Integral, 1, None, "left", " It may also be 'auto'.")
+    check("validation_fraction", Real, 0.0, 1.0, "neither")
+    if estimator.tol is not None:
+        check("tol", Real, 0.0, None, "left")
+    if not isinstance(estimator.verbose, (bool, np.bool_)):
+        check("verbose", Integral, 0, None, "left")
+    if estimator.max_grad_norm is not None:
+        check("max_grad_norm", Real, 0.0, None, "neither")
+    if not (estimator.batch_size is None or (isinstance(estimator.batch_size, str) and estimator.batch_size == "auto")):
+        check("batch_size", Integral, 1, None, "left", " It may also be 'auto', or None for all rows.")
+    named = isinstance(estimator.average, str) and estimator.average in ("polynomial", "auto")
+    if not (named or isinstance(estimator.average, (bool, np.bool_))):
+        otherwise = " It may also be True, False, 'polynomial' or 'auto'."
+        check("average", Integral, 1, None, "left", otherwise)
+
+
+def _checked_layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    """Return the numbers of neurons of the hidden layers."""
+    sizes = hidden_layer_sizes
+    sizes = sizes.tolist() if isinstance(sizes, np.ndarray) else sizes
+    sizes = (sizes,) if isinstance(sizes, Integral) else sizes
+    if not isinstance(sizes, (tuple, list)) or not all(
+        isinstance(size, Integral) and not isinstance(size, (bool, np.bool_)) for size in sizes
+    ):
+        raise TypeError(
+            "hidden_layer_sizes must be a tuple of integers, the numbers of neurons of hidden layers, or () for "
+            f"the linear model, got {hidden_layer_sizes!r}."
+        )
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be at least 1 each, got {hidden_layer_sizes!r}.")
+    return tuple(map(int, sizes))
+
+
+def _check_number(
+    estimator: Any, name: str, kind: type, low: float, high: float | None, ends: str, otherwise: str = ""
+) -> None:
+    value = getattr(estimator, name)
+    number = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
+    if not number:
+        what = "an integer" if kind is Integral else "a number"
+        raise TypeError(f"{name} must be {what}, got {value!r}.{otherwise}")
+    if not is_finite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}.{otherwise}")
+    try:
+        check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=ends)
+    except ValueError as error:
+        raise ValueError(f"{error}{otherwise}") from None
