@@ -157,6 +157,11 @@ class Loop:
         self._remedies = [self._in_memory, self._cached] if lasting and not is_plain_python() else [self._in_memory]
         self._compiled = self._remedies[-1]()
 
+    @property
+    def name(self) -> str:
+        """The name of the compiled function, with the fingerprint."""
+        return self._function.__qualname__
+
     def _in_memory(self) -> Any:
         return njit(**_CALLED_FROM_PYTHON)(self._function)
 
@@ -195,7 +200,7 @@ class Loop:
     def _forget(self) -> None:
         """Remove what the disk has of this function."""
         folder = getattr(self._compiled, "stats", None) and self._compiled.stats.cache_path
-        for file in Path(folder).glob(f"*{self._function.__qualname__}*") if folder else ():
+        for file in Path(folder).glob(f"*{self.name}*") if folder else ():
             with suppress(OSError):
                 file.unlink()
 

@@ -1,0 +1,189 @@
+"""Compiled code on the disk: who compiled it, and what became of it since, never matters."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+FIT = """
+import hashlib, json, sys, warnings
+import numpy as np
+import scipy.sparse as sp
+import skgd.engines
+from skgd import GDClassifier, GDRegressor
+skgd.engines.REPAYS_SECONDS = 0.0
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", module="numba")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(700, 30)) * (rng.random((700, 30)) < 0.6)
+signal = X @ rng.normal(size=(30, 3)) + rng.normal(size=(700, 3))
+weight = rng.uniform(0.5, 2.0, 700)
+y = {"number": signal[:, 0], "binary": signal[:, 0] > 0.0, "classes": signal.argmax(axis=1)}
+SETTINGS = {"batch_size": 32, "max_iter": 3, "tol": None, "random_state": 0}
+def fit(kind, form, parameters):
+    rows = sp.csr_array(X) if form == "sparse" else X
+    model = (GDRegressor if kind == "number" else GDClassifier)(**{**SETTINGS, **parameters})
+    if form == "stream":
+        for start in range(0, 700, 100):
+            part = slice(start, start + 100)
+            classes = {} if kind == "number" else {"classes": np.unique(y[kind])}
+            model.partial_fit(rows[part], y[kind][part], sample_weight=weight[part], **classes)
+    else:
+        model.fit(rows, y[kind], weight)
+    parts = [np.ascontiguousarray(part).tobytes() for part in (*model.coefs_, *model.intercepts_)]
+    return [model.engine_, hashlib.sha256(b"".join(parts)).hexdigest()]
+print(json.dumps([fit(*each) for each in json.loads(sys.argv[1])]))
+"""
+
+
+def fits(cache, *problems):
+    """Return which engine ran and a digest of the parameters, for each problem, in a new process."""
+    import json
+
+    command = [sys.executable, "-c", FIT, json.dumps(problems)]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [tuple(each) for each in json.loads(done.stdout)]
+
+
+def adam(loss, **parameters):
+    return {"loss": loss, "optimizer": "adam", "learning_rate": 0.01, **parameters}
+
+
+PROBLEMS = {
+    "dense": ("binary", "dense", adam("log_loss")),
+    "dense, one row": ("number", "dense", adam("squared_error", batch_size=1)),
+    "dense, implicit": ("binary", "dense", {"loss": "log_loss", "optimizer": "adagrad"}),
+    "dense, classes": ("classes", "dense", adam("log_loss")),
+    "sparse": ("binary", "sparse", adam("hinge")),
+    "sparse, lazy, one row": ("classes", "sparse", {"optimizer": "sgd", "batch_size": 1, "alpha": 1e-3}),
+    "network": ("classes", "dense", adam("log_loss", hidden_layer_sizes=[9, 7])),
+    "stream": ("number", "stream", {"optimizer": "rmsprop"}),
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+def test_who_compiles_gets_the_bits_of_who_reads(problem, tmp_path):
+    compiling, reading = (fits(tmp_path, problem) for _ in range(2))
+    assert compiling == reading
+    assert compiling[0][0] == "compiled"
+
+
+def test_processes_do_not_mix_up_functions_of_the_same_name(tmp_path):
+    """Each of two processes compiles a loop with the other's names and counters; a third reads both, and compiles."""
+    losses = "log_loss", "hinge", "squared_hinge"
+    problems = [("binary", "dense", adam(loss)) for loss in losses]
+    alone = [fits(tmp_path / loss, problem)[0] for loss, problem in zip(losses, problems, strict=True)]
+    assert len(set(alone)) == 3
+    shared = tmp_path / "shared"
+    assert [fits(shared, problem)[0] for problem in problems[:2]] == alone[:2]
+    assert fits(shared, *problems) == alone
+    assert fits(shared, *reversed(problems)) == alone[::-1]
+
+
+def test_functions_are_named_by_all_that_they_depend_on():
+    from skgd.engines.compiled.kinds import Kind
+    from skgd.engines.compiled.loss import _target_binary
+    from skgd.engines.compiled.specialize import specialized
+    from skgd.engines.compiled.steps import take_steps
+    from skgd.losses import Hinge, LogLoss
+    from skgd.optimizers import Adam
+
+    kinds = [Kind(Adam, loss, _target_binary, single=single) for loss in (LogLoss, Hinge) for single in (True, False)]
+    names = [specialized(take_steps, kind.filled_in()).name for kind in (*kinds, kinds[0])]
+    assert len(set(names)) == 4
+    assert names[0] == names[4]
+
+
+DAMAGES = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "of nonsense": lambda content: b"nonsense" + content,
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_broken_files_are_replaced(suffix, tmp_path):
+    problem = PROBLEMS["dense, one row"]
+    expected = fits(tmp_path, problem)
+    files = sorted(tmp_path.rglob(f"*.{suffix}"))
+    assert files
+    for damage in DAMAGES.values():
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        assert fits(tmp_path, problem) == expected
+        restored = sorted(tmp_path.rglob(f"*.{suffix}"))
+        assert restored == files
+        assert all(len(file.read_bytes()) > 1000 or suffix == "nbi" for file in restored)
+        assert fits(tmp_path, problem) == expected
+
+
+def run(script, **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PROBLEM = """
+import numpy as np
+import skgd.engines
+from skgd import GDRegressor
+skgd.engines.REPAYS_SECONDS = 0.0
+X = np.random.default_rng(0).normal(size=(50, 3))
+y = X @ [1.0, 2.0, 3.0]
+model = GDRegressor(optimizer="sgd", learning_rate=0.05, batch_size=1, max_iter=2, tol=None, random_state=0)
+"""
+
+FULL_DISK = """
+import errno
+from unittest import mock
+import numba.core.caching as caching
+full = OSError(errno.ENOSPC, "No space left on device")
+with mock.patch.object(caching.IndexDataCacheFile, "save", side_effect=full) as save:
+    assert model.fit(X, y).engine_ == "compiled"
+assert save.called
+assert model.score(X, y) > 0.9
+"""
+
+IMPORT = """
+import sys, warnings
+class WithoutMemory:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.core.compiler":
+            raise MemoryError
+sys.meta_path.insert(0, WithoutMemory())
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert model.fit(X, y).engine_ == "vectorized"
+assert [str(each.message)[:27] for each in caught] == ["Numba could not be imported"], caught
+del sys.meta_path[0]
+assert model.fit(X, y).engine_ == "vectorized"
+assert model.score(X, y) > 0.9
+"""
+
+
+def test_a_full_disk_is_no_reason_to_fail(tmp_path):
+    run(PROBLEM + FULL_DISK, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_an_import_that_fails_halfway_leaves_numpy():
+    run(PROBLEM + IMPORT)
+
+
+def test_compiling_is_announced_once(tmp_path):
+    script = PROBLEM + "model.set_params(verbose=1).fit(X, y)"
+    first, second = (run(script, NUMBA_CACHE_DIR=str(tmp_path)).splitlines() for _ in range(2))
+    assert [line for line in first if line.startswith("Compiling")] == first[:1]
+    assert first[1:] != second  # seconds differ
+    assert len(first[1:]) == len(second) == 3
