@@ -14,14 +14,15 @@ _TINY = 1e-3  # five terms of an exponential's series are exact
 _MANY = 32  # steps, from which the series is shorter than the product, and exact for an elastic net, too
 
 
-def shrink(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+def shrink(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Make up for steps in which the rule left parameters alone: the proximal steps of their penalty."""
-    l1, l2, taken, powers = penalty.l1, penalty.l2, work.taken, work.powers
+    done, taken, powers = missed
+    l1, l2 = penalty.l1, penalty.l2
     if not penalty.penalized:
         return
     for u in range(n_chunks):
         chunk = chunks[u]
-        start = work.done[chunk]
+        start = done[chunk]
         if start == stop or l1[chunk, 0] + l2[chunk, 0] == 0.0:
             continue
         last, factor = 0.0, 1.0
@@ -77,12 +78,12 @@ def exp_minus(x):
     return 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
 
 
-def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Make up for steps of which only the last one counts, once the slots know how many there were."""
     l1, l2 = penalty.l1, penalty.l2
     for u in range(n_chunks):
         chunk = chunks[u]
-        steps = stop - work.done[chunk]
+        steps = stop - missed[0][chunk]
         if steps > 0:
             for k in range(1 if narrow else theta.shape[1]):
                 w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)

@@ -26,7 +26,7 @@ def workspace(size: int, n_features: int, n_outputs: int, dtype: np.dtype) -> tu
     return np.empty((block, n_features), dtype), np.empty((n_features, n_outputs), dtype)
 
 
-def touch(data, order, begin, end, scales, work):
+def touch(data, order, begin, end, scales, chunks, of_rows):
     """Return how many chunks some rows touch: the only one."""
     return 1
 
@@ -46,20 +46,22 @@ def gather(X, order, start, stop, scales, Z):
             Z[i - start, j] = (X[row, j] - center[j]) * inverse_scale[j]
 
 
-def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work):
+def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
     """Write predictions and slopes of the rows' losses, and the sum of their gradients but for the intercepts'."""
-    Z, scratch = work.of_rows
+    Z, scratch = of_rows
+    raw, slopes, losses, slope_sizes, grad = written
     for start in range(begin, end, len(Z)):
         stop = min(start + len(Z), end)
         gather(data[0], order, start, stop, scales, Z)
-        predict(Z, stop - start, local, work.raw, start - begin)
-        slopes_of_loss(y, weight, start, start - begin, stop - start, hypers, scales, work)
-        rows.accumulate(Z, stop - start, work.slopes, start - begin, work.grad, scratch)
+        predict(Z, stop - start, local, raw, start - begin)
+        at, n_rows = start - begin, stop - start
+        slopes_of_loss(y, weight, start, at, n_rows, hypers, scales, raw, slopes, losses, slope_sizes)
+        rows.accumulate(Z, n_rows, slopes, at, grad, scratch)
 
 
-def move(data, order, begin, end, n_chunks, scales, parameters, work, moved):
+def move(data, order, begin, end, n_chunks, scales, parameters, of_rows, moved):
     """Write what the rows' predictions are with other parameters."""
-    Z, _ = work.of_rows
+    Z, _ = of_rows
     for start in range(begin, end, len(Z)):
         stop = min(start + len(Z), end)
         if end - begin > len(Z):  # else Z still holds them
@@ -124,10 +126,9 @@ def accumulate_many(Z, n_rows, slopes, at, grad, scratch):
                 grad[0, j * scratch.shape[1] + k] += scratch[j, k]
 
 
-def read_row(data, order, step, scales, work):
+def read_row(data, order, step, scales, entries, columns):
     """Write the standardized entries of a row; return how many there are."""
     X, center, inverse_scale = data[0], scales.center, scales.inverse_scale
-    entries, _ = work.of_rows
     row = order[step]
     if step + 1 < len(order):
         for j in range(0, len(center), 64 // X.itemsize):
@@ -146,7 +147,7 @@ def look_ahead(data, order, step, theta):
     """Do nothing: dense rows have the same columns."""
 
 
-def no_catch_up(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+def no_catch_up(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Do nothing: dense rows miss no step."""
 
 

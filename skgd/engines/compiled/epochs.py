@@ -91,7 +91,7 @@ def run_epoch(
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
-            work.done[:] = 0
+            work.missed[0][:] = 0
             work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks))
         parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)
         of_steps = y[section], weights[section], order[section], size, rates[part], t + begin, parameters, shares[part]

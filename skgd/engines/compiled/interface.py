@@ -74,6 +74,8 @@ automatic_rate = True  # whether learning_rate is "auto"
 class Work(NamedTuple):
     """The arrays that each step writes over, made once for many steps.
 
+    A loop hands on those that a function needs, not all: compiled code counts the references to each.
+
     ``local``, ``grad``, ``point`` and ``lengths`` hold one value for each parameter that a step touches, ``raw``,
     ``moved`` and ``slopes`` one for each row and output.
     """
@@ -90,9 +92,7 @@ class Work(NamedTuple):
     chunks: np.ndarray  # that the step touches
     active: np.ndarray  # chunks that are averaged
     everywhere: np.ndarray  # all chunks
-    done: np.ndarray  # up to which step each chunk has caught up
-    taken: np.ndarray  # the rate of each step
-    powers: np.ndarray  # sums of the powers of these rates
+    missed: tuple  # up to which step each chunk has caught up, the rate of each step, sums of the powers of these rates
     of_rows: tuple  # what the kind of rows wants beside
 
 

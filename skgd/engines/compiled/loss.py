@@ -44,9 +44,8 @@ def log_sum_exp(raw, moved, share, i):
     return largest + np.log(total)
 
 
-def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, work):
+def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, raw, slopes, losses, slope_sizes):
     """Write the loss's derivative for rows ``first``, ... of y, from ``at`` on; add up losses and slopes' sizes."""
-    raw, slopes = work.raw, work.slopes
     target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
     for i in range(n_rows):
         s = weight[first + i] if len(weight) > 0 else 1.0
@@ -54,16 +53,15 @@ def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, work):
         for k in range(1 if single else raw.shape[1]):
             goal = strategies.target(y, first + i, k, hypers[2])
             predictor = target_center[k] + target_scale[k] * (raw[at + i, k] - shift)
-            work.losses[k] += s * strategies.value(goal, predictor, hypers[1]) / unit[k]
+            losses[k] += s * strategies.value(goal, predictor, hypers[1]) / unit[k]
             slope = s * strategies.gradient(goal, predictor, hypers[1]) * (target_scale[k] / unit[k])
             slopes[at + i, k] = slope
-            work.slope_sizes[len(work.slope_sizes) - raw.shape[1] + k] += abs(slope)
+            slope_sizes[len(slope_sizes) - raw.shape[1] + k] += abs(slope)
 
 
 def slope_of_loss_along(share, state):
     """Return the derivative of the batch's loss along its move, after a share of it."""
-    y, weight, begin, end, hypers, scales, work = state
-    raw, moved = work.raw, work.moved
+    y, weight, begin, end, hypers, scales, raw, moved = state
     target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
     total = 0.0
     for i in range(end - begin):

@@ -18,12 +18,13 @@ def workspace(size: int, sizes: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray
     return np.empty((block, sizes[0]), dtype), scratch, received, received.copy(), deltas
 
 
-def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work):
+def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
     """Do what `skgd.networks.forward` and `skgd.networks.backward` do."""
     X, sizes = data
-    Z, scratch, received, handed_on, deltas = work.of_rows
+    Z, scratch, received, handed_on, deltas = of_rows
+    raw, slopes, losses, slope_sizes, all_of_grad = written
     last = len(sizes) - 2
-    theta, grad = local[0], work.grad[0]
+    theta, grad = local[0], all_of_grad[0]
     n_coefficients = 0
     for layer in range(last + 1):
         n_coefficients += sizes[layer] * sizes[layer + 1]
@@ -33,7 +34,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
     for start in range(begin, end, len(Z)):
         n = min(start + len(Z), end) - start
         gather(X, order, start, start + n, scales, Z)
-        out = work.raw[start - begin : start - begin + n]
+        out = raw[start - begin : start - begin + n]
         inputs, place, at, after = Z[:n], 0, 0, n_coefficients
         for layer in range(last + 1):
             shape = (sizes[layer], sizes[layer + 1])
@@ -50,8 +51,8 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                     for k in range(shape[1]):
                         inputs[i, k] = strategies.activate(z[i, k], hypers[3])
             place, at, after = place + shape[0] * shape[1], at + shape[1], after + shape[1]
-        delta = work.slopes[start - begin : start - begin + n]
-        slopes_of_loss(y, weight, start, start - begin, n, hypers, scales, work)
+        delta = slopes[start - begin : start - begin + n]
+        slopes_of_loss(y, weight, start, start - begin, n, hypers, scales, raw, slopes, losses, slope_sizes)
         at, after = at - sizes[-1], after - sizes[-1]
         for layer in range(last, -1, -1):
             shape = (sizes[layer], sizes[layer + 1])
@@ -73,7 +74,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                     for k in range(shape[1]):
                         grad[after + k] += delta[i, k]
                         if layer < last:
-                            work.slope_sizes[after - n_coefficients + k] += abs(delta[i, k])
+                            slope_sizes[after - n_coefficients + k] += abs(delta[i, k])
             if layer > 0:
                 after -= shape[0]
                 coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
@@ -86,11 +87,11 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                 delta = before
 
 
-def complete_gradient(data, n_rows, n_chunks, limits, work, record, step):
+def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, all_of_grad, record, step):
     """Do what that of `skgd.engines.compiled.steps` does, with all layers' intercepts in their place already."""
-    sizes, grad, n_coefficients = data[1], work.grad[0], limits.n_coefficients
+    sizes, grad, n_coefficients = data[1], all_of_grad[0], limits.n_coefficients
     for k in range(len(grad) - n_coefficients):
-        if not abs(grad[n_coefficients + k]) > limits.rounding * work.slope_sizes[k]:
+        if not abs(grad[n_coefficients + k]) > limits.rounding * slope_sizes[k]:
             grad[n_coefficients + k] = 0.0
     begin, after = 0, n_coefficients
     for layer in range(len(sizes) - 1):

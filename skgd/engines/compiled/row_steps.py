@@ -37,17 +37,18 @@ def take_row_steps(
     theta, slots, average = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
     entries, columns = work.of_rows
-    raw, moved, slopes = work.raw, work.moved, work.slopes
+    raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
+    point, lengths, missed = work.point, work.lengths, work.missed
     n_outputs = 1 if single else theta.shape[1]
     behind = lazy and (penalty.penalized or not resting)  # what columns miss has to be caught up
     for step in range(len(rates)):
         rate, now = rates[step], float(t + step + 1)
-        n = rows.read_row(data, order, step, scales, work)
+        n = rows.read_row(data, order, step, scales, entries, columns)
         if has_intercept:
             entries[n], columns[n] = 1.0, len(theta) - 1
             n += 1
         if behind:
-            rows.catch_up(columns, n, step, rates, t, theta, slots, hypers, penalty, work)
+            rows.catch_up(columns, n, step, rates, t, theta, slots, hypers, penalty, missed)
         square = 0.0
         if single:
             total = 0.0
@@ -65,14 +66,14 @@ def take_row_steps(
                     raw[0, k] += z * theta[c, k]
             rows.look_ahead(data, order, step, theta)
         for k in range(n_outputs):
-            work.losses[k] = 0.0
-        slopes_of_loss(y, weight, step, 0, 1, hypers, scales, work)
+            losses[k] = 0.0
+        slopes_of_loss(y, weight, step, 0, 1, hypers, scales, raw, slopes, losses, slope_sizes)
         steepness = 0.0
         for k in range(n_outputs):
             steepness += slopes[0, k] * slopes[0, k]
         size_of_row = square
         square *= steepness
-        record[step, 0] = total_of(work.losses, scales.unit)
+        record[step, 0] = total_of(losses, scales.unit)
         record[step, 1] = square
         if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
             return step
@@ -84,12 +85,13 @@ def take_row_steps(
             for k in range(n_outputs):
                 moved[0, k] = -length * clip * slopes[0, k] * size_of_row
         else:
-            apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, work)
+            at_hand = entries, columns, slopes, moved, point, lengths
+            apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, at_hand)
         if implicit:
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
-            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, work))
+            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, raw, moved))
         if along_row:
             length *= share
             for k in range(n_outputs):
@@ -102,26 +104,25 @@ def take_row_steps(
                     if penalty.penalized:
                         w = proximal_point(w, length, penalty.l1[c, k], penalty.l2[c, k])
                 else:
-                    w, to = theta[c, k], work.point[u, k]
+                    w, to = theta[c, k], point[u, k]
                     w = to if share == 1.0 else w + share * (to - w)
                     if penalty.penalized and proximal:
-                        w = proximal_point(w, share * work.lengths[u, k], penalty.l1[c, k], penalty.l2[c, k])
+                        w = proximal_point(w, share * lengths[u, k], penalty.l1[c, k], penalty.l2[c, k])
                 theta[c, k] = w
         if behind:
-            record_rate(columns, n, step, rate * share, work)
+            record_rate(columns, n, step, rate * share, missed)
         if shares[step] > 0.0:
             if behind:
-                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, work)
-            add_to_average(shares[step], theta, slots, average, hypers, work)
+                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, missed)
+            add_to_average(shares[step], work.active, theta, slots, average, hypers)
     if behind:
-        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, work)
+        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, missed)
     return len(rates)
 
 
-def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, work):
+def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, at_hand):
     """Move each parameter; if steps are implicit, write where to, its step in the long run, and what it moves."""
-    entries, columns = work.of_rows
-    slopes, moved = work.slopes, work.moved
+    entries, columns, slopes, moved, point, lengths = at_hand
     n_outputs = 1 if single else slopes.shape[1]
     n_penalized = limits.n_coefficients // n_outputs
     total = 0.0
@@ -143,8 +144,8 @@ def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits,
                 to, length, after = strategies.rule(w, g, rate * (most / length), now, before, hypers[0])
             strategies.keep_slots(slots, c, k, after)
             if implicit:
-                work.point[u, k] = to
-                work.lengths[u, k] = length
+                point[u, k] = to
+                lengths[u, k] = length
                 if single:
                     total += entries[u] * (to - w)
                 else:

@@ -32,11 +32,11 @@ def workspace(size: int, entries: int, n_chunks: int, dtype: np.dtype) -> tuple[
     return columns, np.empty(entries, dtype), starts, known
 
 
-def touch(data, order, begin, end, scales, work):
+def touch(data, order, begin, end, scales, chunks, of_rows):
     """Copy the rows, with local numbers for their columns; return how many chunks these are."""
     values, indices, indptr = data
-    columns, entries, starts, known = work.of_rows
-    chunks, scale = work.chunks, scales.inverse_scale
+    columns, entries, starts, known = of_rows
+    scale = scales.inverse_scale
     n_entries, touched, base = 0, 0, known[-1] + len(scale)
     known[-1] = base
     for i in range(begin, end):
@@ -68,13 +68,13 @@ def touch(data, order, begin, end, scales, work):
     return touched
 
 
-def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work):
+def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
     """Write predictions and slopes of the rows' losses, and the sum of their gradients but for the intercepts'."""
-    columns, entries, starts, _ = work.of_rows
-    grad, slopes = work.grad, work.slopes
+    columns, entries, starts, _ = of_rows
+    raw, slopes, losses, slope_sizes, grad = written
     n_rows, n_outputs = end - begin, 1 if single else slopes.shape[1]
-    move(data, order, begin, end, n_chunks, scales, local, work, work.raw)
-    slopes_of_loss(y, weight, begin, 0, n_rows, hypers, scales, work)
+    move(data, order, begin, end, n_chunks, scales, local, of_rows, raw)
+    slopes_of_loss(y, weight, begin, 0, n_rows, hypers, scales, raw, slopes, losses, slope_sizes)
     for i in range(n_rows):
         for q in range(starts[i], starts[i + 1]):
             j, z = columns[q], entries[q]
@@ -82,9 +82,9 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                 grad[j, k] += z * slopes[i, k]
 
 
-def move(data, order, begin, end, n_chunks, scales, parameters, work, moved):
+def move(data, order, begin, end, n_chunks, scales, parameters, of_rows, moved):
     """Write what the rows' predictions are with other parameters."""
-    columns, entries, starts, _ = work.of_rows
+    columns, entries, starts, _ = of_rows
     n_outputs = 1 if single else moved.shape[1]
     for i in range(end - begin):
         for k in range(n_outputs):
@@ -95,10 +95,9 @@ def move(data, order, begin, end, n_chunks, scales, parameters, work, moved):
                 moved[i, k] += z * parameters[j, k]
 
 
-def read_row(data, order, step, scales, work):
+def read_row(data, order, step, scales, entries, columns):
     """Write the standardized entries of a row and their columns; return how many there are."""
     values, indices, indptr = data
-    entries, columns = work.of_rows
     scale = scales.inverse_scale
     if step + AHEAD < len(order):
         for q in range(indptr[order[step + AHEAD]], indptr[order[step + AHEAD] + 1], 8):

@@ -43,55 +43,58 @@ def take_steps(
     """
     theta, slots, average = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
+    raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
+    grad, point, lengths, chunks, missed = work.grad, work.point, work.lengths, work.chunks, work.missed
     local = work.local if lazy else theta
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
         rate, now = rates[step], float(t + step + 1)
-        n_chunks = rows.touch(data, order, begin, end, scales, work)
+        n_chunks = rows.touch(data, order, begin, end, scales, chunks, work.of_rows)
         if lazy:
-            rows.catch_up(work.chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, work)
+            rows.catch_up(chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         for u in range(n_chunks):
             for k in range(0 if hidden else 1 if narrow else theta.shape[1]):
-                work.grad[u, k] = 0.0
+                grad[u, k] = 0.0
                 if lazy:
-                    local[u, k] = theta[work.chunks[u], k]
-        for k in range(len(work.losses)):
-            work.losses[k] = 0.0
-        for k in range(len(work.slope_sizes)):
-            work.slope_sizes[k] = 0.0
-        rows.gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work)
-        rows.complete_gradient(data, end - begin, n_chunks, limits, work, record, step)
+                    local[u, k] = theta[chunks[u], k]
+        for k in range(len(losses)):
+            losses[k] = 0.0
+        for k in range(len(slope_sizes)):
+            slope_sizes[k] = 0.0
+        written = raw, slopes, losses, slope_sizes, grad
+        rows.gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work.of_rows, written)
+        rows.complete_gradient(data, end - begin, n_chunks, limits, slopes, slope_sizes, grad, record, step)
         square = 0.0
         for layer in range(1, record.shape[1]):
             square += record[step, layer]
             record[step, layer] *= end - begin
-        record[step, 0] = total_of(work.losses, scales.unit)
+        record[step, 0] = total_of(losses, scales.unit)
         if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
             return step
         norm = np.sqrt(square)
         clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
         clip /= end - begin  # of the sum over the rows, the mean
-        apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, work)
+        at_hand = chunks, grad, point, lengths
+        apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand)
         share = 1.0
         if implicit:
-            start = take_difference(n_chunks, local, work)
-            rows.move(data, order, begin, end, n_chunks, scales, work.grad, work, work.moved)
-            share = implicit_share(start, (y, weight, begin, end, hypers, scales, work))
-            finish(n_chunks, share, theta, local, penalty, work)
+            start = take_difference(n_chunks, local, grad, point)
+            rows.move(data, order, begin, end, n_chunks, scales, grad, work.of_rows, moved)
+            share = implicit_share(start, (y, weight, begin, end, hypers, scales, raw, moved))
+            finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
         if lazy:
-            record_rate(work.chunks, n_chunks, step, rate * share, work)
+            record_rate(chunks, n_chunks, step, rate * share, missed)
         if shares[step] > 0.0:
             if lazy:
-                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, work)
-            add_to_average(shares[step], theta, slots, average, hypers, work)
+                catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, missed)
+            add_to_average(shares[step], work.active, theta, slots, average, hypers)
     if lazy:
-        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, work)
+        catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, missed)
     return len(rates)
 
 
-def complete_gradient(data, n_rows, n_chunks, limits, work, record, step):
+def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, grad, record, step):
     """Put in the intercepts' gradient, zero where it is nothing but rounding; write the square of the mean gradient."""
-    grad, slopes = work.grad, work.slopes
     width = 1 if narrow else grad.shape[1]
     if has_intercept:
         n_outputs = 1 if single else slopes.shape[1]
@@ -99,9 +102,7 @@ def complete_gradient(data, n_rows, n_chunks, limits, work, record, step):
             total = 0.0
             for i in range(n_rows):
                 total += slopes[i, k]
-            grad[n_chunks - 1, width - n_outputs + k] = (
-                total if abs(total) > limits.rounding * work.slope_sizes[k] else 0.0
-            )
+            grad[n_chunks - 1, width - n_outputs + k] = total if abs(total) > limits.rounding * slope_sizes[k] else 0.0
     square = 0.0
     for u in range(n_chunks):
         for k in range(width):
@@ -110,12 +111,13 @@ def complete_gradient(data, n_rows, n_chunks, limits, work, record, step):
     record[step, 1] = square
 
 
-def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, work):
+def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand):
     """Move each local parameter; if steps are implicit, write where to, and how long its step is in the long run."""
-    grad, longest = work.grad, limits.longest
+    chunks, grad, point, lengths = at_hand
+    longest = limits.longest
     width = 1 if narrow else theta.shape[1]
     for u in range(n_chunks):
-        chunk = work.chunks[u] if lazy else u
+        chunk = chunks[u] if lazy else u
         for k in range(width):
             w, g, before = 1.0 * local[u, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
             if not proximal and penalty.penalized:
@@ -128,8 +130,8 @@ def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, 
                 to, length, after = strategies.rule(w, g, rate * (longest[chunk, k] / length), now, before, hypers[0])
             strategies.keep_slots(slots, chunk, k, after)
             if implicit:
-                work.point[u, k] = to
-                work.lengths[u, k] = length
+                point[u, k] = to
+                lengths[u, k] = length
             elif penalty.penalized and proximal:
                 if hidden and grad[u, k] == 0.0:
                     length = min(length, rate)
@@ -138,9 +140,8 @@ def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, 
                 theta[chunk, k] = to
 
 
-def take_difference(n_chunks, local, work):
+def take_difference(n_chunks, local, grad, point):
     """Write the move over the gradient; return their product."""
-    grad, point = work.grad, work.point
     slope = 0.0
     for u in range(n_chunks):
         for k in range(1 if narrow else grad.shape[1]):
@@ -150,11 +151,10 @@ def take_difference(n_chunks, local, work):
     return slope
 
 
-def finish(n_chunks, share, theta, local, penalty, work):
+def finish(n_chunks, share, theta, local, penalty, chunks, point, lengths):
     """Move parameters by a share of their step, and take the penalty's proximal step."""
-    point, lengths = work.point, work.lengths
     for u in range(n_chunks):
-        chunk = work.chunks[u] if lazy else u
+        chunk = chunks[u] if lazy else u
         for k in range(1 if narrow else theta.shape[1]):
             w = point[u, k] if share == 1.0 else local[u, k] + share * (point[u, k] - local[u, k])
             if penalty.penalized and proximal:
@@ -162,9 +162,8 @@ def finish(n_chunks, share, theta, local, penalty, work):
             theta[chunk, k] = w
 
 
-def add_to_average(share, theta, slots, average, hypers, work):
+def add_to_average(share, active, theta, slots, average, hypers):
     """Average the active chunks."""
-    active = work.active
     for u in range(len(active)):
         c = active[u]
         for k in range(1 if narrow else theta.shape[1]):
@@ -172,19 +171,20 @@ def add_to_average(share, theta, slots, average, hypers, work):
             average[c, k] += share * (shown - average[c, k])
 
 
-def record_rate(chunks, n_chunks, step, rate, work):
+def record_rate(chunks, n_chunks, step, rate, missed):
     """Note that the chunks are done with this step, and the rate of the step for those that are not."""
+    done, taken, powers = missed
     for u in range(n_chunks):
-        work.done[chunks[u]] = step + 1
-    work.taken[step] = rate
+        done[chunks[u]] = step + 1
+    taken[step] = rate
     power = 1.0
     for k in range(POWERS):
         power *= rate
-        work.powers[step + 1, k] = work.powers[step, k] + power
+        powers[step + 1, k] = powers[step, k] + power
 
 
-def catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, work):
+def catch_up_all(chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
     """Make up for all that chunks have missed, and note it."""
-    rows.catch_up(chunks, len(chunks), stop, rates, t, theta, slots, hypers, penalty, work)
+    rows.catch_up(chunks, len(chunks), stop, rates, t, theta, slots, hypers, penalty, missed)
     for u in range(len(chunks)):
-        work.done[chunks[u]] = stop
+        missed[0][chunks[u]] = stop

@@ -56,8 +56,10 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         chunks=np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere,
         active=everywhere,
         everywhere=everywhere,
-        done=np.zeros(n_chunks if kind.lazy else 0, np.int64),
-        taken=np.zeros(n_steps),
-        powers=np.zeros((n_steps + 1, POWERS)),
+        missed=(
+            np.zeros(n_chunks if kind.lazy else 0, np.int64),
+            np.zeros(n_steps),
+            np.zeros((n_steps + 1, POWERS)),
+        ),
         of_rows=of_rows,
     )
