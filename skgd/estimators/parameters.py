@@ -2,7 +2,7 @@
 
 Classes declare parameters, as dataclasses do their fields, and document them. An estimator has them from these bases:
 `estimator_class` puts them into its ``__init__`` and into its docstring. `resolve_parameters` makes of their values the
-`skgd.training.Plan` that training follows.
+`skgd.plan.Plan` that training follows.
 """
 
 from __future__ import annotations
