@@ -188,7 +188,8 @@ def _largest_absolute(X: sp.csr_array) -> np.ndarray:
         largest = np.zeros(X.shape[1])
         np.maximum.at(largest, X.indices, np.abs(X.data))
         return largest
-    return abs(X).max(axis=0).toarray().ravel()
+    # Not abs(X), which sorts the entries of X itself.
+    return sp.csr_array((np.abs(X.data), X.indices, X.indptr), shape=X.shape).max(axis=0).toarray().ravel()
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -48,7 +48,7 @@ class Strategy(BaseEstimator):
         if isinstance(value, bool) or not isinstance(value, Real):  # a bool is never a meant rate or decay
             raise TypeError(f"{full_name} must be a real number, got {value!r}.")
         if not is_finite(value):
-            raise ValueError(f"{full_name} must be finite, got {value!r}.")
+            raise ValueError(f"{full_name} must be finite, got {value}.")
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
 
 
@@ -85,15 +85,16 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     TypeError
         For anything that is neither a name nor an instance of ``base``.
     """
+    an_object = f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} {base.__name__} object"
     if isinstance(spec, str):
         if spec not in registry:
             known = ", ".join(map(repr, sorted(registry)))
-            raise ValueError(f"{parameter}={spec!r} is not known. Use one of {known}, or a {base.__name__} object.")
+            raise ValueError(f"{parameter}={spec!r} is not known. Use one of {known}, or {an_object}.")
         strategy = registry[spec]()
     elif isinstance(spec, base):
         strategy = clone(spec)  # set_params on the user's object must not reach into a running or finished training
     else:
         hint = f" Did you mean {spec.__name__}()?" if isinstance(spec, type) and issubclass(spec, base) else ""
-        raise TypeError(f"{parameter} must be a name or a {base.__name__} object, got {spec!r}.{hint}")
+        raise TypeError(f"{parameter} must be a name or {an_object}, got {spec!r}.{hint}")
     strategy.check()
     return strategy

@@ -637,3 +637,42 @@ def test_losses_of_the_other_estimator(estimator, loss):
 def test_targets_of_the_validation_set_are_named():
     with pytest.raises(ValueError, match=r"y_val: y has the value -1"):
         GDRegressor(loss="poisson").fit([[0.0], [1.0]], [1.0, 2.0], X_val=[[1.0]], y_val=[-1.0])
+
+
+# -- what the caller has NumPy do about overflow and the like ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES])
+def test_the_caller_s_errstate_never_matters(loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3)) * [1.0, 1e-250, 1e150]
+    y = np.exp(rng.normal(size=80) * 20.0)
+    estimator, y = (GDClassifier, y > 1.0) if loss in CLASSIFIER_LOSSES else (GDRegressor, y)
+    methods = ("predict", "decision_function", "predict_proba", "predict_log_proba")
+
+    def results():
+        model = estimator(loss, max_iter=3, tol=None, random_state=0).fit(X, y)
+        stream = estimator(loss, random_state=0)
+        stream.partial_fit(X, y, **({"classes": [False, True]} if estimator is GDClassifier else {})).partial_fit(X, y)
+        found = [getattr(each, name)(X) for each in (model, stream) for name in methods if hasattr(each, name)]
+        return [model.coef_, model.intercept_, stream.coef_, stream.intercept_, *found]
+
+    with np.errstate(all="raise"):
+        raising = results()
+    for one, other in zip(raising, results(), strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("parameters", [{"optimizer": 3}, {"optimizer": "adamant"}, {"activation": 3}])
+def test_articles(parameters):
+    with pytest.raises((TypeError, ValueError), match=r"an (Optimizer|Activation) object"):
+        GDRegressor(**parameters).fit(X, Y)
+
+
+def test_messages_name_labels_as_they_are():
+    labels = np.array([0, 1] * 10)
+    model = GDClassifier().fit(X[:20], labels)
+    with pytest.raises(ValueError, match=r"not among the classes \[0, 1\]: 2, 3\.$"):
+        model.partial_fit(X[:20], np.r_[labels[2:], 2, 3])
+    with pytest.raises(ValueError, match=r"one class only: 0\.$"):
+        GDClassifier().fit(X[:20], 0 * labels)

@@ -1,6 +1,7 @@
 """One model, whatever container the data comes in, wherever it is trained, and whichever tool it is trained by."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -375,6 +376,58 @@ def test_data_is_never_changed(container, precondition):
         model.predict(data[0])
         model.score(data[3], data[4], data[5])
         assert [content(part) for part in data] == before
+
+
+def product(kind=sp.csr_array):
+    """A product of sparse matrices, whose rows have many entries in no order: scipy would tidy them where they are."""
+    rng = np.random.default_rng(1)
+    parts = sp.random_array((300, 60), density=0.2, rng=rng), sp.random_array((60, 800), density=0.05, rng=rng)
+    A = kind(parts[0].tocsr() @ parts[1].tocsr())
+    assert not sp.csr_array((A.data, A.indices, A.indptr), shape=A.shape).has_sorted_indices
+    assert A.nnz > 2000
+    return A
+
+
+ESTIMATORS_OF_SPARSE_ROWS = {
+    "regressor": GDRegressor(**FEW),
+    "robust": GDRegressor("huber", precondition=False, **FEW),
+    "classifier": GDClassifier(early_stopping=True, **FEW),
+    "text": GDClassifier(random_state=0),
+    "network": GDRegressor(hidden_layer_sizes=(3,), **FEW),
+}
+
+
+@pytest.mark.parametrize("model", ESTIMATORS_OF_SPARSE_ROWS.values(), ids=ESTIMATORS_OF_SPARSE_ROWS)
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix])
+def test_rows_in_no_order_are_left_as_they_are(kind, model):
+    """Also where they could not be changed: scipy would raise an error."""
+    A = product(kind)
+    y = np.random.default_rng(2).normal(size=A.shape[0])
+    y = y > 0.0 if isinstance(model, GDClassifier) else y
+    before = content(A)
+    for part in (A.data, A.indices, A.indptr):
+        part.flags.writeable = False
+    B = kind((A.data, A.indices, A.indptr), shape=A.shape)
+    fitted = clone(model).fit(B, y)
+    fitted.predict(B)
+    fitted.score(B, y)
+    if not model.early_stopping:
+        clone(model).partial_fit(B, y, **({"classes": [False, True]} if y.dtype == bool else {}))
+    assert content(A) == before
+    sorted_rows = A.copy()
+    sorted_rows.sort_indices()
+    assert_allclose(fitted.predict(B), clone(model).fit(sorted_rows, y).predict(sorted_rows), rtol=1e-6, atol=1e-9)
+
+
+def test_two_threads_may_train_on_the_same_rows():
+    A = product()
+    y, total = np.random.default_rng(2).normal(size=A.shape[0]), A @ np.arange(A.shape[1])
+    expected = GDRegressor(**FEW).fit(A.copy(), y)
+    with ThreadPoolExecutor(2) as pool:
+        models = list(pool.map(lambda _: GDRegressor(**FEW).fit(A, y), range(8)))
+    assert_array_equal(A @ np.arange(A.shape[1]), total)
+    for model in models:
+        assert_same_bits(model, expected)
 
 
 def test_data_is_not_kept():

@@ -241,8 +241,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
-        with np.errstate(all="ignore"):
-            state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
+        state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
         self._publish(state, n_iter, history)
         if run is not None:
             run.end()
@@ -256,8 +255,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
                 "early_stopping=False, and score on rows of your own between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
-        with np.errstate(all="ignore"):
-            state, entry = train_stream(state, plan, data)
+        state, entry = train_stream(state, plan, data)
         self._publish(state, 1, history)
         self._trained_with = self._resolved[0]
         append(history, entry)
@@ -401,14 +399,16 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _atomic(self) -> Iterator[None]:
         """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
 
-        One thing grows in place: the history of a stream, because copying it would take longer than a step.
+        One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
+        caller has NumPy do about overflow and the like is none of our business meanwhile.
         """
         attributes = self.__dict__
         before = attributes.copy()
         history = before.get("history_", {})
         n_entries = len(history.get("objective", ()))
         try:
-            yield
+            with np.errstate(all="ignore"):
+                yield
         except BaseException:
             attributes.update(before)  # all at once, as in `_publish`
             for name in attributes.keys() - before.keys():
@@ -521,8 +521,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         fitted = vars(self).copy()  # of one moment: another thread may train this estimator meanwhile
         if "_state" not in fitted:
             check_is_fitted(self)
-        X = read_features(self, X, (np.float64, np.float32))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            X = read_features(self, X, (np.float64, np.float32))
             if "coef_" in fitted:
                 raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
             else:

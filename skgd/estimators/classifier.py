@@ -163,7 +163,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             elif known is None or not np.array_equal(known, classes):
                 classes = _read_classes(classes)
                 if known is not None and not np.array_equal(np.unique(known), np.unique(classes)):
-                    raise ValueError(f"classes={classes!r} differ from those of the first call, {known!r}.")
+                    raise ValueError(
+                        f"classes={classes.tolist()} differ from those of the first call, {known.tolist()}."
+                    )
             self._partial_fit(X, y, sample_weight, classes)
         return self
 
@@ -215,15 +217,15 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             Rows sum to 1; for a multilabel y each label has a probability of its own.
         """
         scores = self.decision_function(X)
-        if self.loss_.normalized:
-            with np.errstate(over="ignore"):  # of differences, whose exponential is zero
+        with np.errstate(all="ignore"):  # scores may be so far apart that an exponential is zero
+            if self.loss_.normalized:
                 return softmax(scores, axis=1)
-        positive = self.loss_.probability(scores)
-        if scores.ndim == 1:
-            return np.column_stack([1.0 - positive, positive])
-        if self._multilabel:
-            return positive
-        return positive / positive.sum(axis=1, keepdims=True)  # one-vs-rest
+            positive = self.loss_.probability(scores)
+            if scores.ndim == 1:
+                return np.column_stack([1.0 - positive, positive])
+            if self._multilabel:
+                return positive
+            return positive / positive.sum(axis=1, keepdims=True)  # one-vs-rest
 
     @available_if(_probability_means_something)
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
@@ -238,7 +240,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             return np.log(self.predict_proba(X))
 
     def _learn_outputs(self, y, loss, classes):
@@ -256,9 +258,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         self.classes_ = np.unique(y if classes is None else classes)
         n_classes = len(self.classes_)
         if n_classes < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {self.classes_[0]!r}."
-            )
+            [only] = self.classes_.tolist()
+            raise ValueError(f"{type(self).__name__} needs at least 2 classes, but y has one class only: {only!r}.")
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
     def _is_ready_target(self, y, n_rows):
@@ -282,8 +283,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             unknown = np.ones(len(y), dtype=bool)
         if np.count_nonzero(unknown):
             raise ValueError(
-                f"{name} contains labels that are not among the classes {self.classes_!r}: "
-                f"{set(y[unknown].tolist())!r}."
+                f"{name} contains labels that are not among the classes {self.classes_.tolist()}: "
+                f"{', '.join(map(repr, dict.fromkeys(y[unknown].tolist())))}."
             )
         return codes
 

@@ -344,7 +344,7 @@ def _check_number(
         what = "an integer" if kind is Integral else "a number"
         raise TypeError(f"{name} must be {what}, got {value!r}.{otherwise}")
     if not is_finite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}.{otherwise}")
+        raise ValueError(f"{name} must be finite, got {value}.{otherwise}")
     try:
         check_scalar(value, name, kind, min_val=low, max_val=high, include_boundaries=ends)
     except ValueError as error:

@@ -144,7 +144,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         raw = raw.ravel() if not self._output_shape else raw
         if not self.loss_.log_link:
             return raw
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             return representable(np.exp(raw))
 
     @available_if(is_linear)
