@@ -1,11 +1,20 @@
 """Compiled code on the disk: who compiled it, and what became of it since, never matters."""
 
+import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
+import numpy as np
 import pytest
+
+import skgd.engines
+from skgd import GDRegressor
+from skgd.optimizers import Optimizer
 
 pytest.importorskip("numba")
 
@@ -42,8 +51,6 @@ print(json.dumps([fit(*each) for each in json.loads(sys.argv[1])]))
 
 def fits(cache, *problems):
     """Return which engine ran and a digest of the parameters, for each problem, in a new process."""
-    import json
-
     command = [sys.executable, "-c", FIT, json.dumps(problems)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -100,27 +107,26 @@ def test_functions_are_named_by_all_that_they_depend_on():
     assert names[0] == names[4]
 
 
-DAMAGES = {
-    "truncated": lambda content: content[: len(content) // 2],
-    "empty": lambda content: b"",
-    "of nonsense": lambda content: b"nonsense" + content,
-}
+DAMAGES = [
+    ("nbi", lambda content: content[: len(content) // 2]),
+    ("nbi", lambda content: b"nonsense"),
+    ("nbc", lambda content: content[: len(content) // 2]),
+    ("nbc", lambda content: b""),
+]
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_broken_files_are_replaced(suffix, tmp_path):
+def test_broken_files_are_replaced(tmp_path):
     problem = PROBLEMS["dense, one row"]
     expected = fits(tmp_path, problem)
-    files = sorted(tmp_path.rglob(f"*.{suffix}"))
-    assert files
-    for damage in DAMAGES.values():
-        for file in files:
-            file.write_bytes(damage(file.read_bytes()))
+    for suffix, damage in DAMAGES:
+        files = sorted(tmp_path.rglob(f"*.{suffix}"))
+        assert files
+        broken = [damage(file.read_bytes()) for file in files]
+        for file, content in zip(files, broken, strict=True):
+            file.write_bytes(content)
         assert fits(tmp_path, problem) == expected
-        restored = sorted(tmp_path.rglob(f"*.{suffix}"))
-        assert restored == files
-        assert all(len(file.read_bytes()) > 1000 or suffix == "nbi" for file in restored)
-        assert fits(tmp_path, problem) == expected
+        assert sorted(tmp_path.rglob(f"*.{suffix}")) == files
+        assert all(file.read_bytes() != content for file, content in zip(files, broken, strict=True))
 
 
 def run(script, **environment):
@@ -187,3 +193,67 @@ def test_compiling_is_announced_once(tmp_path):
     assert [line for line in first if line.startswith("Compiling")] == first[:1]
     assert first[1:] != second  # seconds differ
     assert len(first[1:]) == len(second) == 3
+
+
+def made(source, name="function", **namespace):
+    """Return a function, made of source code."""
+    exec(source, namespace | {"__name__": "of_a_user"}, namespace)
+    return namespace[name]
+
+
+def test_fingerprints_tell_functions_apart():
+    import cmath
+    import math
+    from collections import namedtuple
+
+    from skgd.engines.compiled.specialize import specialized
+
+    calls = "def function(x): return log(x)"
+    variants = [
+        made("def function(x, y): return y"),
+        made("def function(x, *y): return y"),
+        *(types.FunctionType(made(calls).__code__, {"log": module.log}) for module in (math, cmath)),
+        *(types.FunctionType(made(calls).__code__, {"log": namedtuple("P", "a")(value)}) for value in (1.0, 2.0)),
+    ]
+    assert len({specialized(function, {}).name for function in variants}) == len(variants)
+
+
+class Constants(NamedTuple):
+    share: float
+
+
+CONSTANTS = Constants(0.5)
+
+
+class ByConstants(Optimizer):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return w - CONSTANTS.share * lr * g, CONSTANTS.share * lr, slots
+
+
+class Unreadable(Optimizer):
+    """Raises what a full disk raises."""
+
+    def __init__(self, learning_rate=0.1, at=3):
+        self.learning_rate = learning_rate
+        self.at = at
+
+    def hyper(self):
+        return (float(self.at),)
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        if t >= hyper[0]:
+            raise OSError("unreadable")
+        return w - lr * g, lr, slots
+
+
+def test_rules_may_read_named_tuples_and_raise_what_a_disk_raises():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    settings = {"batch_size": 1, "max_iter": 1, "tol": None, "learning_rate": 0.01}
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        assert GDRegressor(optimizer=ByConstants(), **settings).fit(X, X[:, 0]).engine_ == "compiled"
+        for _ in range(2):
+            with pytest.raises(OSError, match="unreadable"):
+                GDRegressor(optimizer=Unreadable(), **settings).fit(X, X[:, 0])
+        assert GDRegressor(optimizer=Unreadable(at=30), **settings).fit(X, X[:, 0]).engine_ == "compiled"

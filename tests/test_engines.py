@@ -631,6 +631,7 @@ def test_helpers_that_name_themselves(optimizer):
 def test_falls_back_where_numba_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "skgd.engines.compiled", None)
     monkeypatch.delattr(skgd.engines, "compiled", raising=False)
+    monkeypatch.setattr(skgd.engines, "_broken", False)
     model, X, y = problem(*BASES[0])
     tried, vectorized = (fit_with(engine, model, X, y) for engine in ENGINES)
     assert tried.engine_ == "vectorized"

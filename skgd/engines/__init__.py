@@ -60,7 +60,7 @@ USUAL_EPOCHS = 10
 
 
 _cannot_compile: set[tuple[Any, ...]] = set()
-_broken = False  # whether an import of Numba has failed halfway
+_broken = False  # whether an import of Numba has failed, which is not tried again
 
 
 def choose(
@@ -128,6 +128,7 @@ def _compiled() -> Any:
     try:
         from skgd.engines import compiled
     except ImportError:  # it is not installed, or does not know this NumPy
+        _broken = True
         return None
     except Exception as error:  # for want of memory, say; what is half imported cannot be imported again
         _broken = True

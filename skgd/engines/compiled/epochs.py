@@ -64,7 +64,7 @@ def run_epoch(
     y, weights = y[order], np.empty(0) if weight is None else weight[order]
     around = (
         tuple(scales_of(objective, theta.dtype)),
-        tuple(penalty_of(objective, as_chunks)),
+        tuple(penalty_as_chunks(objective, as_chunks)),
         tuple(limits_of(objective, optimizer, settings, longest, width)),
     )
     # Of each step, the loss and the squares of the layers' gradients, summed over its rows.
@@ -165,7 +165,7 @@ def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     )
 
 
-def penalty_of(objective: Objective, as_chunks: tuple[int, int]) -> Penalty:
+def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int]) -> Penalty:
     """Return the penalty of each parameter."""
     if not objective.alpha > 0.0:
         return Penalty(np.empty((0, as_chunks[1])), np.empty((0, as_chunks[1])), False)

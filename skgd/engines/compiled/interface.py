@@ -2,7 +2,8 @@
 
 A loop calls ``strategies.rule(...)`` or ``rows.gradient(...)`` as it would call functions of a module, and branches on
 flags such as ``single``. `skgd.engines.compiled.specialize` puts one filled table, and the values of the flags, in
-their place. So Numba sees nothing but functions and constants, and leaves out the branches that are not taken.
+their place. So Numba sees nothing but functions and constants, and leaves out the branches that are not taken. The
+place is the global name: in all of skgd that a loop calls, a name that is declared here means the same.
 """
 
 from __future__ import annotations

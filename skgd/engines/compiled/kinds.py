@@ -1,4 +1,4 @@
-"""Which loop it takes: the table of strategies and the flags that stand for what is declared in `interface`."""
+"""Kinds of loops: what decides which one an epoch takes, and what fills in the tables and flags of `interface`."""
 
 from __future__ import annotations
 

@@ -74,9 +74,10 @@ def slope_of_loss_along(share, state):
     return total
 
 
-def total_of(losses, unit):
-    """Return the sum of the outputs' losses in the user's units; NaN or infinity where one of them is."""
-    total = 0.0
+def totals_of(losses, unit):
+    """Return the sums of the outputs' losses, in the optimizer's units and in the user's."""
+    total, in_user_units = 0.0, 0.0
     for k in range(1 if single else len(losses)):
-        total += losses[k] * unit[k]
-    return total
+        total += losses[k]
+        in_user_units += losses[k] * unit[k]
+    return total, in_user_units

@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 AHEAD = 16  # so many rows ahead of its use, a row is fetched
-_HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
+HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
 
 
 @intrinsic
@@ -29,7 +29,7 @@ def prefetch(typing_context, array, index):
         byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [builder.bitcast(pointer, byte), flag(0), flag(_HINT), flag(1)])
+        builder.call(function, [builder.bitcast(pointer, byte), flag(0), flag(HINT), flag(1)])
         return context.get_dummy_value()
 
     return types.void(array, index), generate

@@ -21,7 +21,7 @@ from skgd.engines.compiled.interface import (
     single,
     strategies,
 )
-from skgd.engines.compiled.loss import slopes_of_loss, total_of
+from skgd.engines.compiled.loss import slopes_of_loss, totals_of
 from skgd.engines.compiled.steps import add_to_average, catch_up_all, record_rate
 from skgd.engines.vectorized import implicit_share
 from skgd.objective import proximal_point
@@ -73,9 +73,9 @@ def take_row_steps(
             steepness += slopes[0, k] * slopes[0, k]
         size_of_row = square
         square *= steepness
-        record[step, 0] = total_of(losses, scales.unit)
+        loss, record[step, 0] = totals_of(losses, scales.unit)
         record[step, 1] = square
-        if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
+        if not (np.isfinite(loss) and np.isfinite(square)):
             return step
         norm = np.sqrt(square)
         clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0

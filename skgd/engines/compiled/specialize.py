@@ -25,7 +25,8 @@ import numpy as np
 from numba import config, njit, typeof
 from numba.core.event import Listener, install_listener
 
-from skgd.engines.compiled.prefetch import no_prefetch, prefetch
+from skgd.engines.compiled.interface import Limits, Penalty, Rows, Scales, Strategies, Work
+from skgd.engines.compiled.prefetch import HINT, no_prefetch, prefetch
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -35,6 +36,7 @@ _OPTIONS: dict[str, Any] = {
 # Without the entrances for code that never calls it, compiling takes two thirds of the time.
 _CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
+_SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
 
 class CannotCompile(Exception):
@@ -66,14 +68,14 @@ class _Specializer:
     def copy(self, function: FunctionType) -> tuple[FunctionType, bool]:
         """Return a copy of a function, and whether its name tells all that it depends on."""
         fingerprint, code = _Fingerprint(), function.__code__
-        fingerprint.add((code, function.__defaults__))
+        fingerprint.add((_SETTINGS, code, function.__defaults__))
         for cell in function.__closure__ or ():
             fingerprint.add(cell.cell_contents)
         namespace = dict(function.__globals__)
         ours = (function.__module__ or "").startswith("skgd.")
         for name in sorted(_global_names(code) & namespace.keys()):
             thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
-            if isinstance(thing, tuple) and hasattr(thing, "_fields"):  # a table of the interface
+            if isinstance(thing, (Strategies, Rows)):
                 table = ModuleType(name)  # whose attributes Numba takes for constants
                 for field in sorted({*thing._fields} & {*code.co_names}):
                     value, digest = self._inlined(getattr(thing, field))
@@ -127,7 +129,8 @@ class _Fingerprint:
     def add(self, thing: Any) -> None:
         """Add something that compiled code depends on."""
         if isinstance(thing, CodeType):
-            self.add((thing.co_code, thing.co_names, thing.co_varnames, thing.co_consts))
+            self.add((thing.co_code, thing.co_names, thing.co_varnames, thing.co_consts, thing.co_exceptiontable))
+            self.add((thing.co_flags, thing.co_argcount, thing.co_posonlyargcount, thing.co_kwonlyargcount))
         elif isinstance(thing, (tuple, frozenset)):
             self._hash.update(f"{len(thing)}:".encode())
             for item in thing if isinstance(thing, tuple) else sorted(thing, key=repr):
@@ -136,11 +139,13 @@ class _Fingerprint:
             self._hash.update(repr((thing.dtype.str, thing.shape)).encode() + thing.tobytes())
         elif isinstance(thing, (bool, int, float, str, bytes, type(None), type(...))):
             self._hash.update(f"{type(thing).__name__} {thing!r};".encode())
-        elif isinstance(thing, (BuiltinFunctionType, np.ufunc)):
-            self._hash.update(f"function {thing.__name__};".encode())
-        elif isinstance(thing, type) and issubclass(thing, tuple):  # of the interface
-            self.add((thing.__name__, getattr(thing, "_fields", ())))
-        elif thing is not np and thing is not math and thing is not prefetch:
+        elif isinstance(thing, BuiltinFunctionType):
+            self._hash.update(f"function {thing.__module__} {thing.__name__};".encode())
+        elif isinstance(thing, np.ufunc) and vars(np).get(name := str(thing.__name__)) is thing:
+            self._hash.update(f"ufunc {name};".encode())
+        elif any(thing is known for known in (Work, Scales, Penalty, Limits)):
+            self.add((thing.__name__, thing._fields))
+        elif not any(thing is known for known in (np, math, prefetch)):
             self.tells_all = False
 
 
@@ -154,8 +159,9 @@ class Loop:
 
     def __init__(self, function: FunctionType, lasting: bool):
         self._function = function
-        self._remedies = [self._in_memory, self._cached] if lasting and not is_plain_python() else [self._in_memory]
-        self._compiled = self._remedies[-1]()
+        lasting = lasting and not is_plain_python()
+        self._remedies = [self._in_memory, self._cached] if lasting else []  # the last one comes first
+        self._compiled = self._cached() if lasting else self._in_memory()
 
     @property
     def name(self) -> str:
@@ -179,23 +185,32 @@ class Loop:
         CannotCompile
             For a rule or a loss beyond Numba; nothing has happened then.
         """
+        compiled = self._compiled
+        overloads = getattr(compiled, "overloads", {})  # plain Python has none
+        n_before = len(overloads)
         try:
-            return self._compiled(*arguments)
+            return compiled(*arguments)
         except MemoryError:
             raise
         except Exception as error:
-            of_numba = type(error).__module__.startswith(("numba", "llvmlite"))
-            overloads = getattr(self._compiled, "overloads", ())
-            if overloads and tuple(map(typeof, arguments)) in overloads:
-                if of_numba or not isinstance(error, OSError):
-                    raise  # by a rule or a loss
-                # It is compiled, but the disk took no copy.
-            elif of_numba or not self._remedies:
+            if len(overloads) > n_before and isinstance(error, OSError):
+                pass  # compiled just now, but the disk took no copy
+            elif _signature(arguments) in overloads:
+                raise  # by a rule or a loss
+            elif type(error).__module__.startswith(("numba", "llvmlite")) or not self._mended():
                 raise CannotCompile(str(error)) from error
-            else:  # what the disk has is broken, or Numba failed in a way that it did not foresee
-                self._forget()
-                self._compiled = self._remedies.pop()()
-        return self(*arguments)
+            else:
+                return self(*arguments)
+        return compiled(*arguments)
+
+    def _mended(self) -> bool:
+        """Say whether there is another way: what the disk has may be broken, or Numba has failed unforeseen."""
+        self._forget()
+        try:
+            self._compiled = self._remedies.pop()()
+        except IndexError:
+            return False
+        return True
 
     def _forget(self) -> None:
         """Remove what the disk has of this function."""
@@ -203,6 +218,14 @@ class Loop:
         for file in Path(folder).glob(f"*{self.name}*") if folder else ():
             with suppress(OSError):
                 file.unlink()
+
+
+def _signature(arguments: tuple) -> tuple | None:
+    """Return the types of arguments, or None where Numba has none for them."""
+    try:
+        return tuple(map(typeof, arguments))
+    except Exception:  # of several kinds, depending on Numba's version
+        return None
 
 
 def is_plain_python() -> bool:
@@ -217,9 +240,10 @@ class _Announcement(Listener):
         self._said = False
 
     def on_start(self, event: Any) -> None:
-        if not self._said:
+        ours = event.data["dispatcher"].py_func.__globals__.get("__name__", "").startswith("skgd.engines.compiled")
+        if ours and not self._said:
             print("Compiling the training loop, once for each kind on a machine: this takes some seconds.", flush=True)
-        self._said = True
+            self._said = True
 
     def on_end(self, event: Any) -> None:
         pass

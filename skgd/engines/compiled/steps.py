@@ -24,7 +24,7 @@ from skgd.engines.compiled.interface import (
     single,
     strategies,
 )
-from skgd.engines.compiled.loss import total_of
+from skgd.engines.compiled.loss import totals_of
 from skgd.engines.vectorized import implicit_share
 from skgd.objective import proximal_point
 
@@ -68,8 +68,8 @@ def take_steps(
         for layer in range(1, record.shape[1]):
             square += record[step, layer]
             record[step, layer] *= end - begin
-        record[step, 0] = total_of(losses, scales.unit)
-        if not (np.isfinite(record[step, 0]) and np.isfinite(square)):
+        loss, record[step, 0] = totals_of(losses, scales.unit)
+        if not (np.isfinite(loss) and np.isfinite(square)):
             return step
         norm = np.sqrt(square)
         clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0

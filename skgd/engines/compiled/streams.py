@@ -44,6 +44,7 @@ from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
 from skgd.optimizers import Optimizer, is_linear
 
 _NONE = np.empty(0)
+_KEPT = 2**18  # numbers, for the next call: more would be a burden where batches are large
 
 
 def take_stream(
@@ -105,9 +106,9 @@ def take_stream(
                     target_center[k], target_scale[k] = found
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
-                move(theta, old_scale, scale, change, old, new, shift)
+                change_coordinates(theta, old_scale, scale, change, old, new, shift)
                 if len(average) > 0:
-                    move(average, old_scale, scale, change, old, new, shift)
+                    change_coordinates(average, old_scale, scale, change, old, new, shift)
         for k in range(n_outputs):
             unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
@@ -191,7 +192,7 @@ def measures_of(measures, j):
 
 
 def learn(measures, data, begin, end, weight, total, total_so_far, scratch):
-    """Merge the measures of some rows' columns into those of earlier rows; the first four rows of scratch hold them."""
+    """Merge the measures of some rows' columns into those of earlier rows."""
     new, relative = scratch
     fresh(new, measures)
     rows.measure(data, begin, end, weight, total, new, relative)
@@ -219,7 +220,7 @@ def merge(measures, new, share):
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
 
 
-def move(theta, old_scale, scale, change, old, new, shift):
+def change_coordinates(theta, old_scale, scale, change, old, new, shift):
     """Express parameters in new coordinates."""
     n_outputs = len(shift)
     for k in range(n_outputs):
@@ -362,7 +363,8 @@ class StreamLoop:
         except IndexError:
             scratch = None
         if scratch is None or scratch.size < min(size, n_rows) or scratch.entries < entries:
-            scratch = self._allocated(min(size, n_rows), entries, numbers.dtype)
+            had = (0, 0) if scratch is None else scratch[:2]
+            scratch = self._allocated(max(min(size, n_rows), had[0]), max(entries, had[1]), numbers.dtype)
         with announced(self._settings.verbose):
             result = self._loop(
                 read_only_rows(X) if self._kind.sparse else (read_only(X),),
@@ -381,7 +383,8 @@ class StreamLoop:
                 scratch.arrays,
                 scratch.work,
             )
-        self._spare.append(scratch)
+        if scratch.size * self._sizes[0] <= _KEPT:
+            self._spare.append(scratch)
         return result
 
     def _allocated(self, size: int, entries: int, dtype: np.dtype) -> _Scratch:
