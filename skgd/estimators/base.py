@@ -147,7 +147,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     # -- saving -------------------------------------------------------------------------------------------------------
 
     def __getstate__(self):
-        attributes = super().__getstate__()
+        attributes = dict(super().__getstate__())  # of one moment: another thread may train this estimator meanwhile
         return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
 
     def __setstate__(self, state):

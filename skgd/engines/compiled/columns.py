@@ -32,8 +32,9 @@ def read_only_rows(X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def measure_dense(X, begin, end, weight, total, measures, first, relative):
     """Measure the columns of some rows.
 
-    ``measures[0]`` holds their largest values so far. The others become mean, variance and the weight of the rows that
-    are not zero, in units of the largest value; all are zero before. ``first`` and ``relative`` are scratch.
+    ``measures[0]`` holds their largest values so far; the others are zero. In units of the largest value, these become
+    the sum of what rows differ from the ``first``, that of the squares of what they differ from the mean, and the
+    weight of the rows that are not zero. ``relative`` is scratch.
     """
     n_columns = X.shape[1]
     for i in range(begin, end):
@@ -53,10 +54,6 @@ def measure_dense(X, begin, end, weight, total, measures, first, relative):
         for j in range(n_columns):
             z = relative[i - begin, j] - measures[1, j] / total
             measures[2, j] += s * z * z
-    for j in range(n_columns):
-        measures[1, j] = first[j] + measures[1, j] / total
-        measures[2, j] /= total
-        measures[3, j] /= total
 
 
 def measure_sparse(values, indices, indptr, begin, end, weight, total, table, measures):
@@ -88,6 +85,10 @@ def measure_sparse(values, indices, indptr, begin, end, weight, total, table, me
 def measure_dense_rows(data, begin, end, weight, total, measures, scratch):
     """Measure the columns of some dense rows of a stream."""
     measure_dense(data[0], begin, end, weight, total, measures, scratch[0], scratch[1:])
+    for j in range(measures.shape[1]):
+        measures[1, j] = scratch[0, j] + measures[1, j] / total
+        measures[2, j] /= total
+        measures[3, j] /= total
 
 
 def measure_sparse_rows(data, begin, end, weight, total, measures, scratch):
@@ -134,9 +135,10 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     if isinstance(X, np.ndarray):
         measures = np.zeros((4, n_columns))
         measures[0] = largest
-        scratch = np.empty(n_columns), np.empty(X.shape)
-        kernel(measure_dense)(read_only(X), 0, n_rows, weights, float(total), measures, *scratch)
-        return measures
+        first = np.empty(n_columns)
+        kernel(measure_dense)(read_only(X), 0, n_rows, weights, float(total), measures, first, np.empty(X.shape))
+        largest, offset, square, filled = measures
+        return largest, first + offset / total, square / total, filled / total
     table, measures = np.zeros((n_columns, 4)), np.empty((4, n_columns))
     table[:, 0] = largest
     kernel(measure_sparse)(*read_only_rows(X), 0, n_rows, weights, float(total), table, measures)

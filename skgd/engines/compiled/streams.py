@@ -21,7 +21,7 @@ from skgd.coordinates import (
     target_coordinates,
     user_coefficient,
 )
-from skgd.engines.compiled.columns import measure_dense, read_only_rows
+from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.interface import (
     automatic_rate,
     has_intercept,
@@ -203,7 +203,7 @@ def learn_targets(measures, y, begin, end, weight, total, total_so_far, scratch)
     """Merge the measures of some rows' targets into those of earlier rows."""
     new, relative = scratch
     fresh(new, measures)
-    measure_dense(y, begin, end, weight, total, new, relative[0], relative[1:])
+    measure_dense_rows((y,), begin, end, weight, total, new, relative)
     merge(measures, new, total / total_so_far)
 
 
