@@ -381,8 +381,11 @@ def test_data_is_never_changed(container, precondition):
 def product(kind=sp.csr_array):
     """A product of sparse matrices, whose rows have many entries in no order: scipy would tidy them where they are."""
     rng = np.random.default_rng(1)
-    parts = sp.random_array((300, 60), density=0.2, rng=rng), sp.random_array((60, 800), density=0.05, rng=rng)
-    A = kind(parts[0].tocsr() @ parts[1].tocsr())
+    first, second = (
+        sp.csr_array(rng.normal(size=shape) * (rng.random(shape) < share))
+        for shape, share in (((300, 60), 0.2), ((60, 800), 0.05))
+    )
+    A = kind(first @ second)
     assert not sp.csr_array((A.data, A.indices, A.indptr), shape=A.shape).has_sorted_indices
     assert A.nnz > 2000
     return A
