@@ -162,24 +162,12 @@ def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) ->
 
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Return the compiled loop of a stream, or None for a rule beyond Numba."""
-    from skgd.engines import compiled
-
-    try:
-        return compiled.StreamLoop(objective, optimizer, *arguments)
-    except compiled.CannotCompile:
-        _cannot_compile.add(_strategies(optimizer, objective))
-        return None
+    return _unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
 
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Run the steps of a call of ``partial_fit`` in a compiled loop; return None for a rule beyond Numba."""
-    from skgd.engines import compiled
-
-    try:
-        return loop(*arguments)
-    except compiled.CannotCompile:
-        _cannot_compile.add(_strategies(optimizer, objective))
-        return None
+    return _unless_beyond_numba(objective, optimizer, loop, *arguments)
 
 
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
@@ -190,10 +178,16 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
     """
     objective, optimizer, _, _, X, *_ = arguments
     if engine == "compiled" and (isinstance(X, np.ndarray) or not objective.hidden_layer_sizes):
-        from skgd.engines import compiled
-
-        try:
-            return compiled.run_epoch(*arguments), "compiled"
-        except compiled.CannotCompile:
-            _cannot_compile.add(_strategies(optimizer, objective))
+        summary = _unless_beyond_numba(objective, optimizer, _compiled().run_epoch, *arguments)
+        if summary is not None:
+            return summary, "compiled"
     return vectorized.run_epoch(*arguments), "vectorized"
+
+
+def _unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Callable, *arguments: Any) -> Any:
+    """Return what a call of the compiled engine does, or None, and remember that, for a rule beyond Numba."""
+    try:
+        return call(*arguments)
+    except _compiled().CannotCompile:  # which is looked up only where something is raised
+        _cannot_compile.add(_strategies(optimizer, objective))
+        return None
