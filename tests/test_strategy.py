@@ -69,7 +69,7 @@ def test_a_class_instead_of_an_instance_is_hinted_at(known, base):
 @pytest.mark.parametrize("wrong", [None, 3, dict, object(), Constant()], ids=["None", "3", "dict", "object", "other"])
 def test_anything_else_is_refused_without_a_hint(known, base, wrong):
     wrong = SGD() if isinstance(wrong, Constant) and base is Schedule else wrong
-    with pytest.raises(TypeError, match=f"parameter must be a name or a {base.__name__} object") as error:
+    with pytest.raises(TypeError, match=rf"parameter must be a name or an? {base.__name__} object") as error:
         resolve(wrong, known, base, "parameter")
     assert "Did you mean" not in str(error.value)
 
