@@ -10,21 +10,21 @@ from skgd.plan import Plan
 from skgd.state import Data, State
 
 
-def evaluated(state: State, plan: Plan, validation: Data) -> tuple[float, float]:
-    """Return the loss and the score of a validation set."""
-    loss = validation_loss(state, plan, validation)
+def evaluated(state: State, plan: Plan, validation: Data) -> tuple[np.ndarray, float]:
+    """Return the loss by output and the score of a validation set."""
+    losses = validation_losses(state, plan, validation)
     score = validation_score(state, validation)
-    if not np.isfinite(loss):
-        raise ValueError(f"The loss of X_val and y_val is {loss}: their numbers are too large.")
-    return loss, score
+    if not np.isfinite(losses).all():
+        raise ValueError(f"The loss of X_val and y_val is {losses.sum()}: their numbers are too large.")
+    return losses, score
 
 
-def validation_loss(state: State, plan: Plan, validation: Data) -> float:
-    """Return the mean loss of a validation set, with the class weights that training has learnt."""
+def validation_losses(state: State, plan: Plan, validation: Data) -> np.ndarray:
+    """Return the mean loss of a validation set by output, with the class weights that training has learnt."""
     X, y, weight = validation
     weight = plan.row_weights(y, weight, state.class_totals)
     theta = readout(state.iterate, state.optimizer, state.objective)
-    return state.objective.mean_loss(theta, X, y, weight)
+    return state.objective.mean_losses(theta, X, y, weight)
 
 
 def validation_score(state: State, validation: Data) -> float:

@@ -78,6 +78,9 @@ class Loss(Strategy):
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
+    standardised : bool
+        Whether the rule is handed the target and the prediction as multiples of the target's scale, from its center:
+        then it may have constants that mean the same whatever the target's unit.
     probability : callable or None
         Maps raw scores to the probability of the positive class, where that means something.
     """
@@ -87,6 +90,7 @@ class Loss(Strategy):
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
     log_link: ClassVar[bool] = False
+    standardised: bool = False
     probability: ClassVar[Any] = None
 
     @staticmethod

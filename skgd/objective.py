@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from skgd.activations import Activation, Identity
-from skgd.coordinates import Coordinates, Matrix
+from skgd.coordinates import Coordinates, Matrix, choose
 from skgd.losses import Loss
 from skgd.networks import Layer, backward, forward
 
@@ -50,6 +50,8 @@ class Objective:
     exclusive_classes: bool = False
     hidden_layer_sizes: tuple[int, ...] = ()
     activation: Activation = field(default_factory=Identity)
+    standardised_penalty: bool = False  # whether the penalty is one on the optimizer's coefficients, not the user's
+    worth: np.ndarray | float = 1.0  # of a unit of each output's loss, where progress is measured
 
     # -- the layout of the parameters ---------------------------------------------------------------------------------
 
@@ -102,16 +104,31 @@ class Objective:
         """The loss's hyper-parameters."""
         return self.loss.hyper()
 
+    @property
+    def predictor_coordinates(self) -> tuple[Any, Any]:
+        """Center and scale of what the loss's rule is handed: those of the target, unless its unit does not matter."""
+        return (0.0, 1.0) if self.loss.standardised else (self.coordinates.target_center, self.coordinates.target_scale)
+
+    @cached_property
+    def divisor(self) -> np.ndarray | float:
+        """What the loss's rule is divided by in the optimizer's objective, for each output."""
+        center, scale = self.predictor_coordinates
+        if isinstance(self.coordinates.target_scale, float):
+            return 1.0
+        slopes = tuple(self.loss.gradient(center, center + side, self.hyper) for side in (scale, -scale))
+        return unit_of(slopes, center, scale, self.loss.log_link, self.loss.degree)
+
     @cached_property
     def unit(self) -> np.ndarray | float:
         """What one unit of the optimizer's objective is in the user's, for each output."""
-        coordinates = self.coordinates
-        return unit_of(coordinates.target_center, coordinates.target_scale, self.loss.log_link, self.loss.degree)
+        standardised = self.loss.standardised
+        return self.divisor * self.coordinates.target_scale**self.loss.degree if standardised else self.divisor
 
     def target(self, y: np.ndarray) -> np.ndarray:
-        """Return the numbers that the loss compares with: y itself, or the numbers that stand for its labels."""
+        """Return the numbers that the loss compares with: those of y, or the numbers that stand for its labels."""
         if y.dtype.kind == "f":
-            return y
+            coordinates = self.coordinates
+            return (y - coordinates.target_center) / coordinates.target_scale if self.loss.standardised else y
         low, high = self.loss.label_values
         if y.ndim == 1:  # class numbers: one column for two classes, one for each of more
             y = (y[:, np.newaxis] == np.arange(self.n_outputs)) if self.exclusive_classes else y[:, np.newaxis]
@@ -120,10 +137,11 @@ class Objective:
     def raw(self, theta: np.ndarray, Z: Matrix) -> np.ndarray:
         """Return the predictor, (rows, n_outputs), that the loss is a function of."""
         *_, prediction = forward(self.layers(theta), Z, self.activation)
-        return self._in_target_units(prediction)
+        return self.predictor(prediction)
 
-    def _in_target_units(self, raw: np.ndarray) -> np.ndarray:
-        scale, center = self.coordinates.target_scale, self.coordinates.target_center
+    def predictor(self, raw: np.ndarray) -> np.ndarray:
+        """Return what the loss is a function of, from the standardised prediction."""
+        center, scale = self.predictor_coordinates
         return raw if isinstance(scale, float) and isinstance(center, float) else center + scale * raw
 
     def normalized(self, raw: np.ndarray) -> np.ndarray:
@@ -135,11 +153,11 @@ class Objective:
 
     def loss_values(self, y: np.ndarray, normalized: np.ndarray) -> np.ndarray:
         """Return each row's loss for each output, (rows, n_outputs), in the optimizer's unit."""
-        return self.loss.value(y, normalized, self.hyper) / self.unit
+        return self.loss.value(y, normalized, self.hyper) / self.divisor
 
     def loss_gradients(self, y: np.ndarray, normalized: np.ndarray) -> np.ndarray:
         """Return the derivative of each row's loss with respect to the standardised predictor, (rows, n_outputs)."""
-        return self.loss.gradient(y, normalized, self.hyper) * (self.coordinates.target_scale / self.unit)
+        return self.loss.gradient(y, normalized, self.hyper) * (self.predictor_coordinates[1] / self.divisor)
 
     def chunks(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, rows: slice | np.ndarray) -> Iterable[tuple]:
         """Return standardised rows, their targets and their weights (a column, or None), in comfortable pieces."""
@@ -164,7 +182,7 @@ class Objective:
         sums: list = []
         for Z, y, weight in batch:
             inputs, received, prediction = forward(layers, Z, self.activation)
-            predictors.append(self._in_target_units(prediction))
+            predictors.append(self.predictor(prediction))
             raw = self.normalized(predictors[-1])
             values, slopes = self.loss_values(y, raw), self.loss_gradients(y, raw)
             if weight is not None:
@@ -189,30 +207,39 @@ class Objective:
             return [float(np.square(gradient).sum())]
         return [float(np.square(coef).sum() + np.square(b).sum()) for coef, b in self.layers(gradient)]
 
-    def mean_loss(
+    def mean_losses(
         self,
         theta: np.ndarray,
         X: Matrix,
         y: np.ndarray,
         weight: np.ndarray | None,
         rows: slice | np.ndarray = slice(None),
-    ) -> float:
-        """Return the weighted mean loss of a data set's rows, in the user's units, without the penalty."""
-        total, total_weight = 0.0, 0.0
+    ) -> np.ndarray:
+        """Return the weighted mean loss of some rows, by output, in the user's units, without the penalty."""
+        total, total_weight = np.zeros(self.n_outputs), 0.0
         for Z, target, column in self.chunks(X, y, weight, rows):
             values = self.loss_values(target, self.normalized(self.raw(theta, Z)))
             total = total + (values if column is None else column * values).sum(axis=0)
             total_weight += len(target) if column is None else column.sum()
-        return float(np.sum(total * self.unit) / total_weight)
+        return total * self.unit / total_weight
 
-    def baseline(self, y: np.ndarray, weight: np.ndarray | None) -> float:
-        """Return the mean loss of an untrained model, whose parameters are zero: the yardstick of progress."""
-        raw = self.normalized(self._in_target_units(np.zeros((1, self.n_outputs))))
-        total = 0.0
+    def mean_losses_of_constant(
+        self, constant: np.ndarray, y: np.ndarray, weight: np.ndarray | None, within: float = np.inf
+    ) -> np.ndarray:
+        """Return the mean loss by output of a constant standardised prediction, in the user's units.
+
+        Targets further from it than ``within`` count as ones at that distance.
+        """
+        raw = self.normalized(self.predictor(np.reshape(constant, (1, -1))))
+        center, scale = self.predictor_coordinates
+        total: Any = 0.0
         for start in range(0, len(y), _COMFORTABLE_ENTRIES // self.n_outputs + 1):
             rows = slice(start, start + _COMFORTABLE_ENTRIES // self.n_outputs + 1)
-            values = self.loss_values(self.target(y[rows]), raw) * self.unit
-            total += float((values if weight is None else weight[rows, np.newaxis] * values).sum())
+            target = self.target(y[rows])
+            if within < np.inf:
+                target = np.clip(target, raw - within * scale, raw + within * scale)
+            values = self.loss_values(target, raw) * self.unit
+            total = total + (values if weight is None else weight[rows, np.newaxis] * values).sum(axis=0)
         return total / (len(y) if weight is None else float(weight.sum()))
 
     # -- the penalty --------------------------------------------------------------------------------------------------
@@ -222,10 +249,11 @@ class Objective:
         r"""The factors of \|v\| and of v**2 / 2 in the optimizer's objective, and the unit, for each layer's coefs."""
         scale, target_scale, unit = self.coordinates.scale, self.coordinates.target_scale, self.unit
         column = scale if isinstance(scale, float) else scale[:, np.newaxis]
-        if not self.hidden_layer_sizes:
-            return [(*penalty_rates(self.alpha, self.l1_ratio, column, target_scale, unit), unit)]
-        units = [float(np.mean(unit))] * len(self.hidden_layer_sizes) + [unit]
-        scales = [(column, 1.0), *[(1.0, 1.0)] * (len(units) - 2), (1.0, target_scale)]
+        units = [np.mean(unit)] * len(self.hidden_layer_sizes) + [unit]
+        if self.standardised_penalty:
+            return [(*penalty_rates(self.alpha, self.l1_ratio, 1.0, 1.0, 1.0), unit) for unit in units]
+        scales: list = [[1.0, 1.0] for _ in units]
+        scales[0][0], scales[-1][1] = column, target_scale
         return [
             (*penalty_rates(self.alpha, self.l1_ratio, *both, unit), unit)
             for both, unit in zip(scales, units, strict=True)
@@ -239,12 +267,14 @@ class Objective:
                 coef[:] = rate
         return l1, l2
 
-    def penalty(self, theta: np.ndarray) -> float:
-        """Return the penalty, in the user's units."""
+    def penalty(self, theta: np.ndarray, worth: np.ndarray | float = 1.0) -> float:
+        """Return the penalty, in the user's units, or with a worth of each output's."""
         if not self.alpha:
             return 0.0
-        layers = zip(self.layers(theta), self._penalties, strict=True)
-        return float(sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in layers))
+        *hidden, last = zip(self.layers(theta), self._penalties, strict=True)
+        total = sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in hidden) * np.mean(worth)
+        (coef, _), penalty = last
+        return float(total + (penalty_of(coef, *penalty) * worth).sum())
 
     def penalty_gradient(self, theta: np.ndarray) -> np.ndarray:
         """Return the gradient of the L2 penalty, flat, in the optimizer's coordinates."""
@@ -271,9 +301,17 @@ def in_coordinates(change: Callable, layers: Sequence[Layer], *coordinates: Coor
     return [first, *layers[1:-1], last]
 
 
-def unit_of(center: Any, scale: Any, log_link: bool, degree: float) -> Any:
-    """Return what one unit of the optimizer's objective is in the user's, for each output."""
-    return (np.exp(center) if log_link else scale) ** degree
+def unit_of(slopes: tuple, center: Any, scale: Any, log_link: bool, degree: float) -> Any:
+    """Return what one unit of the optimizer's objective is in the user's, for each output.
+
+    It is the scale times the steeper of the loss's ``slopes`` that far from the target, on both sides, so that the
+    optimizer sees slopes of about one. With a log link, or where the loss does not rise there, it is the scale to the
+    power of the loss's degree.
+    """
+    if log_link:
+        return np.exp(center) ** degree
+    steepest = np.maximum(np.abs(slopes[0]), np.abs(slopes[1]))
+    return choose((steepest > 0.0) & (steepest < _LARGEST), steepest * scale, scale**degree)
 
 
 def penalty_rates(alpha: float, l1_ratio: float, scale: Any, target_scale: Any, unit: Any) -> tuple[Any, Any]:

@@ -93,6 +93,7 @@ class Progress:
     shuffler: Any  # the state of what draws the orders of rows
     stopped: bool = False
     past: Past = Past()
+    watched: tuple[float, ...] = ()  # what stopping has been told of each epoch
 
 
 def start_state(

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
+from skgd.constant import begun_at_constant, best_constant, has_linear_tails, robust_coordinates
 from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
@@ -44,14 +45,18 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
-    state = replace(state, objective=replace(state.objective, alpha=alpha_for(state, plan)))
+    penalty = {"alpha": alpha_for(state, plan), "standardised_penalty": isinstance(plan.alpha, str)}
+    state = replace(state, objective=replace(state.objective, **penalty))
+    objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
+    coordinates = Coordinates()
     if plan.precondition:
-        fit_intercept, dtype = state.objective.fit_intercept, state.dtype.type
         coordinates = Coordinates.of_columns(columns, sparse=sp.issparse(X), fit_intercept=fit_intercept, dtype=dtype)
-        if regression:
-            log_link = state.objective.loss.log_link
-            coordinates = coordinates.with_target(targets, log_link=log_link, fit_intercept=fit_intercept)
-        state = _expressed_in(state, coordinates, stream)
+    if regression and (plan.precondition or objective.loss.standardised):
+        coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
+        if not stream and fit_intercept and has_linear_tails(objective):
+            center, scale = robust_coordinates(y, weight)
+            coordinates = replace(coordinates, target_center=center, target_scale=scale)
+    state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise ValueError(
@@ -193,9 +198,9 @@ class Walk:
 
     @np.errstate(all="ignore")
     def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
-        self.state, self.data = learn(state, plan, data, stream=False)
-        self._plan = plan
-        _, y, _ = data
+        state, self.data = learn(state, plan, data, stream=False)
+        _, y, weight = self.data
+        self.state, self._plan = begun_at_constant(state, plan, best_constant(state, y, weight)), plan
         size = batch_size(self.state, plan, regression=y.dtype.kind == "f")
         self._batches = _batches(Orders(plan, len(y), size, random_state), size)
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -37,7 +36,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skgd.automatic import is_brief
 from skgd.engines import EpochSummary
 from skgd.plan import Plan
-from skgd.state import Data, Progress, State
+from skgd.state import Progress, State
 from skgd.steps import Batches
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
@@ -60,21 +59,23 @@ class Stopping:
     ``done`` says whether to stop, and may be set, too.
     """
 
-    def __init__(self, state: State, plan: Plan, data: Data, n_steps: int, *, shuffled: bool, validates: bool):
-        _, y, weight = data
+    def __init__(
+        self, state: State, plan: Plan, of_outliers: float, n_steps: int, *, shuffled: bool, validates: bool
+    ):
         self.best, self.waited, self.done = _HUGE, 0, False
-        self._plan = plan
+        self.watched: list[float] = []
+        self._plan, self._of_outliers = plan, of_outliers
         self._tolerance = _tolerance(state, plan, n_steps, validates)
         self._patience = _patience(state, plan, n_steps, validates)
         self._looks_inside = is_brief(state, plan) and not validates
         may_be_enough = shuffled and not validates and _may_be_enough(state, plan, n_steps, self._patience)
         self._looks_back = may_be_enough  # in the first epoch
-        self._baseline = state.objective.baseline(y, weight)
-        self._ceiling = _DIVERGED * max(self._baseline, float(np.sum(state.objective.unit)))
+        unit, worth = state.objective.unit, state.objective.worth
+        self._ceiling = _DIVERGED * (1.0 + of_outliers + float(np.sum(unit * worth)))
 
     def resume(self, progress: Progress) -> None:
         """Go on from where an earlier call has ended."""
-        self.best, self.waited = progress.best, progress.waited
+        self.best, self.waited, self.watched = progress.best, progress.waited, list(progress.watched)
         self.done = progress.stopped or self._has_waited
 
     @property
@@ -83,14 +84,16 @@ class Stopping:
 
     def exploded(self, summary: EpochSummary) -> bool:
         """Say whether the loss is on its way to infinity."""
-        return summary.loss > self._ceiling
+        return summary.progress > self._ceiling
 
     def observe(self, value: float, state: State, batches: Batches, summary: EpochSummary) -> bool:
         """Be told of an epoch, and of the value that is to fall; return whether it is the lowest so far."""
+        value -= self._of_outliers
+        self.watched.append(value)
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
-        falling = fall > self._tolerance * _scale_of(min(self.best, value), self._baseline)
+        falling = fall > self._tolerance * _scale_of(min(self.best, value))
         if self._looks_inside:
-            falling = falling and _falls_within(summary.losses, self._baseline, self._plan.tol or 0.0)
+            falling = falling and _falls_within(summary.losses, self._plan.tol or 0.0)
         lowest = value < self.best
         self._looks_back = False
         self.best = min(self.best, value)
@@ -98,19 +101,18 @@ class Stopping:
         self.done = self._has_waited
         return lowest
 
-    def warn_unless_converged(self, watched: Sequence[float]) -> None:
+    def warn_unless_converged(self) -> None:
         """Warn where the objective was still falling fast in the last tenth of the epochs, when they were all taken."""
         if self.done or self._plan.tol is None or self.waited > 0:
             return
-        max_iter = self._plan.max_iter
-        before = len(watched) - 1 - max(max_iter // 10, 1)
-        untold = before < 0 or math.isnan(watched[before])
-        fall = (self._baseline if untold else watched[before]) - watched[-1]
-        if fall > 0.1 * _scale_of(watched[-1], self._baseline):
+        max_iter, last = self._plan.max_iter, self.watched[-1]
+        before = len(self.watched) - 1 - max(max_iter // 10, 1)
+        fall = (1.0 if before < 0 else self.watched[before]) - last
+        if fall > 0.1 * _scale_of(last):
             warnings.warn(
-                f"The objective was still falling fast after max_iter={max_iter} epochs: by {fall:.3g} to "
-                f"{watched[-1]:.3g} in the last tenth of them. Increase max_iter, raise learning_rate, or set tol=None "
-                "if this number of epochs is what you want.",
+                f"The objective was still falling fast after max_iter={max_iter} epochs: by {fall:.3g} to {last:.3g} "
+                "times that of the best constant model in the last tenth of them. Increase max_iter, raise "
+                "learning_rate, or set tol=None if this number of epochs is what you want.",
                 ConvergenceWarning,
                 stacklevel=_CALLER,
             )
@@ -166,12 +168,12 @@ def _parameters_a_row(state: State) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _scale_of(objective: float, baseline: float) -> float:
-    """Return what a fall of the objective is relative to: itself, and a little of the untrained model's loss.
+def _scale_of(objective: float) -> float:
+    """Return what a fall of the objective is relative to: itself, and a little of the constant model's, which is one.
 
     Without the latter, a model that fits perfectly would never be done.
     """
-    return abs(objective) + 0.03 * baseline
+    return abs(objective) + 0.03
 
 
 def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> float:
@@ -188,15 +190,16 @@ def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> 
     if not total > 0.0:  # classes may weigh nothing
         return math.inf
     then = summary.losses[first : first + count].sum() / total
-    return float(then - state.objective.mean_loss(state.iterate.theta, X, y, weight, rows))
+    now = state.objective.mean_losses(state.iterate.theta, X, y, weight, rows)
+    return float(then - (state.objective.worth * now).sum())
 
 
-def _falls_within(losses: np.ndarray, baseline: float, tol: float) -> bool:
+def _falls_within(losses: np.ndarray, tol: float) -> bool:
     """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
     In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than untrained.
+    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
     """
-    quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, baseline)
+    quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, 1.0)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()
-    return last < (1.0 - 12.0 * tol) * third and last > 5.0 * tol * baseline
+    return last < (1.0 - 12.0 * tol) * third and last > 5.0 * tol

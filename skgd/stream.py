@@ -53,7 +53,7 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
     loss, *squares, penalty = (total / n_rows for total in sums)
-    summary = EpochSummary(loss, penalty, squares, n_rows, np.empty(0))
+    summary = EpochSummary(loss, penalty, loss + penalty, squares, n_rows, np.empty(0))
     entry = entry_of(summary, rate, (np.nan, np.nan), started)
     state.past = past.followed_by(entry, plan.schedule)
     if plan.verbose:
@@ -139,6 +139,8 @@ class Stream:
         (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
         rows, weight = int(totals[0]), float(totals[1])
         coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
+        if self.objective.loss.standardised:
+            coordinates = replace(coordinates, target_center=of_target[0], target_scale=of_target[1])
         return State(
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
             optimizer=self.optimizer,

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size
+from skgd.constant import begun_at_constant, best_constant, yardstick
 from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_entry
@@ -53,9 +55,14 @@ def train_epochs(
     epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
     began = len(watched) - epoch
     state, data = learn(state, plan, data, stream=False)
+    _, y, weight = data
+    constant = best_constant(state, y, weight)
+    worth, of_outliers = yardstick(state, constant, data)
+    state = begun_at_constant(state, plan, constant)
+    state.objective = replace(state.objective, worth=worth)
     epochs = _Epochs(state, plan, data, random_state)
     n_steps, orders = epochs.n_steps, epochs.orders
-    stopping = Stopping(state, plan, data, n_steps, shuffled=orders.shuffled, validates=validation is not None)
+    stopping = Stopping(state, plan, of_outliers, n_steps, shuffled=orders.shuffled, validates=validation is not None)
     from_zero = state.t == epoch * n_steps
     if resumed is not None:
         state.iterate, state.past, orders.state = resumed.iterate, resumed.past, resumed.shuffler
@@ -65,7 +72,7 @@ def train_epochs(
     def now() -> tuple[State, Progress]:
         whole = epochs.whole(state)
         so_far = whole.iterate, stopping.best, best_iterate, stopping.waited
-        return whole, Progress(epoch, len(watched), *so_far, orders.state, past=state.past)
+        return whole, Progress(epoch, len(watched), *so_far, orders.state, past=state.past, watched=tuple(stopping.watched))
 
     try:
         while epoch < plan.max_iter and not stopping.done:
@@ -77,20 +84,21 @@ def train_epochs(
             if stopping.exploded(summary):
                 where = f"epoch {epoch} at step {state.t} (learning rate {rate:.3g})"
                 raise divergence(plan, where, "exploded")
-            validated = (np.nan, np.nan)
+            validated, value = (np.nan, np.nan), summary.progress
             if validation is not None:
                 shown = epochs.whole(state)
-                validated = evaluated(shown, plan, validation)
+                losses, score = evaluated(shown, plan, validation)
+                validated, value = (float(losses.sum()), score), float((worth * losses).sum())
             entry = entry_of(summary, rate, validated, started)
             append(history, entry)
             state.past = state.past.followed_by(entry, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            if stopping.observe(watched[-1], state, batches, summary) and validation is not None:
+            if stopping.observe(value, state, batches, summary) and validation is not None:
                 best_iterate = shown.iterate
             if observer is not None and observer.end_epoch(*now()):
                 stopping.done = True
-        stopping.warn_unless_converged(watched)
+        stopping.warn_unless_converged()
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)

@@ -151,7 +151,7 @@ class DescentPathDisplay:
                     f"hidden_layer_sizes={each.state.objective.hidden_layer_sizes!r}. Set hidden_layer_sizes=(), or "
                     "look at a network's training with TrainingDisplay."
                 )
-        objective = replace(walk.state.objective, coordinates=Coordinates())  # in the user's units
+        objective = walk.state.objective
         if objective.n_outputs > 1:
             raise ValueError(
                 "y must be one target or two classes, for each output has a surface of its own. Pass one column of y, "
@@ -161,7 +161,8 @@ class DescentPathDisplay:
             raise ValueError("alpha='auto' is different for these estimators. Give them the same alpha, a number.")
         columns = [str(name) for name in getattr(model, "feature_names_in_", ())]
         pair, labels = _parameter_pair(coefficients, columns, objective.n_features, objective.fit_intercept)
-        bottom = _minimum(model, objective.alpha, X, y, sample_weight)
+        alpha = "auto" if objective.standardised_penalty and objective.alpha else objective.alpha
+        bottom = _minimum(model, alpha, X, y, sample_weight)
         beginning = bottom.copy()
         beginning[pair] = start
         paths = {name: _path(walk, beginning, n_steps)[:, pair] for name, walk in walks.items()}
@@ -256,7 +257,7 @@ def _parameter_pair(
     return pair, (first, second)
 
 
-def _minimum(model: Any, alpha: float, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
+def _minimum(model: Any, alpha: float | str, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
     """Return coefficients and intercept where the objective is lowest, nearly.
 
     Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
@@ -306,17 +307,19 @@ def _surface(
     coef, intercept = bottom[:-1], bottom[-1]
     sides = [np.ones(X.shape[0]) if i == X.shape[1] else _column(X, i) for i in pair]
     rest = X @ coef + intercept - sum(bottom[i] * side for i, side in zip(pair, sides, strict=True))
-    target = objective.target(y)
+    target, coordinates = objective.target(y), objective.coordinates
     theta = bottom.copy()
     surface = np.empty((len(second), len(first)))
     with np.errstate(all="ignore"):
         for row, height in enumerate(second):
             raw = np.outer(sides[0], first) + (height * sides[1] + rest)[:, np.newaxis]
-            values = objective.loss_values(target, raw)
+            predictor = objective.predictor((raw - coordinates.target_center) / coordinates.target_scale)
+            values = objective.loss_values(target, predictor) * objective.unit
             surface[row] = np.average(values, axis=0, weights=weight)
             for column, width in enumerate(first if objective.alpha else ()):
                 theta[pair] = width, height
-                surface[row, column] += objective.penalty(theta[: objective.n_parameters])
+                layer = theta[:-1, np.newaxis], theta[-1:]
+                surface[row, column] += objective.penalty(objective.from_user([layer], theta.dtype))
     return surface
 
 

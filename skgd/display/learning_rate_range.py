@@ -209,4 +209,4 @@ class LearningRateDisplay:
 def _loss(state: State, data: Any) -> float:
     """Return the mean loss of some rows, without the penalty."""
     objective = state.objective
-    return objective.mean_loss(readout(state.iterate, state.optimizer, objective), *data)
+    return float(objective.mean_losses(readout(state.iterate, state.optimizer, objective), *data).sum())

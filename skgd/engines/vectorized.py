@@ -35,20 +35,31 @@ class Holder(Protocol):
 class EpochSummary(NamedTuple):
     """What an epoch says of itself: row-weighted means over its batches, each before its step.
 
-    ``losses`` are those of the steps, summed over the rows of each; ``squared_norms`` those of each layer's gradient.
+    ``losses`` are those of the steps, by their worth, summed over the rows of each; ``squared_norms`` those of each
+    layer's gradient.
     """
 
     loss: float
     penalty: float
+    progress: float  # the objective, its outputs' parts by their worth
     squared_norms: Sequence[float]
     rows: int
     losses: np.ndarray
 
 
-def summarized(record: np.ndarray, penalty: float, n_rows: int) -> EpochSummary:
-    """Return the summary of an epoch from each step's loss and squared gradients by layer, summed over its rows."""
-    loss, *squares = (record.sum(axis=0) / n_rows).tolist()
-    return EpochSummary(loss, penalty, squares, n_rows, record[:, 0])
+def summarized(record: np.ndarray, penalties: tuple[float, float], n_rows: int) -> EpochSummary:
+    """Return the summary of an epoch from what each step has recorded, summed over its rows.
+
+    These are the loss, squared gradients by layer, and the loss by its worth. The penalty comes in both forms, too.
+    """
+    loss, *squares, progress = (record.sum(axis=0) / n_rows).tolist()
+    penalty, of_worth = penalties
+    return EpochSummary(loss, penalty, progress + of_worth, squares, n_rows, record[:, -1])
+
+
+def penalties_of(objective: Objective, theta: np.ndarray) -> tuple[float, float]:
+    """Return the penalty in the user's units and by its worth."""
+    return objective.penalty(theta), objective.penalty(theta, objective.worth)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper, linear = optimizer.hyper(), is_linear(optimizer)
-    record, penalty = np.zeros((len(rates), len(objective.layer_sizes))), 0.0
+    record, penalties = np.zeros((len(rates), 1 + len(objective.layer_sizes))), (0.0, 0.0)
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     batches = _batches(objective, X, y, weight, order, size)
     for step, (rate, share, batch) in enumerate(zip(rates.tolist(), shares, batches, strict=True)):
@@ -134,12 +145,14 @@ def run_epoch(
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged)
         n_rows = sum(map(len, predictors))
-        record[step] = [n_rows * part for part in (float((value * objective.unit).sum()), *squares)]
+        losses = value * objective.unit
+        parts = float(losses.sum()), *squares, float((losses * objective.worth).sum())
+        record[step] = [n_rows * part for part in parts]
         if step == len(rates) - 1:
-            penalty = objective.penalty(now.theta)
+            penalties = penalties_of(objective, now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
-    return summarized(record, penalty, len(order))
+    return summarized(record, penalties, len(order))
 
 
 def _batches(
@@ -213,7 +226,7 @@ def _step(
 def slope_along(share: float, state: tuple) -> float:
     """Return the derivative of a batch's loss along a move, after a share of it."""
     objective, parts = state
-    scale: Any = objective.coordinates.target_scale
+    _, scale = objective.predictor_coordinates
     total = 0.0
     for raw, moved, y, weight in parts:
         predictor = objective.normalized(raw + share * scale * moved)

@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.estimators.parameters import resolve_parameters
-from skgd.evaluation import validation_loss
+from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
 from skgd.networks import Layer, forward
@@ -483,7 +483,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return the loss of a validation set, as ``history_`` has it."""
         state, plan = self._state.whole, replace(self._resolved[0], class_weight=self._class_weight())
         validation: Any = self._read_validation(X, y, sample_weight, state.dtype, self.loss_)
-        return validation_loss(state, plan, validation)
+        return float(validation_losses(state, plan, validation).sum())
 
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""

@@ -16,7 +16,7 @@ from skgd.engines.compiled.specialize import announced
 from skgd.engines.compiled.workspace import Shape, work_for
 
 # Memory maps cannot be written to: Numba would compile for each kind of array anew.
-from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, read_only, summarized
+from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, is_linear, laziness_of
 
@@ -61,14 +61,13 @@ def run_epoch(
     hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
     if kind.activation is not None:
         hypers = (*hypers, objective.activation.hyper())
-    y, weights = y[order], np.empty(0) if weight is None else weight[order]
+    y, weights = objective.target(y)[order] if y.dtype.kind == "f" else y[order], np.empty(0) if weight is None else weight[order]
     around = (
         tuple(scales_of(objective, theta.dtype)),
         tuple(penalty_as_chunks(objective, as_chunks)),
         tuple(limits_of(objective, optimizer, settings, longest, width)),
     )
-    # Of each step, the loss and the squares of the layers' gradients, summed over its rows.
-    record = np.zeros((n_steps, len(objective.layer_sizes)))
+    record = np.zeros((n_steps, 1 + len(objective.layer_sizes)))  # see `summarized`
     slab = steps_in_a_slab(objective, X, size)
     last = n_steps - 1
     begins = [*range(0, last, slab), last]
@@ -82,11 +81,11 @@ def run_epoch(
         layer_sizes=objective.layer_sizes,
         dtype=theta.dtype,
     )
-    work, penalty_before = work_for(shape, kind), 0.0
+    work, penalties_before = work_for(shape, kind), (0.0, 0.0)
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
-            penalty_before = objective.penalty(theta)
+            penalties_before = penalties_of(objective, theta)
         if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
@@ -109,7 +108,7 @@ def run_epoch(
         )
     if not np.isfinite(theta).all():
         raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
-    return summarized(record, penalty_before, len(order))
+    return summarized(record, penalties_before, len(order))
 
 
 def kind_of(
@@ -157,11 +156,12 @@ def kind_of(
 def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     """Return the coordinates as arrays."""
     coordinates, n_features, n_outputs = objective.coordinates, objective.n_features, objective.n_outputs
-    of_target = coordinates.target_center, coordinates.target_scale, objective.unit
+    in_progress = objective.unit * objective.worth
+    of_outputs = *objective.predictor_coordinates, objective.divisor, objective.unit, in_progress
     return Scales(
         np.broadcast_to(coordinates.center, (n_features,)).astype(dtype),
         (1.0 / np.broadcast_to(coordinates.scale, (n_features,))).astype(dtype),
-        *(np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy() for values in of_target),
+        *(np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy() for values in of_outputs),
     )
 
 

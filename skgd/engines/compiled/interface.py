@@ -68,6 +68,7 @@ implicit = False  # whether steps are shortened by where they lead
 along_row = False  # whether steps of one row are multiples of it
 regression = False  # of streams: whether y holds numbers
 log_link = False
+standardised = False  # whether the loss is handed standardised targets
 precondition = True
 automatic_rate = True  # whether learning_rate is "auto"
 
@@ -98,13 +99,19 @@ class Work(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """The coordinates: those of the columns (the reciprocal of the scale), those of the target, and its unit."""
+    """The coordinates of the columns (the reciprocal of the scale), and those of the predictor that the loss is handed.
+
+    Of each output, ``divisor`` is what its loss is divided by, ``unit`` the optimizer's unit in the user's, and
+    ``worth`` that unit's where progress is measured.
+    """
 
     center: np.ndarray
     inverse_scale: np.ndarray
-    target_center: np.ndarray
-    target_scale: np.ndarray
+    predictor_center: np.ndarray
+    predictor_scale: np.ndarray
+    divisor: np.ndarray
     unit: np.ndarray
+    worth: np.ndarray
 
 
 class Penalty(NamedTuple):

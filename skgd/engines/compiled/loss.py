@@ -46,15 +46,15 @@ def log_sum_exp(raw, moved, share, i):
 
 def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, raw, slopes, losses, slope_sizes):
     """Write the loss's derivative for rows ``first``, ... of y, from ``at`` on; add up losses and slopes' sizes."""
-    target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
+    center, scale, divisor = scales.predictor_center, scales.predictor_scale, scales.divisor
     for i in range(n_rows):
         s = weight[first + i] if len(weight) > 0 else 1.0
         shift = log_sum_exp(raw, raw, 0.0, at + i) if normalized else 0.0
         for k in range(1 if single else raw.shape[1]):
             goal = strategies.target(y, first + i, k, hypers[2])
-            predictor = target_center[k] + target_scale[k] * (raw[at + i, k] - shift)
-            losses[k] += s * strategies.value(goal, predictor, hypers[1]) / unit[k]
-            slope = s * strategies.gradient(goal, predictor, hypers[1]) * (target_scale[k] / unit[k])
+            predictor = center[k] + scale[k] * (raw[at + i, k] - shift)
+            losses[k] += s * strategies.value(goal, predictor, hypers[1]) / divisor[k]
+            slope = s * strategies.gradient(goal, predictor, hypers[1]) * (scale[k] / divisor[k])
             slopes[at + i, k] = slope
             slope_sizes[len(slope_sizes) - raw.shape[1] + k] += abs(slope)
 
@@ -62,22 +62,23 @@ def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, raw, slopes, lo
 def slope_of_loss_along(share, state):
     """Return the derivative of the batch's loss along its move, after a share of it."""
     y, weight, begin, end, hypers, scales, raw, moved = state
-    target_center, target_scale, unit = scales.target_center, scales.target_scale, scales.unit
+    center, scale, divisor = scales.predictor_center, scales.predictor_scale, scales.divisor
     total = 0.0
     for i in range(end - begin):
         s = weight[begin + i] if len(weight) > 0 else 1.0
         shift = log_sum_exp(raw, moved, share, i) if normalized else 0.0
         for k in range(1 if single else raw.shape[1]):
-            predictor = target_center[k] + target_scale[k] * (raw[i, k] + share * moved[i, k] - shift)
+            predictor = center[k] + scale[k] * (raw[i, k] + share * moved[i, k] - shift)
             goal = strategies.target(y, begin + i, k, hypers[2])
-            total += s * strategies.gradient(goal, predictor, hypers[1]) * (target_scale[k] / unit[k]) * moved[i, k]
+            total += s * strategies.gradient(goal, predictor, hypers[1]) * (scale[k] / divisor[k]) * moved[i, k]
     return total
 
 
-def totals_of(losses, unit):
-    """Return the sums of the outputs' losses, in the optimizer's units and in the user's."""
-    total, in_user_units = 0.0, 0.0
+def totals_of(losses, unit, worth):
+    """Return the sums of the outputs' losses: in the optimizer's units, in the user's, and by their worth."""
+    total, in_user_units, progress = 0.0, 0.0, 0.0
     for k in range(1 if single else len(losses)):
         total += losses[k]
         in_user_units += losses[k] * unit[k]
-    return total, in_user_units
+        progress += losses[k] * worth[k]
+    return total, in_user_units, progress

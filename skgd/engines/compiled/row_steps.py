@@ -73,7 +73,7 @@ def take_row_steps(
             steepness += slopes[0, k] * slopes[0, k]
         size_of_row = square
         square *= steepness
-        loss, record[step, 0] = totals_of(losses, scales.unit)
+        loss, record[step, 0], record[step, 2] = totals_of(losses, scales.unit, scales.worth)
         record[step, 1] = square
         if not (np.isfinite(loss) and np.isfinite(square)):
             return step

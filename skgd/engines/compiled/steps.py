@@ -65,10 +65,11 @@ def take_steps(
         rows.gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work.of_rows, written)
         rows.complete_gradient(data, end - begin, n_chunks, limits, slopes, slope_sizes, grad, record, step)
         square = 0.0
-        for layer in range(1, record.shape[1]):
+        last = record.shape[1] - 1
+        for layer in range(1, last):
             square += record[step, layer]
             record[step, layer] *= end - begin
-        loss, record[step, 0] = totals_of(losses, scales.unit)
+        loss, record[step, 0], record[step, last] = totals_of(losses, scales.unit, scales.worth)
         if not (np.isfinite(loss) and np.isfinite(square)):
             return step
         norm = np.sqrt(square)

@@ -30,6 +30,7 @@ from skgd.engines.compiled.interface import (
     regression,
     rows,
     single,
+    standardised,
     strategies,
     take_batch,
 )
@@ -59,10 +60,11 @@ def take_stream(
     sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
-    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, rate, record = arrays
+    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
+    divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
     parameters = (
         theta.reshape(as_chunks),
         slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
@@ -92,12 +94,13 @@ def take_stream(
         filled /= n_features
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
-        if precondition:
+        if precondition or standardised:
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
-                c, s = rows.coordinates_of(measures_of(columns, j), has_intercept)
-                center[j] = c
-                scale[j] = max(theta.dtype.type(s), tiny)
+                if precondition:
+                    c, s = rows.coordinates_of(measures_of(columns, j), has_intercept)
+                    center[j] = c
+                    scale[j] = max(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
             for k in range(n_outputs):
                 old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
@@ -110,7 +113,14 @@ def take_stream(
                 if len(average) > 0:
                     change_coordinates(average, old_scale, scale, change, old, new, shift)
         for k in range(n_outputs):
-            unit[k] = unit_of(target_center[k], target_scale[k], log_link, degree)
+            if not standardised:
+                predictor_center[k], predictor_scale[k] = target_center[k], target_scale[k]
+            divisor[k] = 1.0
+            if regression and (precondition or standardised):
+                c, s = predictor_center[k], predictor_scale[k]
+                slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
+                divisor[k] = unit_of(slopes, c, s, log_link, degree)
+            unit[k] = divisor[k] * target_scale[k] ** degree if standardised else divisor[k]
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
                 return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
         squares: Any = 0.0
@@ -122,7 +132,11 @@ def take_stream(
                 i = j * n_outputs + k
                 longest[i] = 1.0 / (curvature * square)
                 if strength > 0.0:
-                    l1[i], l2[i] = penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
+                    l1[i], l2[i] = (
+                        penalty_rates(strength, l1_ratio, 1.0, 1.0, 1.0)
+                        if alpha < 0.0
+                        else penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
+                    )
                     penalty += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
         for i in range(n_features * n_outputs, len(longest)):
             longest[i] = 1.0 / curvature
@@ -133,7 +147,7 @@ def take_stream(
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
         taken = take_batch(
             data,
-            y[begin:end],
+            targets_of(y, begin, end, (target_center, target_scale), goals),
             w,
             order[begin:end],
             size,
@@ -142,7 +156,7 @@ def take_stream(
             parameters,
             shares[step : step + 1],
             hypers,
-            (center, inverse, target_center, target_scale, unit),
+            (center, inverse, predictor_center, predictor_scale, divisor, unit, unit),
             (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
             (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
             work,
@@ -160,6 +174,17 @@ def take_stream(
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
     return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+
+
+def targets_of(y, begin, end, coordinates, goals):
+    """Return the targets of some rows as the loss reads them: ``goals``, written over, where it wants no units."""
+    if standardised:
+        center, scale = coordinates
+        for i in range(end - begin):
+            for k in range(len(center)):
+                goals[i, k] = (y[begin + i, k] - center[k]) / scale[k]
+        return goals[: end - begin]
+    return y[begin:end]
 
 
 def parts_of_numbers(numbers, sizes):
@@ -270,8 +295,15 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    of_stream = dict(zip(("regression", "precondition", "automatic_rate"), flags, strict=True))
+    of_stream = dict(zip(("regression", "precondition", "standardised", "automatic_rate"), flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
+
+
+def _of_outputs(n_outputs: int) -> np.ndarray:
+    """Return arrays of a number for each output; the last two are a center of 0 and a scale of 1."""
+    arrays = np.zeros((7, n_outputs))
+    arrays[6] = 1.0
+    return arrays
 
 
 class _Scratch(NamedTuple):
@@ -315,7 +347,7 @@ class StreamLoop:
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
         )
-        self._loop = stream_loop(kind, (self.regression, precondition, automatic), loss.log_link)
+        self._loop = stream_loop(kind, (self.regression, precondition, loss.standardised, automatic), loss.log_link)
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
@@ -395,12 +427,13 @@ class StreamLoop:
             np.empty((3, n_features), dtype),
             np.zeros((2, n_parameters)),
             np.empty(n_parameters, dtype),
-            np.empty((4, n_outputs)),
+            _of_outputs(n_outputs),
             (np.empty((4, n_features)), relative),
             (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs))),
             np.empty(size),
+            np.empty((size, n_outputs)),
             np.empty(1),
-            np.zeros((1, 2)),
+            np.zeros((1, 3)),
         )
         shape = Shape(
             n_rows=size,

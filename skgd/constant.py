@@ -1,0 +1,119 @@
+r"""The best constant model: where training begins, and the yardstick of its progress.
+
+Of each output, progress is measured by what a constant prediction leaves to gain, so that neither the unit of a target
+nor the rarity of a class decides how well another output is fitted. What outliers cost whatever is predicted, where the
+loss grows linearly, is no part of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skgd.coordinates import target_coordinates
+from skgd.objective import Objective
+from skgd.plan import Plan
+from skgd.state import Data, State
+
+_WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
+_LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
+_HALVINGS = 70  # of an interval: to the last bit
+
+
+def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the standardised prediction, (n_outputs,), of the best constant model, nearly.
+
+    For numbers it is the center of the target; for labels it minimizes the loss.
+    """
+    objective = state.objective
+    if y.dtype.kind == "f":
+        coordinates, loss = objective.coordinates, objective.loss
+        center, _ = target_coordinates(state.targets.measures, loss.log_link, True)
+        if has_linear_tails(objective):
+            center, _ = robust_coordinates(y, weight)
+        return (center - coordinates.target_center) / coordinates.target_scale
+    share = _shares(objective, y, weight)
+    share = np.clip(share, 0.5 / len(y), 1.0 - 0.5 / len(y))
+    if objective.loss.normalized:
+        return np.log(share) - np.log(share).mean()
+    return _root_of_slopes(objective, share)
+
+
+def _shares(objective: Objective, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the share of the positive label in each output."""
+    if y.ndim == 2:
+        return np.average(y, axis=0, weights=weight)
+    counts = np.bincount(y, weight, 2 if objective.n_outputs == 1 else objective.n_outputs)
+    shares = counts / counts.sum()
+    return shares[1:] if objective.n_outputs == 1 else shares
+
+
+def _root_of_slopes(objective: Objective, share: np.ndarray) -> np.ndarray:
+    """Return the score of each output at which the loss of these shares of positive labels is lowest."""
+    (negative, positive), slope = objective.loss.label_values, objective.loss.gradient
+    low, high = np.full((2, len(share)), [[-_LARGEST_SCORE], [_LARGEST_SCORE]])
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        along = share * slope(positive, middle, objective.hyper) + (1.0 - share) * slope(negative, middle, objective.hyper)
+        low, high = np.where(along < 0.0, middle, low), np.where(along < 0.0, high, middle)
+    return 0.5 * (low + high)
+
+
+def begun_at_constant(state: State, plan: Plan, constant: np.ndarray) -> State:
+    """Return an untrained state whose intercepts are the best constant, with ``learning_rate="auto"``."""
+    objective, optimizer, iterate = state.objective, state.optimizer, state.iterate
+    if state.t or not objective.fit_intercept or not isinstance(plan.schedule.learning_rate, str):
+        return state
+
+    def begun(theta: np.ndarray) -> np.ndarray:
+        *layers, (coef, _) = objective.layers(theta)
+        return objective.join([*layers, (coef, constant)], np.float64).astype(theta.dtype)
+
+    slots = optimizer.rebase(begun, iterate.theta, iterate.slots, optimizer.hyper())
+    average = None if iterate.average is None else begun(iterate.average)
+    return replace(state, iterate=iterate._replace(theta=begun(iterate.theta), slots=slots, average=average))
+
+
+def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarray, float]:
+    """Return the worth of a unit of each output's loss, so that the constant model's is one, and what outliers add."""
+    _, y, weight = data
+    objective = state.objective
+    losses = objective.mean_losses_of_constant(constant, y, weight)
+    removable = losses
+    if y.dtype.kind == "f" and has_linear_tails(objective):
+        removable = objective.mean_losses_of_constant(constant, y, weight, within=_WITHIN)
+    worth = np.divide(1.0, len(losses) * removable, out=np.zeros(len(losses)), where=removable > 0.0)
+    return worth, float((worth * (losses - removable)).sum())
+
+
+def has_linear_tails(objective: Objective) -> bool:
+    """Say whether a loss of numbers grows no faster than linearly, so that outliers do not own it."""
+    near, far = (np.abs(objective.loss.gradient(0.0, distance, objective.hyper)) for distance in (1e150, 1e300))
+    return bool(not objective.loss.log_link and far <= 2.0 * near)
+
+
+def robust_coordinates(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median and the robust standard deviation of each target: that of a normal one, from its quartiles.
+
+    Where most are equal, it is the mean absolute deviation; 1 for a constant target.
+    """
+    center = _medians(y, weight)
+    deviations = np.abs(y - center)
+    scale = _NORMAL * _medians(deviations, weight)
+    mean = np.average(deviations, axis=0, weights=weight)
+    scale = np.where(scale > 0.0, scale, mean)
+    return center, np.where(scale > 0.0, scale, np.where(center != 0.0, np.abs(center), 1.0))
+
+
+_NORMAL = 1.482602218505602  # standard deviations of a normal variable in its median absolute deviation
+
+
+def _medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the lower weighted median of each column."""
+    if weight is None:
+        return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
+    order = np.argsort(values, axis=0, kind="stable")
+    shares = np.cumsum(weight[order], axis=0)
+    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
+    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
