@@ -27,6 +27,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 _ROUNDING = 1e-14
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
+_MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
 MANY_COLUMNS = 1000
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
@@ -138,13 +139,16 @@ def dense_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, n
 
 
 def sparse_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the centre and the scale of sparse columns: zero, and the largest absolute value, smaller for rare ones.
+    r"""Return the centre and the scale of sparse columns.
 
-    It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+    Of columns that most rows have, these are those of dense ones. Of others, they are zero, and the largest absolute
+    value, divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
     column says the more, the fewer rows have it (Spärck Jones, 1972).
     """
-    largest, _, _, filled = measures
-    return 0.0 * largest, nonzero(largest / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
+    largest, mean, _, filled = measures
+    rarity = np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0)))
+    dense = (filled > _MOST) & centered
+    return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), nonzero(largest / rarity))
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +187,21 @@ def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return choose(ratio < 0.1, ratio, 1.0)
 
 
+def _with_dense_columns(
+    X: sp.csr_array, weight: np.ndarray | None, total: float, largest: np.ndarray, measures: Measures
+) -> Measures:
+    """Return measures of sparse rows with those of columns that most rows have as dense ones have them.
+
+    The mean of squares less the square of the mean is no variance where a column varies little.
+    """
+    dense = np.flatnonzero(measures[3] > _MOST)
+    if not len(dense):
+        return measures
+    measures = np.array(measures)
+    measures[:, dense] = measure_columns(X[:, dense].toarray(), weight, total, largest[dense])
+    return measures
+
+
 def _largest_absolute(X: sp.csr_array) -> np.ndarray:
     if X.nnz < 1000:  # a few rows of a stream, for which the detour by way of columns is long
         largest = np.zeros(X.shape[1])
@@ -214,9 +233,17 @@ class ColumnStatistics:
         return cls(0, 0.0, np.zeros((4, n_columns)))
 
     def updated(
-        self, X: Matrix, weight: np.ndarray | None, measure: Callable[..., Measures] = measure_columns
+        self,
+        X: Matrix,
+        weight: np.ndarray | None,
+        measure: Callable[..., Measures] = measure_columns,
+        *,
+        exact: bool = False,
     ) -> ColumnStatistics:
-        """Return the statistics with the rows of X, each with its weight, added (in chunks, if there are many)."""
+        """Return the statistics with the rows of X, each with its weight, added (in chunks, if there are many).
+
+        If they are to be exact, columns that most sparse rows have are measured as dense ones are.
+        """
         n_rows, n_columns = X.shape
         chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1)) if isinstance(X, np.ndarray) else n_rows
         statistics = self
@@ -224,7 +251,10 @@ class ColumnStatistics:
             rows = slice(start, start + chunk)
             part, share = X[rows] if chunk < n_rows else X, None if weight is None else weight[rows]
             total = float(part.shape[0] if share is None else share.sum())
-            statistics = statistics._merged(part.shape[0], total, measure(part, share, total, statistics.largest))
+            measures = measure(part, share, total, statistics.largest)
+            if exact and not isinstance(part, np.ndarray):
+                measures = _with_dense_columns(part, share, total, statistics.largest, measures)
+            statistics = statistics._merged(part.shape[0], total, measures)
         return statistics
 
     def _merged(self, n_rows: int, weight: float, measures: Measures) -> ColumnStatistics:
@@ -303,11 +333,6 @@ class ColumnStatistics:
         """The root mean square of each column, never 0."""
         return size_of(self.measures)
 
-    @property
-    def sparse_scale(self) -> np.ndarray:
-        """The largest absolute value of each column, smaller for rare columns; never 0."""
-        return sparse_coordinates(self.measures, False)[1]
-
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
         return mean_squares_of(self.measures, center, scale)
@@ -330,13 +355,14 @@ class Coordinates:
     def of_columns(cls, columns: ColumnStatistics, *, sparse: bool, fit_intercept: bool, dtype: type) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
-        Dense columns are centred and divided by their standard deviation. Sparse ones are only divided, and
-        rare ones by less. Without an intercept, which would take it up, nothing is centred.
+        Dense columns are centred and divided by their standard deviation, and so are columns of sparse rows that most
+        of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it up,
+        nothing is centred.
         """
-        if sparse:
-            return cls(scale=_representable(columns.sparse_scale, dtype))
-        center, scale = dense_coordinates(columns.measures, fit_intercept)
-        return cls(center=center.astype(dtype) if fit_intercept else 0.0, scale=_representable(scale, dtype))
+        coordinates_of = sparse_coordinates if sparse else dense_coordinates
+        center, scale = coordinates_of(columns.measures, fit_intercept)
+        centered = fit_intercept and not (sparse and not center.any())
+        return cls(center=center.astype(dtype) if centered else 0.0, scale=_representable(scale, dtype))
 
     def with_target(self, target: ColumnStatistics, *, log_link: bool, fit_intercept: bool) -> Coordinates:
         """Return these coordinates with the prediction centred and scaled like the target."""
@@ -373,12 +399,26 @@ class Coordinates:
         if isinstance(self.scale, float):
             return X
         if not isinstance(X, np.ndarray):
-            return type(X)((X.data / self.scale[X.indices], X.indices, X.indptr), shape=X.shape)
+            center = self.center[X.indices] if self.centered else 0.0
+            stored = type(X)(((X.data - center) / self.scale[X.indices], X.indices, X.indptr), shape=X.shape)
+            return stored + self._of_zeros(X) if self.centered else stored
         if not self.centered:
             return X / self.scale
         standardized = X - self.center
         standardized /= self.scale
         return standardized
+
+    def _of_zeros(self, X: sp.csr_array) -> sp.csr_array:
+        """Return what the zeros of centred columns become that sparse rows do not store."""
+        columns = np.flatnonzero(self.center)
+        number = np.full(X.shape[1], -1)
+        number[columns] = np.arange(len(columns))
+        rows, among = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), number[X.indices]
+        missing = np.ones((X.shape[0], len(columns)), bool)
+        missing[rows[among >= 0], among[among >= 0]] = False
+        rows, among = np.nonzero(missing)
+        values = (-self.center[columns] / self.scale[columns])[among]
+        return sp.csr_array((values, (rows, columns[among])), shape=X.shape)
 
     def to_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients (features, outputs) and intercepts (outputs,) in the units of X and y."""

@@ -36,7 +36,7 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = plan.row_weights(y, weight, class_totals)
     measure = measure_columns if stream else choose_measure(**least_work(plan, X))
-    columns, targets = state.columns.updated(X, weight, measure), state.targets
+    columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
     regression = y.dtype.kind == "f"
     if regression:
         targets = targets.updated(y, weight)

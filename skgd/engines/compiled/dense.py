@@ -126,7 +126,7 @@ def accumulate_many(Z, n_rows, slopes, at, grad, scratch):
                 grad[0, j * scratch.shape[1] + k] += scratch[j, k]
 
 
-def read_row(data, order, step, scales, entries, columns):
+def read_row(data, order, step, scales, entries, columns, of_centered):
     """Write the standardized entries of a row; return how many there are."""
     X, center, inverse_scale = data[0], scales.center, scales.inverse_scale
     row = order[step]

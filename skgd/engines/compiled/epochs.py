@@ -11,7 +11,7 @@ from skgd.engines.compiled.columns import read_only_rows, touched_columns
 from skgd.engines.compiled.interface import Limits, Penalty, Scales
 from skgd.engines.compiled.kinds import Kind, loop_for
 from skgd.engines.compiled.loss import target_of
-from skgd.engines.compiled.sparse import most_entries
+from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import announced
 from skgd.engines.compiled.workspace import Shape, work_for
 
@@ -62,8 +62,10 @@ def run_epoch(
     if kind.activation is not None:
         hypers = (*hypers, objective.activation.hyper())
     y, weights = objective.target(y)[order] if y.dtype.kind == "f" else y[order], np.empty(0) if weight is None else weight[order]
+    scales = scales_of(objective, theta.dtype)
+    n_centered = int(np.count_nonzero(scales.center))
     around = (
-        tuple(scales_of(objective, theta.dtype)),
+        tuple(scales),
         tuple(penalty_as_chunks(objective, as_chunks)),
         tuple(limits_of(objective, optimizer, settings, longest, width)),
     )
@@ -74,7 +76,7 @@ def run_epoch(
     shape = Shape(
         n_rows=size,
         n_steps=min(slab, n_steps),
-        n_entries=most_entries(X, order, size) if kind.sparse and not kind.row_by_row else 0,
+        n_entries=most_entries(X, order, size) + size * n_centered if kind.sparse and not kind.row_by_row else 0,
         n_outputs=objective.n_outputs,
         n_chunks=as_chunks[0],
         width=width,
@@ -82,6 +84,8 @@ def run_epoch(
         dtype=theta.dtype,
     )
     work, penalties_before = work_for(shape, kind), (0.0, 0.0)
+    if kind.centered:
+        note_centered(work.of_rows[-1], scales.center)
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
@@ -91,7 +95,7 @@ def run_epoch(
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
             work.missed[0][:] = 0
-            work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks))
+            work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center))
         parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)
         of_steps = y[section], weights[section], order[section], size, rates[part], t + begin, parameters, shares[part]
         with announced(settings.verbose):
@@ -140,6 +144,7 @@ def kind_of(
         target=target_of(objective, y),
         activation=type(objective.activation) if network else None,
         sparse=sparse,
+        centered=sparse and objective.coordinates.centered,
         single=objective.n_outputs == 1,
         has_intercept=objective.fit_intercept,
         laziness=laziness,
@@ -203,7 +208,13 @@ def steps_in_a_slab(objective: Objective, X: Matrix, size: int) -> int:
 
 
 def active_chunks(
-    X: Any, order: np.ndarray, shares: np.ndarray, theta: np.ndarray, average: np.ndarray, as_chunks: tuple[int, int]
+    X: Any,
+    order: np.ndarray,
+    shares: np.ndarray,
+    theta: np.ndarray,
+    average: np.ndarray,
+    as_chunks: tuple[int, int],
+    center: np.ndarray,
 ) -> np.ndarray:
     """Return the chunks that rows touch, or that are not zero, in the average too; the others stay zero."""
     n_chunks, n_averages = as_chunks[0], np.count_nonzero(shares)
@@ -214,6 +225,7 @@ def active_chunks(
         return np.arange(n_chunks, dtype=np.uintp)
     active = touched_columns(X, order, n_chunks)
     active[X.shape[1] :] = True
+    active[: X.shape[1]] |= center != 0.0
     for parameters in (theta, average):
         active |= parameters.reshape(as_chunks).any(axis=1)
     return np.flatnonzero(active).astype(np.uintp)

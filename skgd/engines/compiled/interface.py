@@ -58,6 +58,7 @@ single = False  # whether there is one output
 narrow = False  # whether chunks have one parameter
 hidden = False  # whether there are hidden layers
 has_intercept = True
+centered = False  # whether columns of sparse rows are centered
 lazy = False  # whether steps leave out the columns that their rows do not have
 resting = False  # whether these columns, without a penalty, miss nothing
 proximal = True  # whether the penalty is a proximal step

@@ -41,6 +41,7 @@ class Kind(NamedTuple):
     target: Any
     activation: Any = None  # of networks
     sparse: bool = False
+    centered: bool = False
     single: bool = False
     has_intercept: bool = True
     laziness: str = ""
@@ -84,6 +85,7 @@ class Kind(NamedTuple):
             "narrow": self.single and (self.sparse or self.row_by_row),
             "hidden": activation is not None,
             "has_intercept": self.has_intercept,
+            "centered": self.centered,
             "lazy": self.lazy,
             "resting": self.laziness == "rest",
             "proximal": optimizer.proximal,

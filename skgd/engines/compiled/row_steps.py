@@ -36,14 +36,14 @@ def take_row_steps(
     """
     theta, slots, average = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
-    entries, columns = work.of_rows
+    entries, columns, of_centered = work.of_rows
     raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
     point, lengths, missed = work.point, work.lengths, work.missed
     n_outputs = 1 if single else theta.shape[1]
     behind = lazy and (penalty.penalized or not resting)  # what columns miss has to be caught up
     for step in range(len(rates)):
         rate, now = rates[step], float(t + step + 1)
-        n = rows.read_row(data, order, step, scales, entries, columns)
+        n = rows.read_row(data, order, step, scales, entries, columns, of_centered)
         if has_intercept:
             entries[n], columns[n] = 1.0, len(theta) - 1
             n += 1

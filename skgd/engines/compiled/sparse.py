@@ -9,7 +9,7 @@ import numpy as np
 from skgd.coordinates import sparse_coordinates
 from skgd.engines.compiled.catch_up import repeat_steps, shrink
 from skgd.engines.compiled.columns import measure_sparse_rows
-from skgd.engines.compiled.interface import Rows, has_intercept, lazy, prefetch, single
+from skgd.engines.compiled.interface import Rows, centered, has_intercept, lazy, prefetch, single
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.steps import complete_gradient
@@ -26,27 +26,54 @@ def most_entries(X: Any, order: np.ndarray | None, size: int) -> int:
 def workspace(size: int, entries: int, n_chunks: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """Return the rows of a batch: columns, entries and where rows start; and what columns were last known as.
 
-    Numbers from ``known[-1]`` on belong to the batch at hand.
+    Numbers from ``known[-1]`` on belong to the batch at hand. The last array is that of `centered_workspace`.
     """
     columns, starts, known = np.empty(entries, np.int32), np.empty(size + 1, np.int64), np.zeros(n_chunks + 1, np.int64)
-    return columns, np.empty(entries, dtype), starts, known
+    return columns, np.empty(entries, dtype), starts, known, centered_workspace(n_chunks)
+
+
+def centered_workspace(n_chunks: int) -> np.ndarray:
+    """Return the centered columns, and by which row each column was last seen; at the end, how many there are of both.
+
+    A centered column is an entry of each row: one that a row does not store is zero, and far from the center.
+    """
+    return np.zeros((2, n_chunks + 1), np.int64)
+
+
+def note_centered(columns, center):
+    """Note which columns are centered."""
+    n_centered = 0
+    for j in range(len(center)):
+        if center[j] != 0.0:
+            columns[0, n_centered] = j
+            n_centered += 1
+    columns[0, len(center)] = n_centered
 
 
 def touch(data, order, begin, end, scales, chunks, of_rows):
     """Copy the rows, with local numbers for their columns; return how many chunks these are."""
     values, indices, indptr = data
-    columns, entries, starts, known = of_rows
-    scale = scales.inverse_scale
+    columns, entries, starts, known, of_centered = of_rows
+    center, scale = scales.center, scales.inverse_scale
     n_entries, touched, base = 0, 0, known[-1] + len(scale)
     known[-1] = base
+    n_centered = of_centered[0, len(scale)] if centered else 0
     for i in range(begin, end):
         starts[i - begin] = n_entries
         if i + AHEAD < len(order):
             for q in range(indptr[order[i + AHEAD]], indptr[order[i + AHEAD] + 1], 8):
                 prefetch(values, q)
                 prefetch(indices, q)
-        for q in range(indptr[order[i]], indptr[order[i] + 1]):
-            j = indices[q]
+        stop = indptr[order[i] + 1]
+        for q in range(indptr[order[i]], stop + n_centered):
+            if centered:
+                j, value, stored = entry_of(data, q, stop, of_centered, len(scale))
+                if not stored:
+                    continue
+                z = (value - center[j]) * scale[j]
+            else:
+                j = indices[q]
+                z = values[q] * scale[j]
             if lazy:
                 u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
                 new = u < 0
@@ -57,8 +84,10 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
                 columns[n_entries] = u
             else:
                 columns[n_entries] = j
-            entries[n_entries] = values[q] * scale[j]
+            entries[n_entries] = z
             n_entries += 1
+        if centered:
+            of_centered[1, len(scale)] += 1
     starts[end - begin] = n_entries
     if not lazy:
         return len(chunks)
@@ -68,9 +97,22 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
     return touched
 
 
+def entry_of(data, q, stop, of_centered, last):
+    """Return column and value of a row's entry, and whether to take it: beyond ``stop``, zeros of centered columns."""
+    values, indices, _ = data
+    row = of_centered[1, last] + 1
+    if q < stop:
+        j, value, wanted = indices[q], values[q], True
+        of_centered[1, j] = row
+    else:
+        j, value = np.uint64(of_centered[0, q - stop]), values.dtype.type(0.0)
+        wanted = of_centered[1, j] != row
+    return j, value, wanted
+
+
 def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
     """Write predictions and slopes of the rows' losses, and the sum of their gradients but for the intercepts'."""
-    columns, entries, starts, _ = of_rows
+    columns, entries, starts, _, _ = of_rows
     raw, slopes, losses, slope_sizes, grad = written
     n_rows, n_outputs = end - begin, 1 if single else slopes.shape[1]
     move(data, order, begin, end, n_chunks, scales, local, of_rows, raw)
@@ -84,7 +126,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
 
 def move(data, order, begin, end, n_chunks, scales, parameters, of_rows, moved):
     """Write what the rows' predictions are with other parameters."""
-    columns, entries, starts, _ = of_rows
+    columns, entries, starts, _, _ = of_rows
     n_outputs = 1 if single else moved.shape[1]
     for i in range(end - begin):
         for k in range(n_outputs):
@@ -95,15 +137,24 @@ def move(data, order, begin, end, n_chunks, scales, parameters, of_rows, moved):
                 moved[i, k] += z * parameters[j, k]
 
 
-def read_row(data, order, step, scales, entries, columns):
+def read_row(data, order, step, scales, entries, columns, of_centered):
     """Write the standardized entries of a row and their columns; return how many there are."""
     values, indices, indptr = data
-    scale = scales.inverse_scale
+    center, scale = scales.center, scales.inverse_scale
     if step + AHEAD < len(order):
         for q in range(indptr[order[step + AHEAD]], indptr[order[step + AHEAD] + 1], 8):
             prefetch(values, q)
             prefetch(indices, q)
     start = indptr[order[step]]
+    if centered:
+        n, stop = 0, indptr[order[step] + 1]
+        for q in range(start, stop + of_centered[0, len(scale)]):
+            j, value, wanted = entry_of(data, q, stop, of_centered, len(scale))
+            if wanted:
+                columns[n], entries[n] = j, (value - center[j]) * scale[j]
+                n += 1
+        of_centered[1, len(scale)] += 1
+        return n
     row_values, row_indices = values[start : indptr[order[step] + 1]], indices[start : indptr[order[step] + 1]]
     for u in range(len(row_values)):
         j = row_indices[u]

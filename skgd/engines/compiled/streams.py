@@ -24,6 +24,7 @@ from skgd.coordinates import (
 from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.interface import (
     automatic_rate,
+    centered,
     has_intercept,
     log_link,
     precondition,
@@ -36,7 +37,7 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
-from skgd.engines.compiled.sparse import most_entries
+from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
 from skgd.engines.compiled.workspace import Shape, work_for
@@ -124,6 +125,8 @@ def take_stream(
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
                 return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
         squares: Any = 0.0
+        if centered:
+            note_centered(work[-1][-1], center)
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
             square = mean_squares_of(measures_of(columns, j), center[j], scale[j])
@@ -341,6 +344,7 @@ class StreamLoop:
             loss=type(loss),
             target=target_of(objective, y),
             sparse=sparse,
+            centered=sparse and precondition and objective.fit_intercept,
             single=objective.n_outputs == 1,
             has_intercept=objective.fit_intercept,
             linear=is_linear(optimizer),
@@ -389,7 +393,7 @@ class StreamLoop:
     ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
         n_rows = len(y)
-        entries = most_entries(X, None, size) if self._kind.sparse else 0
+        entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
         try:
             scratch = self._spare.pop()  # not one that another thread uses
         except IndexError:
@@ -418,6 +422,15 @@ class StreamLoop:
         if scratch.size * self._sizes[0] <= _KEPT:
             self._spare.append(scratch)
         return result
+
+    def _most_entries(self, X: Any, size: int, statistics: np.ndarray) -> int:
+        """Return how many entries a batch has at most, with those of centered columns: ones that most rows have."""
+        entries = most_entries(X, None, size)
+        if not self._kind.centered:
+            return entries
+        columns, *_ = parts_of_statistics(statistics, self._sizes)
+        a_row = max(columns[3].sum(), np.diff(X.indptr).max(initial=0))
+        return entries + size * min(int(2.0 * a_row) + 1, X.shape[1])
 
     def _allocated(self, size: int, entries: int, dtype: np.dtype) -> _Scratch:
         """Return arrays for batches of this size."""

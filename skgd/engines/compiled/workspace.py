@@ -31,7 +31,8 @@ def work_for(shape: Shape, kind: Kind) -> Work:
     everywhere = np.arange(n_chunks, dtype=np.uintp)
     of_steps = np.dtype(np.float64) if kind.row_by_row else dtype
     if kind.row_by_row:
-        of_rows: tuple = np.empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
+        entries, columns = np.empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
+        of_rows: tuple = entries, columns, sparse.centered_workspace(n_chunks if kind.centered else 0)
     elif kind.sparse:
         of_rows = sparse.workspace(size, shape.n_entries, n_chunks, dtype)
     elif kind.activation is not None:
