@@ -108,7 +108,7 @@ def alpha_for(state: State, plan: Plan) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def base_rate(state: State, plan: Plan) -> tuple[float, np.ndarray | None]:
+def base_rate(state: State, plan: Plan, *, stream: bool = False) -> tuple[float, np.ndarray | None]:
     """Return the rate that the schedule multiplies and, for "auto", the largest sensible one of each parameter."""
     base, longest = plan.schedule.learning_rate, None
     if isinstance(base, str):  # "auto"
@@ -116,7 +116,8 @@ def base_rate(state: State, plan: Plan) -> tuple[float, np.ndarray | None]:
         squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
         n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        of_data = row_norm, curvature, n_classes, state.columns.one_hot
+        one_hot = state.columns.one_hot if stream else float(state.columns.sparse)
+        of_data = row_norm, curvature, n_classes, one_hot
         base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
         base /= max(len(objective.hidden_layer_sizes), 1)
         if not objective.hidden_layer_sizes:

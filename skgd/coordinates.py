@@ -27,8 +27,9 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 _ROUNDING = 1e-14
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
+_FAR = 9.0  # variances: the square of a mean that is far from zero
 _MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
-MANY_COLUMNS = 1000
+_MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
 
@@ -116,9 +117,10 @@ def is_sparse(filled: float) -> bool:
     return filled < _SPARSE
 
 
-def is_one_hot(filled: float, n_columns: int) -> bool:
-    """Say whether columns look like those of categories, not of words: most entries are zero, but columns are few."""
-    return is_sparse(filled) and n_columns < MANY_COLUMNS
+def indicated(measures: Measures) -> Any:
+    """Return the share of a column's rows that have it, if it is an indicator: if all that have it have one value."""
+    _, mean, _, filled = measures
+    return choose(mean >= (1.0 - 1e-9) * filled, filled, 0.0)
 
 
 def auto_alpha(filled: float, n_classes: int) -> float:
@@ -145,9 +147,9 @@ def sparse_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, 
     value, divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
     column says the more, the fewer rows have it (Spärck Jones, 1972).
     """
-    largest, mean, _, filled = measures
+    largest, mean, variance, filled = measures
     rarity = np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0)))
-    dense = (filled > _MOST) & centered
+    dense = (filled > _MOST) & (mean * mean > _FAR * variance) & centered
     return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), nonzero(largest / rarity))
 
 
@@ -194,7 +196,7 @@ def _with_dense_columns(
 
     The mean of squares less the square of the mean is no variance where a column varies little.
     """
-    dense = np.flatnonzero(measures[3] > _MOST)
+    dense = np.flatnonzero((measures[3] > _MOST) & (measures[1] ** 2 > _FAR * measures[2]))
     if not len(dense):
         return measures
     measures = np.array(measures)
@@ -299,14 +301,14 @@ class ColumnStatistics:
         return bool(is_sparse(self._filled))
 
     @property
-    def one_hot(self) -> bool:
-        """Whether the columns look like those of categories."""
-        return bool(is_one_hot(self._filled, self.n_columns))
+    def one_hot(self) -> float:
+        """The share of all entries that are in columns of indicators, as those of one-hot categories are; else 0."""
+        return float(indicated(self.measures).sum() / self.filled.sum()) if self.sparse and self.filled.any() else 0.0
 
     @property
     def text_like(self) -> bool:
-        """Whether most entries are zero, and the columns many."""
-        return self.sparse and not self.one_hot
+        """Whether most entries are zero, and yet a row has many."""
+        return self.sparse and bool(self.filled.sum() >= _MANY_ENTRIES)
 
     @property
     def n_columns(self) -> int:

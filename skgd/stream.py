@@ -64,7 +64,7 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
 def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float]:
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     state, data = learn(state, plan, data, stream=True)
-    base, longest = base_rate(state, plan)
+    base, longest = base_rate(state, plan, stream=True)
     rates = rates_of(base, state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(len(data[1]))
     summary = run(state, plan, Batches(*data, order, len(order)), rates, longest, 1, "partial_fit")

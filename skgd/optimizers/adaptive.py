@@ -68,7 +68,7 @@ class AdaGrad(Optimizer):
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         # A rare column meets each class only once in n_classes rows: its coefficients have so many fewer steps to make.
         # Categories' columns hardly depend on each other, and need no long steps either: shorter ones are less noisy.
-        return (0.5 if one_hot else 3.0) * math.sqrt(n_classes) / row_norm
+        return 3.0 * 6.0**-one_hot * math.sqrt(n_classes) / row_norm
 
 
 class RMSProp(Optimizer):

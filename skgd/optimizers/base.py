@@ -81,7 +81,7 @@ class Optimizer(Strategy):
         return slots
 
     @staticmethod
-    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: bool, hyper: tuple) -> float:
+    def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: float, hyper: tuple) -> float:
         """Return the rate of ``learning_rate="auto"``.
 
         By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
@@ -95,8 +95,9 @@ class Optimizer(Strategy):
             The loss's largest second derivative.
         n_classes : int
             For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
-        one_hot : bool
-            Whether the rows are mostly zeros in fewer than 1000 columns, as one-hot categories are.
+        one_hot : float
+            Where the rows are mostly zeros, 1 in ``fit`` and in ``partial_fit`` the share of their entries that are in
+            columns with one value beside zero, as those of one-hot categories are; else 0.
         hyper : tuple
             What :meth:`hyper` returns.
         """

@@ -10,7 +10,7 @@ import numpy as np
 from skgd.coordinates import (
     Matrix,
     auto_alpha,
-    is_one_hot,
+    indicated,
     is_sparse,
     mean_squares_of,
     merged_measures,
@@ -89,9 +89,10 @@ def take_stream(
             w = weights[: end - begin]
             for i in range(end - begin):
                 w[i] = (given_weights[i] if len(weight) > 0 else 1.0) / (totals[1] / totals[0])
-        filled = 0.0
+        filled, one_hot = 0.0, 0.0
         for j in range(n_features):
             filled += columns[3, j]
+            one_hot += indicated(measures_of(columns, j))
         filled /= n_features
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
@@ -146,7 +147,8 @@ def take_stream(
         rate[0] = rates[step]
         if automatic_rate:
             many = n_classes if is_sparse(filled) else 1
-            one_hot, norm = is_one_hot(filled, n_features), row_norm_of(squares, has_intercept)
+            one_hot = one_hot / (filled * n_features) if is_sparse(filled) and filled > 0.0 else 0.0
+            norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
         taken = take_batch(
             data,
