@@ -32,6 +32,8 @@ _MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
 _MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
+_SOME_ROWS = 2**12
+_OUTLYING = 5.0  # usual sizes of entries: more than those of nearly all words in texts
 
 
 def choose(condition: Any, then: Any, otherwise: Any) -> Any:
@@ -117,6 +119,11 @@ def is_sparse(filled: float) -> bool:
     return filled < _SPARSE
 
 
+def is_text_like(filled: float, n_columns: int) -> bool:
+    """Say whether most entries are zero, from the share of those that are not, and yet a row has many others."""
+    return is_sparse(filled) and filled * n_columns >= _MANY_ENTRIES
+
+
 def indicated(measures: Measures) -> Any:
     """Return the share of a column's rows that have it, if it is an indicator: if all that have it have one value."""
     _, mean, _, filled = measures
@@ -133,23 +140,24 @@ def row_norm_of(squares: float, fit_intercept: bool) -> float:
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
-def dense_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the scale of dense columns."""
     if centered:
         return measures[1] * measures[0], deviation_of(measures)
     return 0.0 * measures[0], size_of(measures)
 
 
-def sparse_coordinates(measures: Measures, centered: bool) -> tuple[np.ndarray, np.ndarray]:
+def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the centre and the scale of sparse columns.
 
-    Of columns that most rows have, these are those of dense ones. Of others, they are zero, and the largest absolute
+    Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero: the
+    most frequent words say little. Of others, they are zero, and the largest absolute
     value, divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
     column says the more, the fewer rows have it (Spärck Jones, 1972).
     """
     largest, mean, variance, filled = measures
     rarity = np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0)))
-    dense = (filled > _MOST) & (mean * mean > _FAR * variance) & centered
+    dense = (filled > _MOST) & ((not text_like) | (mean * mean > _FAR * variance)) & centered
     return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), nonzero(largest / rarity))
 
 
@@ -196,7 +204,7 @@ def _with_dense_columns(
 
     The mean of squares less the square of the mean is no variance where a column varies little.
     """
-    dense = np.flatnonzero((measures[3] > _MOST) & (measures[1] ** 2 > _FAR * measures[2]))
+    dense = np.flatnonzero(measures[3] > _MOST)
     if not len(dense):
         return measures
     measures = np.array(measures)
@@ -217,17 +225,37 @@ def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
 
 
+def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
+    r"""Return the measures of sparse columns in units of at most five times the usual size of their entries.
+
+    The usual size, from some of the rows, is the power mean :math:`(\text{mean} \sqrt{|x|})^2` of those that are not
+    zero, which a few outliers hardly move.
+    """
+    largest, mean, variance, filled = measures
+    some = slice(None, None, -(-X.shape[0] // _SOME_ROWS))
+    weight = np.ones(X.shape[0])[some] if weight is None else weight[some]
+    X, n_columns = X[some], X.shape[1]
+    has = np.repeat(weight, np.diff(X.indptr)) * (X.data != 0.0)
+    sums, counts = (np.bincount(X.indices, part, n_columns) for part in (has * np.sqrt(np.abs(X.data)), has))
+    usual = np.square(sums / nonzero(counts)) / nonzero(largest)
+    unit = choose(usual > 0.0, np.minimum(_OUTLYING * usual, 1.0), 1.0)
+    # No entry is larger than one then, nor a mean square than their share.
+    return unit * largest, mean / unit, np.minimum(variance / np.square(unit), filled), filled
+
+
 @dataclass(frozen=True)
 class ColumnStatistics:
     """Weighted mean, variance, share of non-zeros and largest absolute value of each column, of all rows seen so far.
 
     Mean and variance are kept in units of the largest absolute value, so that no square overflows or underflows.
+    ``usual`` are the measures without outliers, where these are known.
     """
 
     rows: int
     weight: float
     measures: Measures
     left_out: int = 0  # columns of nothing but zeros
+    usual: Measures | None = None
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
@@ -268,7 +296,8 @@ class ColumnStatistics:
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
         """Return the statistics of some of the columns, where the others are empty."""
         subset = tuple(measure[columns] for measure in self.measures)
-        return ColumnStatistics(self.rows, self.weight, subset, left_out=len(self.filled) - len(columns))
+        usual = None if self.usual is None else tuple(measure[columns] for measure in self.usual)
+        return ColumnStatistics(self.rows, self.weight, subset, len(self.filled) - len(columns), usual)
 
     @property
     def largest(self) -> np.ndarray:
@@ -308,7 +337,7 @@ class ColumnStatistics:
     @property
     def text_like(self) -> bool:
         """Whether most entries are zero, and yet a row has many."""
-        return self.sparse and bool(self.filled.sum() >= _MANY_ENTRIES)
+        return bool(is_text_like(self._filled, self.n_columns))
 
     @property
     def n_columns(self) -> int:
@@ -337,7 +366,7 @@ class ColumnStatistics:
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
         """Return the mean square of each column of ``(X - center) / scale``."""
-        return mean_squares_of(self.measures, center, scale)
+        return mean_squares_of(self.measures if self.usual is None else self.usual, center, scale)
 
 
 @dataclass(frozen=True)
@@ -362,7 +391,8 @@ class Coordinates:
         nothing is centred.
         """
         coordinates_of = sparse_coordinates if sparse else dense_coordinates
-        center, scale = coordinates_of(columns.measures, fit_intercept)
+        measures = columns.measures if columns.usual is None else columns.usual
+        center, scale = coordinates_of(measures, fit_intercept, columns.text_like)
         centered = fit_intercept and not (sparse and not center.any())
         return cls(center=center.astype(dtype) if centered else 0.0, scale=_representable(scale, dtype))
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, robust_coordinates
-from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt
+from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt, without_outliers
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import in_coordinates
@@ -31,13 +31,15 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
     """
     X, y, weight = data
+    regression = y.dtype.kind == "f"
     class_totals = state.class_totals
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = plan.row_weights(y, weight, class_totals)
     measure = measure_columns if stream else choose_measure(**least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
-    regression = y.dtype.kind == "f"
+    if not stream and sp.issparse(X):
+        columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression:
         targets = targets.updated(y, weight)
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one

@@ -12,6 +12,7 @@ from skgd.coordinates import (
     auto_alpha,
     indicated,
     is_sparse,
+    is_text_like,
     mean_squares_of,
     merged_measures,
     moved_intercept,
@@ -96,11 +97,12 @@ def take_stream(
         filled /= n_features
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
+        text_like = is_text_like(filled, n_features)
         if precondition or standardised:
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
                 if precondition:
-                    c, s = rows.coordinates_of(measures_of(columns, j), has_intercept)
+                    c, s = rows.coordinates_of(measures_of(columns, j), has_intercept, text_like)
                     center[j] = c
                     scale[j] = max(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
