@@ -126,6 +126,18 @@ def test_agree_on_rows_of_mostly_zeros(n_columns, kind):
     assert_agree(model, X, target(kind, features())[:30], cuts=[0, 1, 20, 30])
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, 1e-310), (np.float32, 1e-42)])
+def test_agree_on_columns_that_are_subnormal_at_first(dtype, tiny, sparse):
+    X = features()
+    y = target("number", X)
+    X[:, 0] *= tiny
+    X[: N_ROWS // 2, 1] *= tiny
+    rows = (sp.csr_array(X) if sparse else X).astype(dtype)
+    assert_agree(GDRegressor(), rows, y, tolerance=1e-10 if dtype == np.float64 else 1e-4)
+
+
 def test_agree_over_the_registries():
     """As plain Python, because compiling so many loops takes minutes."""
     result = subprocess.run(

@@ -15,6 +15,7 @@ from skgd.coordinates import (
     mean_squares_of,
     merged_measures,
     moved_intercept,
+    normal_scale,
     relearnt,
     row_norm_of,
     standardised_coefficient,
@@ -97,7 +98,7 @@ def take_stream(
                 old_scale[j], change[j] = scale[j], center[j]
                 c, s = rows.coordinates_of(measures_of(columns, j), has_intercept)
                 center[j] = c
-                scale[j] = max(theta.dtype.type(s), tiny)
+                scale[j] = normal_scale(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
             for k in range(n_outputs):
                 old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
