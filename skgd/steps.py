@@ -34,6 +34,8 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = plan.row_weights(y, weight, class_totals)
+    if weight is not None:
+        _check_total(weight.sum(), state.columns.weight)
     measure = measure_columns if stream else choose_measure(**least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure), state.targets
     regression = y.dtype.kind == "f"
@@ -59,6 +61,16 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
             "Rescale y."
         )
     return state, (X, y, weight)
+
+
+def _check_total(new: float, before: float) -> None:
+    """Refuse weights whose sum is no number above 0; in a stream, earlier rows' are part of it."""
+    if not (new > 0.0 and before + new < np.inf):
+        what = "small" if new == 0.0 else "large"
+        raise ValueError(
+            f"sample_weight is too {what}, or the class weights that multiply it: {new:g} is the sum over these rows, "
+            f"and {before:g} over those before. Weights count in relation to each other: divide all by one number."
+        )
 
 
 def _with_optimizer(state: State, optimizer: Optimizer) -> State:

@@ -140,8 +140,17 @@ def canonical(X: Any) -> Any:
     return sp.csr_array(X)
 
 
-def read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
-    """Return checked weights, one a row, or None."""
+def in_range(weights: np.ndarray, lowest: float, highest: float) -> np.ndarray:
+    """Return weights of which only the ratios matter, the largest of them between these bounds.
+
+    A power of two takes them there, which leaves all digits alone.
+    """
+    largest = weights.max()
+    return weights if lowest <= largest <= highest else np.ldexp(weights, -int(np.frexp(largest)[1]))
+
+
+def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -> np.ndarray | None:
+    """Return checked weights, one a row, or None; if they are ``relative``, to each other only, their sum is finite."""
     if weight is None:
         return None
     if isinstance(weight, Real):
@@ -154,4 +163,4 @@ def read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
         raise ValueError(f"{name} must not be negative, got {weight.min():g} at row {weight.argmin()}.")
     if not weight.any():
         raise ValueError(f"{name} is zero for every row: no weight is left to train with.")
-    return weight
+    return in_range(weight, 1e-300, 1e300 / n_rows) if relative else weight

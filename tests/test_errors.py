@@ -4,6 +4,7 @@ import pickle
 import re
 from contextlib import contextmanager
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.testing import assert_array_equal
 from sklearn import clone
 from sklearn.exceptions import NotFittedError
 
+import skgd.engines
 from skgd import GDClassifier, GDRegressor, losses
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -392,6 +394,25 @@ def test_predictions_that_no_number_can_represent(estimator):
         log_link = GDRegressor("poisson", **FEW).fit(X, np.exp(TARGET))
         with refused(log_link, "X", "row", "inf", error=ValueError):
             log_link.predict(1e4 * X)
+
+
+@both_estimators
+@pytest.mark.parametrize("engine", ["vectorized", "compiled"])
+def test_weights_of_a_stream_that_add_up_to_more_than_there_is(estimator, engine, request):
+    """Those of a call count in relation to earlier ones, so that they cannot be divided by a number."""
+    if engine == "compiled":
+        request.getfixturevalue("plain_python")
+    y = LABELS > 1 if estimator is GDClassifier else TARGET
+    more = {"classes": [False, True]} if estimator is GDClassifier else {}
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0 if engine == "compiled" else np.inf):
+        model = estimator().partial_fit(X, y, **more).partial_fit(X, y, sample_weight=np.full(N, 1e300))
+        assert model.engine_ == engine
+        with refused(model, "sample_weight", "too large", error=ValueError):
+            model.partial_fit(X, y, sample_weight=np.full(N, 1e308))
+        if estimator is GDClassifier:
+            model.set_params(class_weight={False: 1e-200, True: 1.0})
+            with refused(model, "sample_weight", "class weights", "too small", error=ValueError):
+                model.partial_fit(X[:1], [False], sample_weight=[1e-200])
 
 
 # -- classes ----------------------------------------------------------------------------------------------------------

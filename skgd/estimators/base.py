@@ -190,7 +190,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> tuple[State | Stream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
-        X, y, weight = self._read(X, y, sample_weight, resumed)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream)
         if resumed:
             state: State | Stream = self._resume(plan, loss)
         else:
@@ -447,8 +447,10 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
         return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, resumed: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, y and weights, without the rows of weight zero."""
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Return checked X, y and weights, without the rows of weight zero; those of a stream go with earlier ones."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
@@ -457,7 +459,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         else:
             X = read_features(self, X, dtypes, reset=not resumed)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
-        weight = read_weight(sample_weight, X.shape[0], "sample_weight")
+        weight = read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
         if weight is not None and not weight.all():
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]

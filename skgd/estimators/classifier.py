@@ -17,7 +17,7 @@ from sklearn.utils.validation import column_or_1d
 from skgd.estimators.base import GDEstimator
 from skgd.estimators.parameters import ClassifierParameters, estimator_class
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.validation import check_indices, is_whole, naming
+from skgd.validation import check_indices, in_range, is_whole, naming
 
 __all__ = ["GDClassifier"]
 
@@ -301,7 +301,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
         if not (np.isfinite(weights).all() and (weights > 0.0).all()):
             raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
-        return weights
+        return in_range(weights, 1e-4, 1e4)  # for products with sample weights
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

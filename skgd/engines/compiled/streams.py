@@ -157,7 +157,7 @@ def take_stream(
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
-    finite = all_finite(theta) and all_finite(intercept)
+    finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
     return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
