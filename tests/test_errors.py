@@ -142,6 +142,37 @@ def test_bad_class_weights(class_weight):
             call(model, method, X, LABELS)
 
 
+@pytest.mark.parametrize("weight", [0, -1.5, np.inf])
+def test_a_bad_class_weight_is_named_with_its_class(weight):
+    names = np.array(["a", "b", "c"])[LABELS]
+    with pytest.raises(ValueError, match=rf"got {weight:g} for the class 'b'"):
+        GDClassifier(class_weight={"a": 1, "b": weight, "c": 1}).fit(X, names)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "lost"),
+    [(["a", "b", "b"], "'a'", "'b'"), ([0, 1, 2], "0", "1, 2"), ([True, False, False], "True", "False")],
+)
+def test_classes_whose_rows_all_weigh_nothing_are_named(names, kept, lost):
+    y = np.array(names)[LABELS]
+    for parameters in ({}, {"early_stopping": True}, {"class_weight": "balanced"}):
+        with pytest.raises(ValueError, match=rf"one class only: {kept}\. All sample weights of {lost} are zero\.$"):
+            GDClassifier(**parameters).fit(X, y, sample_weight=1.0 * (LABELS == 0))
+
+
+def test_a_class_whose_rows_all_weigh_nothing_is_no_class_beside_two_others():
+    model = GDClassifier(**FEW).fit(X, LABELS, sample_weight=1.0 * (LABELS != 1))
+    assert_array_equal(model.classes_, [0, 2])
+    assert_array_equal(model.coef_, GDClassifier(**FEW).fit(X[LABELS != 1], LABELS[LABELS != 1]).coef_)
+
+
+def test_a_class_too_rare_to_be_held_out_is_not_named_by_a_number():
+    y = np.where(np.arange(N) == 0, "rare", "usual")
+    with pytest.raises(ValueError, match="early_stopping=True could not hold out") as information:
+        GDClassifier(early_stopping=True).fit(X, y)
+    assert "[0]" not in str(information.value)  # newer versions of scikit-learn have a list of such classes there
+
+
 def test_class_weights_are_not_for_multilabel_targets():
     model = GDClassifier(class_weight="balanced")
     with refused(model, "class_weight='balanced'", "multilabel"):

@@ -142,6 +142,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     optimizer_: Optimizer
     loss_: Loss
     history_: dict[str, list[float]]
+    classes_: np.ndarray
     _state: State | Stream
 
     # -- saving -------------------------------------------------------------------------------------------------------
@@ -163,8 +164,13 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
 
-    def _learn_outputs(self, y: np.ndarray, loss: Loss, classes: ArrayLike | None) -> tuple[Loss, int, int]:
-        """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes."""
+    def _learn_outputs(
+        self, y: np.ndarray, given: np.ndarray, loss: Loss, classes: ArrayLike | None
+    ) -> tuple[Loss, int, int]:
+        """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes.
+
+        ``given`` has the rows of weight zero, too.
+        """
         raise NotImplementedError
 
     def _is_ready_target(self, y: Any, n_rows: int) -> bool:
@@ -191,10 +197,14 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed, stream)
+        given = y
+        if weight is not None and not weight.all():  # a row of weight zero is no row
+            keep = np.flatnonzero(weight)
+            X, y, weight = X[keep], y[keep], weight[keep]
         if resumed:
             state: State | Stream = self._resume(plan, loss)
         else:
-            state = self._begin(X, y, plan, loss, classes, random_state or self._random_state())
+            state = self._begin(X, y, given, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
@@ -264,13 +274,14 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         self,
         X: Any,
         y: np.ndarray,
+        given: np.ndarray,
         plan: Plan,
         loss: Loss,
         classes: ArrayLike | None,
         random_state: np.random.RandomState,
     ) -> State:
         """Return the state before training, from the first data seen."""
-        loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
+        loss, n_outputs, n_classes = self._learn_outputs(y, given, loss, classes)
         of_the_other_kind = ("coef_", "intercept_") if plan.hidden_layer_sizes else ("coefs_", "intercepts_")
         for name in of_the_other_kind:  # than the model that an earlier fit has trained
             self.__dict__.pop(name, None)
@@ -450,7 +461,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _read(
         self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, y and weights, without the rows of weight zero; those of a stream go with earlier ones."""
+        """Return checked X, y and weights; those of a stream go with earlier ones."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
@@ -459,11 +470,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         else:
             X = read_features(self, X, dtypes, reset=not resumed)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
-        weight = read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
-        if weight is not None and not weight.all():
-            keep = np.flatnonzero(weight)
-            X, y, weight = X[keep], y[keep], weight[keep]
-        return X, y, weight
+        return X, y, read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype, loss: Loss) -> Data | None:
         """Return the checked validation set, if there is one."""
@@ -490,7 +497,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""
         X, y, weight = data
-        classes = y if y.ndim == 1 else None
+        classes = self.classes_[y] if y.ndim == 1 else None  # labels, which the message may name
         try:
             parts = train_test_split(
                 np.arange(X.shape[0]),

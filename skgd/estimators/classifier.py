@@ -243,7 +243,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         with np.errstate(all="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _learn_outputs(self, y, loss, classes):
+    def _learn_outputs(self, y, given, loss, classes):
         self._multilabel = _is_multilabel(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
@@ -259,7 +259,11 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         n_classes = len(self.classes_)
         if n_classes < 2:
             [only] = self.classes_.tolist()
-            raise ValueError(f"{type(self).__name__} needs at least 2 classes, but y has one class only: {only!r}.")
+            lost = [label for label in np.unique(given).tolist() if label != only] if classes is None else []
+            also = f" All sample weights of {', '.join(map(repr, lost))} are zero." if lost else ""
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {only!r}.{also}"
+            )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
     def _is_ready_target(self, y, n_rows):
@@ -299,8 +303,13 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}.")
         with naming(f"class_weight={self.class_weight!r}"):
             weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
-        if not (np.isfinite(weights).all() and (weights > 0.0).all()):
-            raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
+        wrong = ~(np.isfinite(weights) & (weights > 0.0))
+        if wrong.any():
+            label, each = self.classes_[wrong].tolist()[0], weights[wrong][0]
+            raise ValueError(
+                f"class_weight must be finite and above 0, got {each:g} for the class {label!r} in {self.class_weight!r}. "
+                "To leave a class out, leave out its rows."
+            )
         return in_range(weights, 1e-4, 1e4)  # for products with sample weights
 
     def __sklearn_tags__(self):
