@@ -33,6 +33,7 @@ from sklearn.utils import check_scalar
 
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.run import Best
+from skgd.strategy import plain_repr
 
 __all__ = ["Checkpoint", "EarlyStopping"]
 
@@ -325,7 +326,7 @@ class Checkpoint:
 
 def _check_number(name: str, value: Any, kind: Any, low: float, ends: str = "left") -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} must be {'an integer' if kind is Integral else 'a number'}, got {value!r}.")
+        raise TypeError(f"{name} must be {'an integer' if kind is Integral else 'a number'}, got {plain_repr(value)}.")
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}.")
+        raise ValueError(f"{name} must be finite, got {plain_repr(value)}.")
     check_scalar(value, name, kind, min_val=low, include_boundaries=ends)

@@ -18,6 +18,7 @@ from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import Data, State
+from skgd.strategy import plain_repr
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Coordinates
@@ -57,8 +58,8 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise ValueError(
-            f"y is too large or too small for loss={state.objective.loss!r}: its unit, {unit}, cannot be represented. "
-            "Rescale y."
+            f"y is too large or too small for loss={plain_repr(state.objective.loss)}: its unit, {unit}, cannot be "
+            "represented. Rescale y."
         )
     return state, (X, y, weight)
 
@@ -132,8 +133,8 @@ def run(
     """Take the steps of an epoch, turning numbers that are no longer finite into a `DivergenceError`."""
     if state.optimizer.weight_decay * rates.max() >= 1.0:
         raise ValueError(
-            f"weight_decay={state.optimizer.weight_decay!r} at the learning rate {rates.max():.3g} would turn "
-            "coefficients round. Lower one of them, so that their product is below 1."
+            f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
+            "turn coefficients round. Lower one of them, so that their product is below 1."
         )
     try:
         arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)

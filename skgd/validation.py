@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skgd.engines import has_duplicates
+from skgd.strategy import plain_repr
 
 _CHUNK_ELEMENTS = 2**16
 
@@ -125,7 +126,7 @@ def check_indices(X: Any, name: str = "X") -> None:
         elif X.format == "lil":
             for columns, values in zip(X.rows, X.data, strict=True):
                 if len(columns) != len(values) or (columns and not 0 <= min(columns) <= max(columns) < X.shape[1]):
-                    raise ValueError(f"a row has the columns {columns} and the values {values}")
+                    raise ValueError(f"a row has the columns {plain_repr(columns)} and the values {plain_repr(values)}")
     except (ValueError, IndexError) as error:
         raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
 

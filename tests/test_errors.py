@@ -16,6 +16,8 @@ from sklearn.exceptions import NotFittedError
 
 import skgd.engines
 from skgd import GDClassifier, GDRegressor, losses
+from skgd.activations import ACTIVATIONS
+from skgd.callbacks import Checkpoint
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS, SGD, Optimizer
 from skgd.schedules import SCHEDULES
@@ -89,6 +91,70 @@ BAD_PARAMETERS = [
     *[("loss", value) for value in ("mse", OPTIMIZERS["sgd"](), None, object)],
     *[("optimizer", optimizer) for optimizer in (SGD(learning_rate=-1), SGD(momentum=1.0), SGD(nesterov=True))],
 ]
+
+
+NUMPY_VALUES = [
+    *[np.float64(-1.0), np.float64(0.0), np.float64(np.nan), np.float32(1.5), np.longdouble(-1.0), np.int64(-1)],
+    *[np.int64(0), np.bool_(True), np.str_("a"), np.array([0, 1]), np.array([0.5, np.nan]), np.array(["a", "b"])],
+    *[np.array(-1.0), np.array("a"), [np.float64(-0.5)], (np.int64(0), np.str_("a")), {np.int64(2)}],
+    *[{np.int64(0): np.float64(-1.0)}, np.array([np.int64(-1), "a"], dtype=object), np.zeros(1000)],
+]
+
+
+def assert_plain(message):
+    assert not re.search(r"\bnp\.|numpy\.|array\(|dtype", message), message
+    assert len(message) < 2000
+
+
+@both_estimators
+@pytest.mark.parametrize("value", NUMPY_VALUES, ids=lambda value: repr(value)[:30].replace("\n", " "))
+def test_messages_show_values_as_python_writes_them(estimator, value):
+    """Whichever parameter it is that is wrong, of the estimator or of its strategies."""
+    few = {"max_iter": 1, "tol": None}
+    models = [estimator(**few | {name: value}) for name in estimator().get_params(deep=False)]
+    strategies = [("optimizer", OPTIMIZERS), ("learning_rate", SCHEDULES), ("activation", ACTIVATIONS)]
+    strategies.append(("loss", REGRESSOR_LOSSES if estimator is GDRegressor else CLASSIFIER_LOSSES))
+    for where, registry in strategies:
+        kinds = {name: kind for kind in registry.values() for name in kind().get_params(deep=False)}
+        models += [estimator(**few, **{where: kind(**{name: value})}) for name, kind in kinds.items()]
+    raised = 0
+    for model in models:
+        try:
+            model.fit(X, Y[estimator])
+        except (TypeError, ValueError) as error:
+            assert_plain(str(error))
+            raised += 1
+    assert raised > len(models) / 4
+
+
+def test_messages_show_data_as_python_writes_them():
+    labels = np.array(["a", "b", "c"], dtype=object)
+    labels[:] = [np.str_(label) for label in labels]
+    y = labels[LABELS]
+    model = GDClassifier(**FEW).fit(X, y)
+    stream = GDClassifier().partial_fit(X, y, labels)
+    calls = [
+        lambda: GDClassifier().fit(X, y, sample_weight=1.0 * (y == "a")),
+        lambda: GDClassifier(class_weight={"a": np.float64(0.0), "b": 1.0, "c": 1.0}).fit(X, y),
+        lambda: GDClassifier(class_weight={np.int64(7): 1.0}).fit(X, LABELS),
+        lambda: GDClassifier(random_state=np.float64(0.5)).fit(X, y),
+        lambda: stream.partial_fit(X, y, labels[:2]),
+        lambda: stream.partial_fit(X[:1], np.array([np.str_("z")], dtype=object)),
+        lambda: clone(model).fit(X, y, X_val=X[:1], y_val=np.array([np.str_("z")], dtype=object)),
+        lambda: clone(model).set_params(early_stopping=True, validation_fraction=np.float64(1e-9)).fit(X, y),
+        lambda: clone(model).fit(X, np.array([np.int64(0), np.str_("a")] * (N // 2), dtype=object)),
+        lambda: GDRegressor("gamma").fit(X, TARGET),
+        lambda: GDRegressor(losses.Huber(delta=np.float64(1.0))).fit(X, 1e-200 * TARGET),
+        lambda: Checkpoint("file", every_n_epochs=np.float64(1.0)),
+        lambda: Checkpoint("file", every_n_seconds=np.float64(-1.0)),
+        lambda: GDRegressor(**FEW, fit_intercept=np.bool_(True)).fit(X, TARGET).set_params(
+            fit_intercept=np.bool_(False)
+        ).partial_fit(X, TARGET),
+    ]  # fmt: skip
+    for each in calls:
+        with pytest.raises((TypeError, ValueError)) as information:
+            each()
+        assert_plain(str(information.value))
 
 
 @both_estimators

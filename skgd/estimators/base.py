@@ -36,7 +36,7 @@ from skgd.plan import Plan
 from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import Walk
-from skgd.strategy import API_REFERENCE, Strategy, snapshot, strategies_of
+from skgd.strategy import API_REFERENCE, Strategy, plain_repr, snapshot, strategies_of
 from skgd.stream import Stream, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
@@ -60,7 +60,7 @@ def is_linear(estimator: GDEstimator) -> bool:
     """Say whether there is a ``coef_``; raise the AttributeError that `hasattr` looks for, otherwise."""
     if np.size(estimator.hidden_layer_sizes):
         raise AttributeError(
-            f"Only the linear model has coef_, but hidden_layer_sizes={estimator.hidden_layer_sizes!r}."
+            f"Only the linear model has coef_, but hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}."
         )
     return True
 
@@ -84,8 +84,8 @@ class _Absent:
 
 def _no_coefficients(estimator: GDEstimator, name: str) -> None:
     raise AttributeError(
-        f"{name} is of the linear model. With hidden_layer_sizes={estimator.hidden_layer_sizes!r}, coefs_ and "
-        "intercepts_ list the coefficients and intercepts of each layer."
+        f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
+        "and intercepts_ list the coefficients and intercepts of each layer."
     )
 
 
@@ -320,7 +320,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         for name, value in lasting.items():
             if value != getattr(objective, name):
                 raise ValueError(
-                    f"{name}={value!r} was set after training began with {name}={getattr(objective, name)!r}. "
+                    f"{name}={plain_repr(value)} was set after training began with "
+                    f"{name}={plain_repr(getattr(objective, name))}. "
                     "Train a new model: clone(estimator).fit(...)."
                 )
         layers = self._checked_layers()
@@ -507,7 +508,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             )
         except ValueError as error:
             raise ValueError(
-                f"early_stopping=True could not hold out validation_fraction={self.validation_fraction!r} of "
+                f"early_stopping=True could not hold out validation_fraction={plain_repr(self.validation_fraction)} of "
                 f"{X.shape[0]} rows: {error} Change validation_fraction, or pass X_val and y_val to fit."
             ) from None
         train, validation = ((X[i], y[i], None if weight is None else weight[i]) for i in parts)
@@ -516,8 +517,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _random_state(self) -> np.random.RandomState:
         try:
             return check_random_state(self.random_state)
-        except ValueError as error:
-            raise ValueError(f"random_state={self.random_state!r}: {error}") from None
+        except ValueError:
+            raise ValueError(
+                f"random_state={plain_repr(self.random_state)} must be None, a RandomState or an integer from 0 to "
+                "2**32 - 1."
+            ) from None
 
     def _class_weight(self) -> np.ndarray | str | None:
         """Return the weights of the classes, or "balanced", or None for weights of one."""
