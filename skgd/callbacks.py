@@ -19,9 +19,13 @@ import copy
 import math
 import os
 import pickle
+import re
+import sys
 import time
 import uuid
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -33,10 +37,19 @@ from sklearn.utils import check_scalar
 
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.run import Best
+from skgd.strategy import plain_repr
+
+try:
+    import fcntl
+except ImportError:  # on Windows, which refuses by itself to remove a file that is open
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Checkpoint", "EarlyStopping"]
 
-_OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due")  # attributes that the fitted estimator has not
+_BETWEEN = ("skgd", "sklearn", "contextlib")  # a callback and the call of ``fit``
+
+# Attributes that the fitted estimator has not.
+_OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due", "_checkpoints_failed")
 
 
 def _is_epoch(context: Any) -> bool:
@@ -179,8 +192,10 @@ class Checkpoint:
     that was never interrupted, bit for bit: coefficients, ``history_`` (but for the seconds) and ``n_iter_``.
 
     A file is complete at any moment: it is written beside the old one, which it then replaces. At the end of training,
-    also by Ctrl-C, it is written once more. ``fit`` of a training that had ended has nothing left to do; raise
-    ``max_iter`` to go on with it.
+    also by Ctrl-C, it is written once more. Where it cannot be written, because the disk is full for example, training
+    warns and goes on, the old file stays, and the next writing is tried as planned. What a killed process has left
+    half-written beside the file is removed by the next ``fit``. ``fit`` of a training that had ended has nothing left
+    to do; raise ``max_iter`` to go on with it.
 
     Parameters
     ----------
@@ -197,8 +212,9 @@ class Checkpoint:
     ValueError, TypeError
         For bad parameters; in ``fit``, on estimators of others, and in a grid search, where all trainings would write
         to one file.
-    FileNotFoundError
-        In ``fit``, where the folder does not exist.
+    OSError
+        In ``fit``, before the first epoch, where the folder does not exist or cannot be written to, or the path is that
+        of a folder.
 
     Notes
     -----
@@ -273,6 +289,10 @@ class Checkpoint:
         _check_estimator(self, estimator)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"The folder of the checkpoint {str(self.path)!r} does not exist. Make it first.")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"The checkpoint {str(self.path)!r} is a folder. Give the path of a file.")
+        if not os.access(self.path.parent, os.W_OK):
+            raise PermissionError(f"The folder of the checkpoint {str(self.path)!r} cannot be written to.")
         ancestor = context.parent
         while ancestor is not None:
             if not ancestor.sequential_subtasks:
@@ -281,6 +301,8 @@ class Checkpoint:
                     f"{str(self.path)!r}. Set Checkpoint on an estimator that you fit yourself."
                 )
             ancestor = ancestor.parent
+        self._remove_leftovers()
+        estimator._checkpoints_failed = set()
         estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
 
     def on_fit_task_begin(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
@@ -291,19 +313,35 @@ class Checkpoint:
         every_epoch = n_epochs is None and self.every_n_seconds is None
         by_time = self.every_n_seconds is not None and time.monotonic() >= estimator._checkpoint_due
         if every_epoch or by_time or (n_epochs is not None and fitted_estimator.n_iter_ % n_epochs == 0):
-            self._write(fitted_estimator)
+            self._write(estimator, fitted_estimator, "Training goes on, and tries again when the next one is due")
             estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
         """Write when training has ended."""
         if not _is_epoch(context):
-            self._write(fitted_estimator)
+            estimator._checkpoints_failed.discard(self.path)  # what this writing does not save, no later one will
+            self._write(
+                estimator, fitted_estimator, "Training has ended: save the estimator itself, with pickle or joblib"
+            )
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Forget when to write."""
-        vars(estimator).pop("_checkpoint_due", None)
+        """Forget when to write, and which writing failed."""
+        for name in ("_checkpoint_due", "_checkpoints_failed"):
+            vars(estimator).pop(name, None)
 
-    def _write(self, fitted_estimator: Any) -> None:
+    def _write(self, estimator: Any, fitted_estimator: Any, afterwards: str) -> None:
+        """Write the fitted estimator; warn where the first of several writings in a row fails."""
+        try:
+            self._replace(fitted_estimator)
+            estimator._checkpoints_failed.discard(self.path)
+        except OSError as error:
+            if self.path not in estimator._checkpoints_failed:
+                estimator._checkpoints_failed.add(self.path)
+                kept = "It stays as it was before" if self.path.exists() else "There is none"
+                message = f"The checkpoint {str(self.path)!r} could not be written: {error}. {kept}. {afterwards}."
+                warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+
+    def _replace(self, fitted_estimator: Any) -> None:
         """Write the estimator, without its callbacks; the file is replaced only when the new one is complete."""
         if not hasattr(fitted_estimator, "_progress"):  # nothing was left to do: what was loaded is complete
             return
@@ -315,6 +353,8 @@ class Checkpoint:
         temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.tmp")
         try:
             with open(temporary, "wb") as file:
+                with suppress(OSError):  # where the file system knows no locks, nobody can take it for a leftover
+                    _lock(file)
                 pickle.dump(estimator, file, protocol=pickle.HIGHEST_PROTOCOL)
                 file.flush()
                 os.fsync(file.fileno())
@@ -322,10 +362,34 @@ class Checkpoint:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def _remove_leftovers(self) -> None:
+        """Remove files that killed processes have not finished; not those that others are writing at this moment."""
+        pattern = re.compile(re.escape(self.path.name) + r"\.[0-9a-f]{32}\.tmp")
+        for leftover in [each for each in self.path.parent.iterdir() if pattern.fullmatch(each.name)]:
+            with suppress(OSError):
+                if fcntl is not None:
+                    with open(leftover, "r+b") as file:
+                        _lock(file)
+                leftover.unlink()
+
+
+def _lock(file: Any) -> None:
+    """Hold an open file, until it is closed or the process ends; raise OSError where another one holds it."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _level_of_caller() -> int:
+    """Return the ``stacklevel`` of a warning that points at the call of ``fit``, beyond scikit-learn's frames."""
+    level, frame = 0, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    return level
+
 
 def _check_number(name: str, value: Any, kind: Any, low: float, ends: str = "left") -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} must be {'an integer' if kind is Integral else 'a number'}, got {value!r}.")
+        raise TypeError(f"{name} must be {'an integer' if kind is Integral else 'a number'}, got {plain_repr(value)}.")
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}.")
+        raise ValueError(f"{name} must be finite, got {plain_repr(value)}.")
     check_scalar(value, name, kind, min_val=low, include_boundaries=ends)

@@ -172,6 +172,14 @@ def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tu
     return 0.0 * mean, size_of(measures)
 
 
+def normal_scale(scale: Any, smallest: Any) -> Any:
+    """Return the scale, or 1 where it is below the smallest normal number.
+
+    Such a column is left as it is, for it is as good as zeros: its coefficient, in its own units, would overflow.
+    """
+    return choose(scale < smallest, 1.0, scale)
+
+
 def user_coefficient(v: Any, scale: Any, target_scale: Any) -> Any:
     """Return a coefficient in the units of X and y from the optimizer's."""
     return target_scale * (v / scale)
@@ -487,5 +495,5 @@ def _column(values: np.ndarray | float) -> np.ndarray | float:
 
 
 def _representable(scale: np.ndarray, dtype: type) -> np.ndarray:
-    """Return the scale in X's own precision, without letting it round to zero."""
-    return np.maximum(scale.astype(dtype), np.finfo(dtype).smallest_normal)
+    """Return the scale in X's own precision, and 1 where that holds no normal number of its size."""
+    return normal_scale(scale.astype(dtype), np.finfo(dtype).smallest_normal).astype(dtype, copy=False)

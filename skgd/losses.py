@@ -39,7 +39,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit
 
-from skgd.strategy import Strategy
+from skgd.strategy import Strategy, plain_repr
 
 __all__ = [
     "AbsoluteError",
@@ -386,7 +386,7 @@ class _Deviance(Loss):
         (power,) = self.hyper()
         lowest, what = (0.0, "zero or positive") if power < 2.0 else (np.nextafter(0.0, 1.0), "positive")
         if np.min(y) < lowest:
-            raise ValueError(f"y has the value {np.min(y):g}, but loss={self!r} needs {what} targets.")
+            raise ValueError(f"y has the value {np.min(y):g}, but loss={plain_repr(self)} needs {what} targets.")
 
 
 class Poisson(_Deviance):

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
-from skgd.strategy import Strategy, is_finite, resolve
+from skgd.strategy import Strategy, is_finite, plain_repr, resolve
 
 __all__ = [
     "Constant",
@@ -93,7 +93,7 @@ class Schedule(Strategy):
     def _check_steps(self, name: str, low: int = 1) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{type(self).__name__}({name}) must be an integer, got {value!r}.")
+            raise TypeError(f"{type(self).__name__}({name}) must be an integer, got {plain_repr(value)}.")
         check_scalar(value, f"{type(self).__name__}({name})", Integral, min_val=low)
 
 
@@ -254,18 +254,18 @@ class Piecewise(Schedule):
             values = getattr(self, name)
             vector = isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.ndim == 1)
             if not (vector and all(isinstance(value, Real) for value in values)):
-                raise TypeError(f"Piecewise({name}) must be a tuple of numbers, got {values!r}.")
+                raise TypeError(f"Piecewise({name}) must be a tuple of numbers, got {plain_repr(values)}.")
             if not all(map(is_finite, values)):
-                raise ValueError(f"Piecewise({name}) must be finite, got {values!r}.")
+                raise ValueError(f"Piecewise({name}) must be finite, got {plain_repr(values)}.")
         if len(self.factors) != len(self.boundaries) + 1:
             raise ValueError(
                 f"Piecewise needs one factor more than boundaries, got {len(self.factors)} factors and "
                 f"{len(self.boundaries)} boundaries."
             )
         if np.any(np.diff(self.boundaries) <= 0):
-            raise ValueError(f"Piecewise(boundaries) must increase, got {self.boundaries!r}.")
+            raise ValueError(f"Piecewise(boundaries) must increase, got {plain_repr(self.boundaries)}.")
         if not np.all(np.asarray(self.factors) > 0):
-            raise ValueError(f"Piecewise(factors) must be above 0, got {self.factors!r}.")
+            raise ValueError(f"Piecewise(factors) must be above 0, got {plain_repr(self.factors)}.")
 
     def factor_at(self, step):
         boundaries, factors = (np.asarray(values, dtype=np.float64) for values in (self.boundaries, self.factors))
@@ -546,12 +546,13 @@ class _Function(Schedule):
             rates = np.broadcast_to(np.asarray(returned, dtype=np.float64), step.shape)
         except (TypeError, ValueError):
             raise ValueError(
-                f"learning_rate={self.function!r} returned {returned!r} for the steps {step}. It must return one rate, "
-                "or one for each step."
+                f"learning_rate={plain_repr(self.function)} returned {plain_repr(returned)} for the steps {step}. It "
+                "must return one rate, or one for each step."
             ) from None
         if not np.all(rates >= 0.0) or not np.all(np.isfinite(rates)):
             raise ValueError(
-                f"learning_rate={self.function!r} returned a rate that is negative or not finite for the steps {step}. "
+                f"learning_rate={plain_repr(self.function)} returned a rate that is negative or not finite for the "
+                f"steps {step}. "
                 "It must return finite rates of at least 0."
             )
         return rates
@@ -565,11 +566,13 @@ def resolve_schedule(learning_rate: Any, parameter: str) -> Schedule:
         return Constant()
     if isinstance(learning_rate, Real) and not isinstance(learning_rate, bool):
         if not (is_finite(learning_rate) and float(learning_rate) > 0.0):
-            raise ValueError(f"{parameter}={learning_rate!r} must be a finite number above 0. 'auto' chooses one.")
+            raise ValueError(
+                f"{parameter}={plain_repr(learning_rate)} must be a finite number above 0. 'auto' chooses one."
+            )
         return Constant(learning_rate=float(learning_rate))
     if callable(learning_rate) and not isinstance(learning_rate, type):
         return _Function(learning_rate)
     raise TypeError(
         f"{parameter} must be a number, 'auto', the name of a schedule, a Schedule or a function of the step number, "
-        f"got {learning_rate!r}."
+        f"got {plain_repr(learning_rate)}."
     )

@@ -19,6 +19,7 @@ from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import Data, State
+from skgd.strategy import plain_repr
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Coordinates
@@ -36,6 +37,8 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = plan.row_weights(y, weight, class_totals)
+    if weight is not None:
+        _check_total(weight.sum(), state.columns.weight)
     measure = measure_columns if stream else choose_measure(**least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
     if not stream and sp.issparse(X):
@@ -62,10 +65,20 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise ValueError(
-            f"y is too large or too small for loss={state.objective.loss!r}: its unit, {unit}, cannot be represented. "
-            "Rescale y."
+            f"y is too large or too small for loss={plain_repr(state.objective.loss)}: its unit, {unit}, cannot be "
+            "represented. Rescale y."
         )
     return state, (X, y, weight)
+
+
+def _check_total(new: float, before: float) -> None:
+    """Refuse weights whose sum is no number above 0; in a stream, earlier rows' are part of it."""
+    if not (new > 0.0 and before + new < np.inf):
+        what = "small" if new == 0.0 else "large"
+        raise ValueError(
+            f"sample_weight is too {what}, or the class weights that multiply it: {new:g} is the sum over these rows, "
+            f"and {before:g} over those before. Weights count in relation to each other: divide all by one number."
+        )
 
 
 def _with_optimizer(state: State, optimizer: Optimizer) -> State:
@@ -127,8 +140,8 @@ def run(
     """Take the steps of an epoch, turning numbers that are no longer finite into a `DivergenceError`."""
     if state.optimizer.weight_decay * rates.max() >= 1.0:
         raise ValueError(
-            f"weight_decay={state.optimizer.weight_decay!r} at the learning rate {rates.max():.3g} would turn "
-            "coefficients round. Lower one of them, so that their product is below 1."
+            f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
+            "turn coefficients round. Lower one of them, so that their product is below 1."
         )
     try:
         arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)

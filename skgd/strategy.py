@@ -6,6 +6,7 @@ A strategy is a :class:`sklearn.base.BaseEstimator`, so that ``get_params``, ``s
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -18,6 +19,8 @@ from sklearn.utils import check_scalar
 __all__ = ["Strategy"]
 
 S = TypeVar("S", bound="Strategy")
+
+_LONGEST = 500  # characters of a value in a message
 
 # Where the documentation has a page for each public object; scikit-learn's HTML representation links to it.
 API_REFERENCE = "https://skgd.readthedocs.io/en/latest/api/generated"
@@ -46,7 +49,7 @@ class Strategy(BaseEstimator):
         full_name = f"{type(self).__name__}({name})"
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Real):  # a bool is never a meant rate or decay
-            raise TypeError(f"{full_name} must be a real number, got {value!r}.")
+            raise TypeError(f"{full_name} must be a real number, got {plain_repr(value)}.")
         if not is_finite(value):
             raise ValueError(f"{full_name} must be finite, got {value}.")
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
@@ -58,6 +61,30 @@ def is_finite(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def plain_repr(value: Any) -> str:
+    """Return a value as a message shows it: NumPy's numbers and arrays as Python's, and the beginning of a long one."""
+    text = repr(_plain(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's own numbers, strings and lists in place of NumPy's, inside of other things, too."""
+    if isinstance(value, np.longdouble):  # for which Python has no type of its own
+        return float(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        plain = value.tolist()
+        return plain if isinstance(plain, np.generic) else _plain(plain)
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(_plain, value))
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, BaseEstimator):
+        plain = copy.copy(value)
+        plain.__dict__.update({name: _plain(inner) for name, inner in value.get_params(deep=False).items()})
+        return plain
+    return value
 
 
 def strategies_of(estimator: BaseEstimator) -> dict[str, Strategy]:
@@ -89,12 +116,12 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     if isinstance(spec, str):
         if spec not in registry:
             known = ", ".join(map(repr, sorted(registry)))
-            raise ValueError(f"{parameter}={spec!r} is not known. Use one of {known}, or {an_object}.")
+            raise ValueError(f"{parameter}={plain_repr(spec)} is not known. Use one of {known}, or {an_object}.")
         strategy = registry[spec]()
     elif isinstance(spec, base):
         strategy = clone(spec)  # set_params on the user's object must not reach into a running or finished training
     else:
         hint = f" Did you mean {spec.__name__}()?" if isinstance(spec, type) and issubclass(spec, base) else ""
-        raise TypeError(f"{parameter} must be a name or {an_object}, got {spec!r}.{hint}")
+        raise TypeError(f"{parameter} must be a name or {an_object}, got {plain_repr(spec)}.{hint}")
     strategy.check()
     return strategy

@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skgd.engines import has_duplicates
+from skgd.strategy import plain_repr
 
 _CHUNK_ELEMENTS = 2**16
 
@@ -125,7 +126,7 @@ def check_indices(X: Any, name: str = "X") -> None:
         elif X.format == "lil":
             for columns, values in zip(X.rows, X.data, strict=True):
                 if len(columns) != len(values) or (columns and not 0 <= min(columns) <= max(columns) < X.shape[1]):
-                    raise ValueError(f"a row has the columns {columns} and the values {values}")
+                    raise ValueError(f"a row has the columns {plain_repr(columns)} and the values {plain_repr(values)}")
     except (ValueError, IndexError) as error:
         raise ValueError(f"{name} is a malformed {X.format.upper()} matrix: {error}.") from None
 
@@ -140,8 +141,17 @@ def canonical(X: Any) -> Any:
     return sp.csr_array(X)
 
 
-def read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
-    """Return checked weights, one a row, or None."""
+def in_range(weights: np.ndarray, lowest: float, highest: float) -> np.ndarray:
+    """Return weights of which only the ratios matter, the largest of them between these bounds.
+
+    A power of two takes them there, which leaves all digits alone.
+    """
+    largest = weights.max()
+    return weights if lowest <= largest <= highest else np.ldexp(weights, -int(np.frexp(largest)[1]))
+
+
+def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -> np.ndarray | None:
+    """Return checked weights, one a row, or None; if they are ``relative``, to each other only, their sum is finite."""
     if weight is None:
         return None
     if isinstance(weight, Real):
@@ -154,4 +164,4 @@ def read_weight(weight: Any, n_rows: int, name: str) -> np.ndarray | None:
         raise ValueError(f"{name} must not be negative, got {weight.min():g} at row {weight.argmin()}.")
     if not weight.any():
         raise ValueError(f"{name} is zero for every row: no weight is left to train with.")
-    return weight
+    return in_range(weight, 1e-300, 1e300 / n_rows) if relative else weight

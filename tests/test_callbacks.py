@@ -920,22 +920,110 @@ def test_the_file_is_complete_at_any_moment(order, tmp_path):
     assert reader.epochs == [None, 1, 2, 3, 4, 5, 6 if order == 1 else 5]
 
 
-@pytest.mark.parametrize("failure", [OSError("No space left on device"), KeyboardInterrupt()])
-def test_a_failed_writing_leaves_the_old_file(failure, monkeypatch, tmp_path):
-    path = tmp_path / "file"
-    short(GDRegressor, max_iter=2).set_callbacks(Checkpoint(path)).fit(X, Y)
-    before = path.read_bytes()
-
+def half_written(failure):
     def failing(estimator, file, **options):
         file.write(b"half of it")
         raise failure
 
-    monkeypatch.setattr(pickle, "dump", failing)
+    return failing
+
+
+def test_an_interrupted_writing_leaves_the_old_file(monkeypatch, tmp_path):
+    path = tmp_path / "file"
+    short(GDRegressor, max_iter=2).set_callbacks(Checkpoint(path)).fit(X, Y)
+    before = path.read_bytes()
+    monkeypatch.setattr(pickle, "dump", half_written(KeyboardInterrupt()))
     warnings.simplefilter("ignore")  # that training was interrupted; pytest resets this after each test
-    with pytest.raises(type(failure)):
+    with pytest.raises(KeyboardInterrupt):
         short(GDRegressor).set_callbacks(Checkpoint(path)).fit(X, Y)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("of", ["dump", "fsync", "replace"])
+def test_a_full_disk_does_not_end_the_training(of, monkeypatch, tmp_path):
+    path = tmp_path / "file"
+    short(GDRegressor, max_iter=2).set_callbacks(Checkpoint(path)).fit(X, Y)
+    before, failure = path.read_bytes(), OSError(28, "No space left on device")
+
+    def failing(*arguments, **options):
+        raise failure
+
+    where = pickle if of == "dump" else os
+    monkeypatch.setattr(where, of, half_written(failure) if of == "dump" else failing)
+    with pytest.warns(RuntimeWarning) as caught:
+        model = short(GDRegressor).set_callbacks(Checkpoint(path)).fit(X, Y)
+    assert_same_training(model, short(GDRegressor).fit(X, Y))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["file"]
+    first, last = (str(warning.message) for warning in caught)  # of the first epoch, and at the end
+    for message in (first, last):
+        assert repr(str(path)) in message
+        assert "No space left on device" in message
+        assert "stays as it was" in message
+    assert "Training goes on" in first
+    assert "Training has ended" in last
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_a_disk_that_is_full_now_and_then_is_told_once_each_time(monkeypatch, tmp_path):
+    """The next writing that succeeds holds all until then, and a streak of failures is one warning."""
+    path, epochs, dump = tmp_path / "file", [], pickle.dump
+
+    def now_and_then(estimator, file, **options):
+        epochs.append(estimator.n_iter_)
+        if estimator.n_iter_ in (1, 2, 4):
+            raise OSError("No space left on device")
+        dump(estimator, file, **options)
+
+    monkeypatch.setattr(pickle, "dump", now_and_then)
+    model = short(GDRegressor).set_callbacks(Checkpoint(path))
+    with pytest.warns(RuntimeWarning, match="There is none|stays as it was") as caught:
+        model.fit(X, Y)
+    assert epochs == [1, 2, 3, 4, 5, 6]
+    assert len(caught) == 2
+    assert vars(model).keys().isdisjoint(["_checkpoints_failed", "_checkpoint_due"])
+    assert_same_training(Checkpoint.load(path), short(GDRegressor).fit(X, Y))
+
+
+WRITER = """
+import os, pickle, signal, sys
+from skgd import GDRegressor
+from skgd.callbacks import Checkpoint
+def dump(estimator, file, **options):
+    file.write(b"half of it")
+    file.flush()
+    print("writes", flush=True)
+    sys.stdin.readline()
+pickle.dump = dump
+GDRegressor(max_iter=3, tol=None).set_callbacks(Checkpoint(sys.argv[1])).fit([[0.0], [1.0]], [0.0, 1.0])
+"""
+
+
+def test_the_next_fit_removes_what_a_killed_process_left_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    others = [f"file.{'0' * 31}.tmp", f"other.{'0' * 32}.tmp", "file.tmp"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "writes\n"
+        [half] = {*os.listdir(tmp_path)} - {*others}
+        short(GDRegressor).set_callbacks(Checkpoint(path)).fit(X, Y)
+        assert sorted(os.listdir(tmp_path)) == sorted([*others, half, "file"])  # it is being written
+        writer.kill()
+        writer.wait()
+    assert half in os.listdir(tmp_path)
+    short(GDRegressor).set_callbacks(Checkpoint(path)).fit(X, Y)
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "file"])
+
+
+def test_checkpoint_refuses_what_could_never_be_written(monkeypatch, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        short(GDRegressor).set_callbacks(Checkpoint(tmp_path)).fit(X, Y)
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    with pytest.raises(PermissionError, match="cannot be written to"):
+        short(GDRegressor).set_callbacks(Checkpoint(tmp_path / "file")).fit(X, Y)
 
 
 def test_checkpoint_holds_no_callbacks(tmp_path):

@@ -4,6 +4,7 @@ import pickle
 import re
 from contextlib import contextmanager
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ from numpy.testing import assert_array_equal
 from sklearn import clone
 from sklearn.exceptions import NotFittedError
 
+import skgd.engines
 from skgd import GDClassifier, GDRegressor, losses
+from skgd.activations import ACTIVATIONS
+from skgd.callbacks import Checkpoint
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS, SGD, Optimizer
 from skgd.schedules import SCHEDULES
@@ -89,6 +93,70 @@ BAD_PARAMETERS = [
 ]
 
 
+NUMPY_VALUES = [
+    *[np.float64(-1.0), np.float64(0.0), np.float64(np.nan), np.float32(1.5), np.longdouble(-1.0), np.int64(-1)],
+    *[np.int64(0), np.bool_(True), np.str_("a"), np.array([0, 1]), np.array([0.5, np.nan]), np.array(["a", "b"])],
+    *[np.array(-1.0), np.array("a"), [np.float64(-0.5)], (np.int64(0), np.str_("a")), {np.int64(2)}],
+    *[{np.int64(0): np.float64(-1.0)}, np.array([np.int64(-1), "a"], dtype=object), np.zeros(1000)],
+]
+
+
+def assert_plain(message):
+    assert not re.search(r"\bnp\.|numpy\.|array\(|dtype", message), message
+    assert len(message) < 2000
+
+
+@both_estimators
+@pytest.mark.parametrize("value", NUMPY_VALUES, ids=lambda value: repr(value)[:30].replace("\n", " "))
+def test_messages_show_values_as_python_writes_them(estimator, value):
+    """Whichever parameter it is that is wrong, of the estimator or of its strategies."""
+    few = {"max_iter": 1, "tol": None}
+    models = [estimator(**few | {name: value}) for name in estimator().get_params(deep=False)]
+    strategies = [("optimizer", OPTIMIZERS), ("learning_rate", SCHEDULES), ("activation", ACTIVATIONS)]
+    strategies.append(("loss", REGRESSOR_LOSSES if estimator is GDRegressor else CLASSIFIER_LOSSES))
+    for where, registry in strategies:
+        kinds = {name: kind for kind in registry.values() for name in kind().get_params(deep=False)}
+        models += [estimator(**few, **{where: kind(**{name: value})}) for name, kind in kinds.items()]
+    raised = 0
+    for model in models:
+        try:
+            model.fit(X, Y[estimator])
+        except (TypeError, ValueError) as error:
+            assert_plain(str(error))
+            raised += 1
+    assert raised > len(models) / 4
+
+
+def test_messages_show_data_as_python_writes_them():
+    labels = np.array(["a", "b", "c"], dtype=object)
+    labels[:] = [np.str_(label) for label in labels]
+    y = labels[LABELS]
+    model = GDClassifier(**FEW).fit(X, y)
+    stream = GDClassifier().partial_fit(X, y, labels)
+    calls = [
+        lambda: GDClassifier().fit(X, y, sample_weight=1.0 * (y == "a")),
+        lambda: GDClassifier(class_weight={"a": np.float64(0.0), "b": 1.0, "c": 1.0}).fit(X, y),
+        lambda: GDClassifier(class_weight={np.int64(7): 1.0}).fit(X, LABELS),
+        lambda: GDClassifier(random_state=np.float64(0.5)).fit(X, y),
+        lambda: stream.partial_fit(X, y, labels[:2]),
+        lambda: stream.partial_fit(X[:1], np.array([np.str_("z")], dtype=object)),
+        lambda: clone(model).fit(X, y, X_val=X[:1], y_val=np.array([np.str_("z")], dtype=object)),
+        lambda: clone(model).set_params(early_stopping=True, validation_fraction=np.float64(1e-9)).fit(X, y),
+        lambda: clone(model).fit(X, np.array([np.int64(0), np.str_("a")] * (N // 2), dtype=object)),
+        lambda: GDRegressor("gamma").fit(X, TARGET),
+        lambda: GDRegressor(losses.Huber(delta=np.float64(1.0))).fit(X, 1e-200 * TARGET),
+        lambda: Checkpoint("file", every_n_epochs=np.float64(1.0)),
+        lambda: Checkpoint("file", every_n_seconds=np.float64(-1.0)),
+        lambda: GDRegressor(**FEW, fit_intercept=np.bool_(True)).fit(X, TARGET).set_params(
+            fit_intercept=np.bool_(False)
+        ).partial_fit(X, TARGET),
+    ]  # fmt: skip
+    for each in calls:
+        with pytest.raises((TypeError, ValueError)) as information:
+            each()
+        assert_plain(str(information.value))
+
+
 @both_estimators
 @pytest.mark.parametrize(("name", "value"), BAD_PARAMETERS, ids=lambda value: repr(value)[:40])
 def test_bad_parameters(estimator, name, value):
@@ -138,6 +206,37 @@ def test_bad_class_weights(class_weight):
     for model, method in models(GDClassifier, class_weight=class_weight):
         with refused(model, "class_weight", re.escape(repr(class_weight))):
             call(model, method, X, LABELS)
+
+
+@pytest.mark.parametrize("weight", [0, -1.5, np.inf])
+def test_a_bad_class_weight_is_named_with_its_class(weight):
+    names = np.array(["a", "b", "c"])[LABELS]
+    with pytest.raises(ValueError, match=rf"got {weight:g} for the class 'b'"):
+        GDClassifier(class_weight={"a": 1, "b": weight, "c": 1}).fit(X, names)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "lost"),
+    [(["a", "b", "b"], "'a'", "'b'"), ([0, 1, 2], "0", "1, 2"), ([True, False, False], "True", "False")],
+)
+def test_classes_whose_rows_all_weigh_nothing_are_named(names, kept, lost):
+    y = np.array(names)[LABELS]
+    for parameters in ({}, {"early_stopping": True}, {"class_weight": "balanced"}):
+        with pytest.raises(ValueError, match=rf"one class only: {kept}\. All sample weights of {lost} are zero\.$"):
+            GDClassifier(**parameters).fit(X, y, sample_weight=1.0 * (LABELS == 0))
+
+
+def test_a_class_whose_rows_all_weigh_nothing_is_no_class_beside_two_others():
+    model = GDClassifier(**FEW).fit(X, LABELS, sample_weight=1.0 * (LABELS != 1))
+    assert_array_equal(model.classes_, [0, 2])
+    assert_array_equal(model.coef_, GDClassifier(**FEW).fit(X[LABELS != 1], LABELS[LABELS != 1]).coef_)
+
+
+def test_a_class_too_rare_to_be_held_out_is_not_named_by_a_number():
+    y = np.where(np.arange(N) == 0, "rare", "usual")
+    with pytest.raises(ValueError, match="early_stopping=True could not hold out") as information:
+        GDClassifier(early_stopping=True).fit(X, y)
+    assert "[0]" not in str(information.value)  # newer versions of scikit-learn have a list of such classes there
 
 
 def test_class_weights_are_not_for_multilabel_targets():
@@ -392,6 +491,25 @@ def test_predictions_that_no_number_can_represent(estimator):
         log_link = GDRegressor("poisson", **FEW).fit(X, np.exp(TARGET))
         with refused(log_link, "X", "row", "inf", error=ValueError):
             log_link.predict(1e4 * X)
+
+
+@both_estimators
+@pytest.mark.parametrize("engine", ["vectorized", "compiled"])
+def test_weights_of_a_stream_that_add_up_to_more_than_there_is(estimator, engine, request):
+    """Those of a call count in relation to earlier ones, so that they cannot be divided by a number."""
+    if engine == "compiled":
+        request.getfixturevalue("plain_python")
+    y = LABELS > 1 if estimator is GDClassifier else TARGET
+    more = {"classes": [False, True]} if estimator is GDClassifier else {}
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0 if engine == "compiled" else np.inf):
+        model = estimator().partial_fit(X, y, **more).partial_fit(X, y, sample_weight=np.full(N, 1e300))
+        assert model.engine_ == engine
+        with refused(model, "sample_weight", "too large", error=ValueError):
+            model.partial_fit(X, y, sample_weight=np.full(N, 1e308))
+        if estimator is GDClassifier:
+            model.set_params(class_weight={False: 1e-200, True: 1.0})
+            with refused(model, "sample_weight", "class weights", "too small", error=ValueError):
+                model.partial_fit(X[:1], [False], sample_weight=[1e-200])
 
 
 # -- classes ----------------------------------------------------------------------------------------------------------

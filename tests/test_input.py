@@ -247,6 +247,35 @@ def test_sparse_validation_set():
     assert_allclose(sparse.history_["validation_loss"], dense.history_["validation_loss"], rtol=1e-9)
 
 
+# -- numbers below the smallest normal one ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier])
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "sparse"])
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, 1e-310), (np.float32, 1e-42)])
+@pytest.mark.parametrize("constant", [True, False])
+def test_a_column_of_subnormal_numbers_does_no_harm(estimator, as_format, dtype, tiny, constant):
+    """It is as good as zeros: nothing raises or warns, whatever NumPy is told, and the other columns are learnt."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(120, 3)).astype(dtype)
+    target = A[:, 0] - 2.0 * A[:, 2]
+    A[:, 1] = tiny if constant else tiny * rng.integers(1, 3, 120)
+    y, more = (target > 0.0, {"classes": [False, True]}) if estimator is GDClassifier else (target, {})
+    rows = as_format(A)
+    with np.errstate(all="raise"):
+        fitted = estimator(random_state=0).fit(rows, y)
+        stream = estimator(batch_size=1)
+        for start in (0, 40, 80):
+            stream.partial_fit(rows[start : start + 40], y[start : start + 40], **more)
+        without = estimator(random_state=0).fit(as_format(A * np.array([1, 0, 1], dtype)), y)
+        for model in (fitted, stream):
+            assert model.score(rows, y) > 0.95
+            assert np.isfinite(model.coef_).all()
+        for name in ("predict", "predict_proba"):
+            if hasattr(fitted, name):
+                assert_allclose(getattr(fitted, name)(rows), getattr(without, name)(rows), rtol=1e-4, atol=1e-4)
+
+
 # -- y and sample_weight ----------------------------------------------------------------------------------------------
 
 

@@ -92,6 +92,31 @@ def test_only_relative_weights_count(weight):
     np.testing.assert_allclose(plain.coef_, weighted.coef_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e300, 5e307, 1e-300, 1e-310])
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        *((kind, more) for kind in (GDClassifier, GDRegressor) for more in ({}, {"early_stopping": True})),
+        *((GDClassifier, {"class_weight": weights}) for weights in ("balanced", {0: 1.0, 1: 2.0, 2: 1.0})),
+    ],
+)
+def test_only_relative_weights_count_however_large_and_small_they_are(kind, more, size):
+    """Also where their sum, or their product with class weights, is beyond all numbers."""
+    X, y = problem(kind, n_rows=90, n_outputs=3)
+    weight = np.random.default_rng(2).uniform(0.5, 2.0, 90)
+
+    def fitted(size):
+        model = kind(max_iter=10, tol=None, random_state=0, **more)
+        if isinstance(more.get("class_weight"), dict):
+            model.set_params(class_weight={label: size * each for label, each in model.class_weight.items()})
+        validation = {"X_val": X[:30], "y_val": y[:30], "sample_weight_val": size * weight[:30]}
+        return model.fit(X, y, size * weight, **({} if "early_stopping" in more else validation))
+
+    one, other = fitted(1.0), fitted(size)
+    assert_parameters(one, other, np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(one.history_["validation_loss"], other.history_["validation_loss"], rtol=1e-9)
+
+
 # -- invariant 5: streams ---------------------------------------------------------------------------------------------
 
 

@@ -290,7 +290,8 @@ def test_every_optimizer_learns_what_no_linear_model_can(optimizer):
 def test_bad_layer_sizes(estimator, sizes, error):
     model = estimator(hidden_layer_sizes=sizes)
     for call in (model.fit, stream):
-        with pytest.raises(error, match=rf"hidden_layer_sizes.*got {re.escape(repr(sizes))}"):
+        written = repr(sizes.tolist() if isinstance(sizes, np.ndarray) else sizes)
+        with pytest.raises(error, match=rf"hidden_layer_sizes.*got {re.escape(written)}"):
             call(model) if call is stream else call(X, TARGET[estimator])
     assert not hasattr(model, "_state")
 

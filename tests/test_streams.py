@@ -126,6 +126,38 @@ def test_agree_on_rows_of_mostly_zeros(n_columns, kind):
     assert_agree(model, X, target(kind, features())[:30], cuts=[0, 1, 20, 30])
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, 1e-310), (np.float32, 1e-42)])
+def test_agree_on_columns_that_are_subnormal_at_first(dtype, tiny, sparse):
+    X = features()
+    y = target("number", X)
+    X[:, 0] *= tiny
+    X[: N_ROWS // 2, 1] *= tiny
+    rows = (sp.csr_array(X) if sparse else X).astype(dtype)
+    assert_agree(GDRegressor(), rows, y, tolerance=1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, np.inf], ids=["compiled", "vectorized"])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("what", ["column", "columns", "target"])
+@pytest.mark.parametrize(("before", "after"), [(1e-12, 1.0), (1e-6, 1.0), (1.0, 1e6), (1.0, 1e12), (1e-12, 1e12)])
+def test_a_stream_learns_anew_where_a_unit_becomes_smaller(before, after, what, sparse, compiles_after):
+    """Numbers grow then; where they shrink, the largest of the past still own the scale of a column."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3)) * (rng.random((1000, 3)) < 0.5)
+    y = X @ [1.0, -2.0, 0.5] + 0.05 * rng.normal(size=1000)
+    unit = np.where(np.arange(1000) < 400, before, after)
+    if what == "target":
+        y = y * unit
+    else:
+        X[:, : 1 if what == "column" else 3] *= unit[:, np.newaxis]
+    rows = sp.csr_array(X) if sparse else X
+    model = streamed(GDRegressor(), rows, y, cuts=[0, 200, 400, 1000], compiles_after=compiles_after)
+    assert model.score(rows[700:], y[700:]) > 0.99
+
+
 def test_agree_over_the_registries():
     """As plain Python, because compiling so many loops takes minutes."""
     result = subprocess.run(

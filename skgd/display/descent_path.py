@@ -22,6 +22,7 @@ from skgd.objective import Objective
 from skgd.schedules import Cosine
 from skgd.state import Data
 from skgd.steps import DivergenceError, Walk
+from skgd.strategy import plain_repr
 
 
 class DescentPathDisplay:
@@ -140,7 +141,9 @@ class DescentPathDisplay:
         """
         named = _named(estimator)
         if n_steps < 1 or resolution < 2:
-            raise ValueError(f"n_steps must be at least 1 and resolution 2, got {n_steps!r} and {resolution!r}.")
+            raise ValueError(
+                f"n_steps must be at least 1 and resolution 2, got {plain_repr(n_steps)} and {plain_repr(resolution)}."
+            )
         models = {name: clone(each) for name, each in named.items()}
         walks = {name: model._walk(X, y, sample_weight) for name, model in models.items()}
         model, walk = next(zip(models.values(), walks.values(), strict=True))
@@ -148,8 +151,8 @@ class DescentPathDisplay:
             if each.state.objective.hidden_layer_sizes:
                 raise ValueError(
                     "The descent path is that of linear models, whose coefficients have one minimum, but "
-                    f"hidden_layer_sizes={each.state.objective.hidden_layer_sizes!r}. Set hidden_layer_sizes=(), or "
-                    "look at a network's training with TrainingDisplay."
+                    f"hidden_layer_sizes={plain_repr(each.state.objective.hidden_layer_sizes)}. Set "
+                    "hidden_layer_sizes=(), or look at a network's training with TrainingDisplay."
                 )
         objective = walk.state.objective
         if objective.n_outputs > 1:
@@ -251,7 +254,7 @@ def _parameter_pair(
             intercept = " or 'intercept'" if fit_intercept else "; there is no intercept"
             raise ValueError(f"coefficients: {which!r} is not known. It must be {columns}{intercept}.")
     if len(pair) != 2 or pair[0] == pair[1]:
-        raise ValueError(f"coefficients must be two different ones, got {coefficients!r}.")
+        raise ValueError(f"coefficients must be two different ones, got {plain_repr(coefficients)}.")
     labels = [f"coefficient of {name}" for name in names or (f"column {i}" for i in range(n_features))]
     first, second = ([*labels, "intercept"][i] for i in pair)
     return pair, (first, second)

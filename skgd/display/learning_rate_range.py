@@ -16,6 +16,7 @@ from skgd.engines import readout
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.state import State
 from skgd.steps import DivergenceError
+from skgd.strategy import plain_repr
 
 
 class LearningRateDisplay:
@@ -144,8 +145,8 @@ class LearningRateDisplay:
             highest = min(1e4 * auto, 0.99 / decay if decay else np.inf)  # no coefficient may decay by more than itself
         if not 0.0 < lowest < highest < np.inf or n_steps < 2:
             raise ValueError(
-                f"lowest={lowest!r}, highest={highest!r} and n_steps={n_steps!r} give no rising rates. They must be "
-                "positive, highest above lowest, and n_steps at least 2."
+                f"lowest={plain_repr(lowest)}, highest={plain_repr(highest)} and n_steps={plain_repr(n_steps)} give "
+                "no rising rates. They must be positive, highest above lowest, and n_steps at least 2."
             )
         rates = np.geomspace(lowest, highest, n_steps)
         rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]

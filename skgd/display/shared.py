@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skgd.estimators import GDClassifier, GDRegressor
+from skgd.strategy import plain_repr
 
 # Okabe and Ito's colors, which the color-blind tell apart; markers and line styles do so in print without color.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -38,7 +39,7 @@ def checked(estimator: Any) -> Any:
     """Return an estimator of ours; raise TypeError for any other."""
     if not isinstance(estimator, (GDClassifier, GDRegressor)):
         raise TypeError(
-            f"estimator must be a GDClassifier or a GDRegressor, got {estimator!r}. Of a Pipeline, pass the last step, "
-            "and X as transformed by the others."
+            f"estimator must be a GDClassifier or a GDRegressor, got {plain_repr(estimator)}. Of a Pipeline, pass the "
+            "last step, and X as transformed by the others."
         )
     return estimator

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skgd.display.shared import line_style, pyplot
+from skgd.strategy import plain_repr
 
 _BY_LAYER = "gradient_norm_layer_"  # what the history's keys for the layers of a network begin with
 
@@ -101,7 +102,9 @@ class TrainingDisplay:
         model = getattr(estimator, "best_estimator_", estimator)
         model = model[-1] if isinstance(model, Pipeline) else model
         if not hasattr(model, "history_"):
-            raise TypeError(f"estimator must be a GDClassifier or a GDRegressor (or end in one), got {estimator!r}.")
+            raise TypeError(
+                f"estimator must be a GDClassifier or a GDRegressor (or end in one), got {plain_repr(estimator)}."
+            )
         score_name = "accuracy" if is_classifier(model) else "R²"
         display = cls(model.history_, loss_name=_words(type(model.loss_).__name__), score_name=score_name)
         return display.plot(quantities, x=x, ax=ax, name=name, **line_kw)
@@ -143,7 +146,7 @@ class TrainingDisplay:
         """
         chosen = self._chosen(quantities)
         if x not in ("epochs", "seconds"):
-            raise ValueError(f"x={x!r} is not known. Use 'epochs' or 'seconds'.")
+            raise ValueError(f"x={plain_repr(x)} is not known. Use 'epochs' or 'seconds'.")
         panels: dict[str, list[str]] = {}
         for quantity in chosen:
             panels.setdefault(self._unit(quantity), []).append(quantity)
@@ -183,7 +186,9 @@ class TrainingDisplay:
             if quantity not in recorded:
                 what = "was not recorded" if quantity in self._LABELS else "is not known"
                 hint = " Pass X_val and y_val to fit." if str(quantity).startswith("validation") else ""
-                raise ValueError(f"quantities: {quantity!r} {what}. This history has {', '.join(recorded)}.{hint}")
+                raise ValueError(
+                    f"quantities: {plain_repr(quantity)} {what}. This history has {', '.join(recorded)}.{hint}"
+                )
         if not chosen:
             raise ValueError(f"quantities is empty. This history has {', '.join(recorded)}.")
         return chosen

@@ -36,7 +36,7 @@ from skgd.plan import Plan
 from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import Walk
-from skgd.strategy import API_REFERENCE, Strategy, snapshot, strategies_of
+from skgd.strategy import API_REFERENCE, Strategy, plain_repr, snapshot, strategies_of
 from skgd.stream import Stream, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
@@ -60,7 +60,7 @@ def is_linear(estimator: GDEstimator) -> bool:
     """Say whether there is a ``coef_``; raise the AttributeError that `hasattr` looks for, otherwise."""
     if np.size(estimator.hidden_layer_sizes):
         raise AttributeError(
-            f"Only the linear model has coef_, but hidden_layer_sizes={estimator.hidden_layer_sizes!r}."
+            f"Only the linear model has coef_, but hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}."
         )
     return True
 
@@ -84,8 +84,8 @@ class _Absent:
 
 def _no_coefficients(estimator: GDEstimator, name: str) -> None:
     raise AttributeError(
-        f"{name} is of the linear model. With hidden_layer_sizes={estimator.hidden_layer_sizes!r}, coefs_ and "
-        "intercepts_ list the coefficients and intercepts of each layer."
+        f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
+        "and intercepts_ list the coefficients and intercepts of each layer."
     )
 
 
@@ -142,6 +142,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     optimizer_: Optimizer
     loss_: Loss
     history_: dict[str, list[float]]
+    classes_: np.ndarray
     _state: State | Stream
 
     # -- saving -------------------------------------------------------------------------------------------------------
@@ -163,8 +164,13 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
 
-    def _learn_outputs(self, y: np.ndarray, loss: Loss, classes: ArrayLike | None) -> tuple[Loss, int, int]:
-        """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes."""
+    def _learn_outputs(
+        self, y: np.ndarray, given: np.ndarray, loss: Loss, classes: ArrayLike | None
+    ) -> tuple[Loss, int, int]:
+        """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes.
+
+        ``given`` has the rows of weight zero, too.
+        """
         raise NotImplementedError
 
     def _is_ready_target(self, y: Any, n_rows: int) -> bool:
@@ -190,11 +196,15 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> tuple[State | Stream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
-        X, y, weight = self._read(X, y, sample_weight, resumed)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream)
+        given = y
+        if weight is not None and not weight.all():  # a row of weight zero is no row
+            keep = np.flatnonzero(weight)
+            X, y, weight = X[keep], y[keep], weight[keep]
         if resumed:
             state: State | Stream = self._resume(plan, loss)
         else:
-            state = self._begin(X, y, plan, loss, classes, random_state or self._random_state())
+            state = self._begin(X, y, given, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
         loss.check_target(y)
@@ -264,13 +274,14 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         self,
         X: Any,
         y: np.ndarray,
+        given: np.ndarray,
         plan: Plan,
         loss: Loss,
         classes: ArrayLike | None,
         random_state: np.random.RandomState,
     ) -> State:
         """Return the state before training, from the first data seen."""
-        loss, n_outputs, n_classes = self._learn_outputs(y, loss, classes)
+        loss, n_outputs, n_classes = self._learn_outputs(y, given, loss, classes)
         of_the_other_kind = ("coef_", "intercept_") if plan.hidden_layer_sizes else ("coefs_", "intercepts_")
         for name in of_the_other_kind:  # than the model that an earlier fit has trained
             self.__dict__.pop(name, None)
@@ -309,7 +320,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         for name, value in lasting.items():
             if value != getattr(objective, name):
                 raise ValueError(
-                    f"{name}={value!r} was set after training began with {name}={getattr(objective, name)!r}. "
+                    f"{name}={plain_repr(value)} was set after training began with "
+                    f"{name}={plain_repr(getattr(objective, name))}. "
                     "Train a new model: clone(estimator).fit(...)."
                 )
         layers = self._checked_layers()
@@ -447,8 +459,10 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
         return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, resumed: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, y and weights, without the rows of weight zero."""
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool
+    ) -> tuple[Any, np.ndarray, np.ndarray | None]:
+        """Return checked X, y and weights; those of a stream go with earlier ones."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
@@ -457,11 +471,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         else:
             X = read_features(self, X, dtypes, reset=not resumed)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
-        weight = read_weight(sample_weight, X.shape[0], "sample_weight")
-        if weight is not None and not weight.all():
-            keep = np.flatnonzero(weight)
-            X, y, weight = X[keep], y[keep], weight[keep]
-        return X, y, weight
+        return X, y, read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
 
     def _read_validation(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype, loss: Loss) -> Data | None:
         """Return the checked validation set, if there is one."""
@@ -488,7 +498,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""
         X, y, weight = data
-        classes = y if y.ndim == 1 else None
+        classes = self.classes_[y] if y.ndim == 1 else None  # labels, which the message may name
         try:
             parts = train_test_split(
                 np.arange(X.shape[0]),
@@ -498,7 +508,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             )
         except ValueError as error:
             raise ValueError(
-                f"early_stopping=True could not hold out validation_fraction={self.validation_fraction!r} of "
+                f"early_stopping=True could not hold out validation_fraction={plain_repr(self.validation_fraction)} of "
                 f"{X.shape[0]} rows: {error} Change validation_fraction, or pass X_val and y_val to fit."
             ) from None
         train, validation = ((X[i], y[i], None if weight is None else weight[i]) for i in parts)
@@ -507,8 +517,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     def _random_state(self) -> np.random.RandomState:
         try:
             return check_random_state(self.random_state)
-        except ValueError as error:
-            raise ValueError(f"random_state={self.random_state!r}: {error}") from None
+        except ValueError:
+            raise ValueError(
+                f"random_state={plain_repr(self.random_state)} must be None, a RandomState or an integer from 0 to "
+                "2**32 - 1."
+            ) from None
 
     def _class_weight(self) -> np.ndarray | str | None:
         """Return the weights of the classes, or "balanced", or None for weights of one."""

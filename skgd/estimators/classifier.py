@@ -17,7 +17,8 @@ from sklearn.utils.validation import column_or_1d
 from skgd.estimators.base import GDEstimator
 from skgd.estimators.parameters import ClassifierParameters, estimator_class
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.validation import check_indices, is_whole, naming
+from skgd.strategy import plain_repr
+from skgd.validation import check_indices, in_range, is_whole, naming
 
 __all__ = ["GDClassifier"]
 
@@ -33,8 +34,8 @@ def _probability_means_something(estimator: GDClassifier) -> bool:
     if not _estimates_probabilities(learnt):
         loss = learnt if _estimates_probabilities(kind) else estimator.loss
         raise AttributeError(
-            f"loss={loss!r} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or put the "
-            "classifier into a CalibratedClassifierCV."
+            f"loss={plain_repr(loss)} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or "
+            "put the classifier into a CalibratedClassifierCV."
         )
     return True
 
@@ -164,7 +165,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 classes = _read_classes(classes)
                 if known is not None and not np.array_equal(np.unique(known), np.unique(classes)):
                     raise ValueError(
-                        f"classes={classes.tolist()} differ from those of the first call, {known.tolist()}."
+                        f"classes={plain_repr(classes)} differ from those of the first call, {plain_repr(known)}."
                     )
             self._partial_fit(X, y, sample_weight, classes)
         return self
@@ -243,12 +244,12 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         with np.errstate(all="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _learn_outputs(self, y, loss, classes):
+    def _learn_outputs(self, y, given, loss, classes):
         self._multilabel = _is_multilabel(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
-                f"loss={loss!r} is for three or more exclusive classes. Use loss='log_loss', which is what fits y: "
-                "binary, multinomial or one logistic loss a label."
+                f"loss={plain_repr(loss)} is for three or more exclusive classes. Use loss='log_loss', which is what "
+                "fits y: binary, multinomial or one logistic loss a label."
             )
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1]) if classes is None else classes
@@ -258,8 +259,12 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         self.classes_ = np.unique(y if classes is None else classes)
         n_classes = len(self.classes_)
         if n_classes < 2:
-            [only] = self.classes_.tolist()
-            raise ValueError(f"{type(self).__name__} needs at least 2 classes, but y has one class only: {only!r}.")
+            [only] = self.classes_
+            lost: Any = np.unique(given[given != only]) if classes is None else []
+            also = f" All sample weights of {', '.join(map(plain_repr, lost))} are zero." if len(lost) else ""
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {plain_repr(only)}.{also}"
+            )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
     def _is_ready_target(self, y, n_rows):
@@ -283,8 +288,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             unknown = np.ones(len(y), dtype=bool)
         if np.count_nonzero(unknown):
             raise ValueError(
-                f"{name} contains labels that are not among the classes {self.classes_.tolist()}: "
-                f"{', '.join(map(repr, dict.fromkeys(y[unknown].tolist())))}."
+                f"{name} contains labels that are not among the classes {plain_repr(self.classes_)}: "
+                f"{', '.join(map(plain_repr, dict.fromkeys(y[unknown].tolist())))}."
             )
         return codes
 
@@ -292,16 +297,24 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         if self.class_weight is None:
             return None
         if self._multilabel:
-            raise ValueError(f"class_weight={self.class_weight!r} is not for multilabel y. Pass sample_weight instead.")
+            raise ValueError(
+                f"class_weight={plain_repr(self.class_weight)} is not for multilabel y. Pass sample_weight instead."
+            )
         if self.class_weight == "balanced":
             return "balanced"
         if not isinstance(self.class_weight, Mapping):
-            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}.")
-        with naming(f"class_weight={self.class_weight!r}"):
+            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {plain_repr(self.class_weight)}.")
+        with naming(f"class_weight={plain_repr(self.class_weight)}"):
             weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
-        if not (np.isfinite(weights).all() and (weights > 0.0).all()):
-            raise ValueError(f"class_weight must be finite and above 0, got {self.class_weight!r}.")
-        return weights
+        wrong = ~(np.isfinite(weights) & (weights > 0.0))
+        if wrong.any():
+            label, each = self.classes_[wrong][0], weights[wrong][0]
+            raise ValueError(
+                f"class_weight must be finite and above 0, got {each:g} for the class {plain_repr(label)} in "
+                f"{plain_repr(self.class_weight)}. "
+                "To leave a class out, leave out its rows."
+            )
+        return in_range(weights, 1e-4, 1e4)  # for products with sample weights
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

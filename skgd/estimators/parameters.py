@@ -24,7 +24,7 @@ from skgd.losses import Loss
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import resolve_schedule
-from skgd.strategy import is_finite, resolve
+from skgd.strategy import is_finite, plain_repr, resolve
 
 T = TypeVar("T")
 
@@ -251,19 +251,20 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
     if type(loss) in estimator._foreign_losses:
         known = ", ".join(map(repr, estimator._known_losses))
         raise ValueError(
-            f"loss={estimator.loss!r} is not for {type(estimator).__name__}. Use one of {known}, or your own."
+            f"loss={plain_repr(estimator.loss)} is not for {type(estimator).__name__}. Use one of {known}, or your own."
         )
     activation = resolve(estimator.activation, ACTIVATIONS, Activation, "activation")
     automatic = isinstance(estimator.optimizer, str) and estimator.optimizer == "auto"
     optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer")
     if estimator.l1_ratio and isinstance(estimator.alpha, str):
         raise ValueError(
-            f"l1_ratio={estimator.l1_ratio!r} needs a number for alpha, the strength of the penalty, got "
-            f"alpha={estimator.alpha!r}."
+            f"l1_ratio={plain_repr(estimator.l1_ratio)} needs a number for alpha, the strength of the penalty, got "
+            f"alpha={plain_repr(estimator.alpha)}."
         )
     if estimator.alpha and estimator.l1_ratio and optimizer is not None and not optimizer.proximal:
         raise ValueError(
-            f"l1_ratio={estimator.l1_ratio!r} needs a proximal step, which optimizer={estimator.optimizer!r} does not "
+            f"l1_ratio={plain_repr(estimator.l1_ratio)} needs a proximal step, which "
+            f"optimizer={plain_repr(estimator.optimizer)} does not "
             "have. Use l1_ratio=0, or another optimizer: 'adagrad', 'ftrl', 'adam', ..."
         )
     own = estimator.learning_rate is None
@@ -296,7 +297,7 @@ def _check_numbers(estimator: Any) -> None:
     check = partial(_check_number, estimator)
     for name in ("fit_intercept", "early_stopping", "shuffle", "precondition", "warm_start"):
         if not isinstance(getattr(estimator, name), (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {getattr(estimator, name)!r}.")
+            raise TypeError(f"{name} must be True or False, got {plain_repr(getattr(estimator, name))}.")
     if not (isinstance(estimator.alpha, str) and estimator.alpha == "auto"):
         check("alpha", Real, 0.0, None, "left", " It may also be 'auto'.")
     check("l1_ratio", Real, 0.0, 1.0, "both")
@@ -328,10 +329,10 @@ def _checked_layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
     ):
         raise TypeError(
             "hidden_layer_sizes must be a tuple of integers, the numbers of neurons of hidden layers, or () for "
-            f"the linear model, got {hidden_layer_sizes!r}."
+            f"the linear model, got {plain_repr(hidden_layer_sizes)}."
         )
     if any(size < 1 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must be at least 1 each, got {hidden_layer_sizes!r}.")
+        raise ValueError(f"hidden_layer_sizes must be at least 1 each, got {plain_repr(hidden_layer_sizes)}.")
     return tuple(map(int, sizes))
 
 
@@ -342,7 +343,7 @@ def _check_number(
     number = isinstance(value, kind) and not isinstance(value, (bool, np.bool_))
     if not number:
         what = "an integer" if kind is Integral else "a number"
-        raise TypeError(f"{name} must be {what}, got {value!r}.{otherwise}")
+        raise TypeError(f"{name} must be {what}, got {plain_repr(value)}.{otherwise}")
     if not is_finite(value):
         raise ValueError(f"{name} must be finite, got {value}.{otherwise}")
     try:

@@ -160,7 +160,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
             self.coef_ = self.coef_.ravel()
         return self
 
-    def _learn_outputs(self, y, loss, classes):
+    def _learn_outputs(self, y, given, loss, classes):
         self._output_shape = y.shape[1:]
         return loss, int(np.prod(self._output_shape)), 0
 

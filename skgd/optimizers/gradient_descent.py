@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from skgd.optimizers.base import LearningRate, Optimizer
+from skgd.strategy import plain_repr
 
 
 class SGD(Optimizer):
@@ -59,7 +60,7 @@ class SGD(Optimizer):
     def check(self):
         super().check()
         if self.nesterov and self.momentum == 0:
-            raise ValueError(f"SGD(nesterov=True) needs momentum > 0, got momentum={self.momentum!r}.")
+            raise ValueError(f"SGD(nesterov=True) needs momentum > 0, got momentum={plain_repr(self.momentum)}.")
 
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):

@@ -16,6 +16,7 @@ from skgd.coordinates import (
     mean_squares_of,
     merged_measures,
     moved_intercept,
+    normal_scale,
     relearnt,
     row_norm_of,
     standardised_coefficient,
@@ -104,7 +105,7 @@ def take_stream(
                 if precondition:
                     c, s = rows.coordinates_of(measures_of(columns, j), has_intercept, text_like)
                     center[j] = c
-                    scale[j] = max(theta.dtype.type(s), tiny)
+                    scale[j] = normal_scale(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
             for k in range(n_outputs):
                 old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
@@ -177,7 +178,7 @@ def take_stream(
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
-    finite = all_finite(theta) and all_finite(intercept)
+    finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
     return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
