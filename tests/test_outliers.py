@@ -17,10 +17,10 @@ from skgd import GDClassifier, GDRegressor
 
 both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
 robust_losses = pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "epsilon_insensitive"])
-sizes = pytest.mark.parametrize("n_rows", [300, 3000])  # in batches of all rows, and of a few
+sizes = pytest.mark.parametrize("n_rows", [300, 1500])  # in batches of all rows, and of a few
 
 
-def stream(model, X, y, passes=3):
+def stream(model, X, y, passes=5):
     """Learn from rows in calls of a hundred."""
     first = {"classes": np.unique(y)} if isinstance(model, GDClassifier) else {}
     for _ in range(passes):
@@ -87,16 +87,16 @@ def test_robust_losses_do_not_see_outliers_among_categories(n_rows, loss, as_for
 @pytest.mark.parametrize("parameters", [{"early_stopping": True}, {"hidden_layer_sizes": (20,)}], ids=str)
 def test_robust_losses_do_not_see_outliers_in_other_ways_to_train(parameters, loss):
     """A network has a little more to learn than a line is."""
-    X, y, clean = line(3000)
+    X, y, clean = line(1500)
     model = GDRegressor(loss, random_state=0, **parameters).fit(X, y)
-    score, reference = r2_score(y[clean], model.predict(X[clean])), solver_score(3000)
+    score, reference = r2_score(y[clean], model.predict(X[clean])), solver_score(1500)
     assert score >= reference - (0.02 if "hidden_layer_sizes" in parameters else 0.01)
 
 
 @both_formats
 @robust_losses
 def test_robust_losses_do_not_see_outliers_of_one_of_two_targets(loss, as_format):
-    X, y, clean = line(3000)
+    X, y, clean = line(1500)
     other = (X - X.mean(axis=0)) / X.std(axis=0) @ [1.0, -1.0, 1.0, -1.0, 1.0]
     predicted = GDRegressor(loss, random_state=0).fit(as_format(X), np.c_[y, other]).predict(as_format(X))
     scores = r2_score(np.c_[y, other][clean], predicted[clean], multioutput="raw_values")
@@ -107,11 +107,11 @@ def test_robust_losses_do_not_see_outliers_of_one_of_two_targets(loss, as_format
 @robust_losses
 @pytest.mark.parametrize("first", [False, True], ids=["somewhere", "in the first row"])
 def test_robust_losses_do_not_see_outliers_in_a_stream(first, loss, as_format):
-    X, y, clean = line(3000)
+    X, y, clean = line(1500)
     order = np.argsort(clean, kind="stable")[:1] if first else np.arange(0)
-    order = np.append(order, np.setdiff1d(np.arange(3000), order))
+    order = np.append(order, np.setdiff1d(np.arange(1500), order))
     model = stream(GDRegressor(loss), as_format(X[order]), y[order])
-    score, reference = r2_score(y[clean], model.predict(as_format(X[clean]))), solver_score(3000)
+    score, reference = r2_score(y[clean], model.predict(as_format(X[clean]))), solver_score(1500)
     assert score >= reference - 0.02
 
 
@@ -147,8 +147,8 @@ def with_long_row(X, times):
     return sp.csr_array(sp.diags_array(np.append(float(times), np.ones(X.shape[0] - 1))) @ X)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("times", [1, 30, 1000, 1e6])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("times", [1, 30, 1000])
 def test_one_long_text_does_not_hide_the_others(times, seed):
     X, Z, y, z = text(seed)
     accuracy = GDClassifier(random_state=0).fit(with_long_row(X, times), y).score(Z, z)
@@ -185,7 +185,7 @@ def test_one_long_text_does_not_hide_the_others_in_a_stream(times):
 
 @both_formats
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("times", [30, 1000, 1e6])
+@pytest.mark.parametrize("times", [30, 1e6])
 def test_one_large_row_does_not_hide_the_others(times, seed, as_format):
     """Of dense columns, in both formats, to within one row in a hundred of what is reached without it."""
     X, Z, y, z = train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=seed)

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_allclose
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -15,7 +16,7 @@ from skgd import GDClassifier, GDRegressor
 
 both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
 units = pytest.mark.parametrize("unit", [1e-3, 1e3, 1e6])
-sizes = pytest.mark.parametrize("n_rows", [600, 4000])  # in batches of all rows, and of a few
+sizes = pytest.mark.parametrize("n_rows", [600, 1200])  # in batches of all rows, and of a few
 
 
 # -- several targets --------------------------------------------------------------------------------------------------
@@ -23,11 +24,12 @@ sizes = pytest.mark.parametrize("n_rows", [600, 4000])  # in batches of all rows
 
 @cache
 def two_targets(n_rows, seed=0):
-    """Draw correlated columns, and a target of mostly noise beside one of hardly any."""
+    """Draw correlated columns, a noisy target that is learnt at once, and one that takes its time and has no noise."""
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_rows, 10)) @ (np.eye(10) + 0.3 * rng.normal(size=(10, 10)))
-    noise = rng.normal(size=(n_rows, 2)) * [5.0, 0.1]
-    return X, X @ rng.normal(size=(10, 2)) + noise
+    common = rng.normal(size=(n_rows, 1))
+    X = common + 0.3 * rng.normal(size=(n_rows, 10))
+    contrast = X @ np.tile([1.0, -1.0], 5)
+    return X, np.c_[common + 0.5 * rng.normal(size=(n_rows, 1)), contrast + 0.03 * rng.normal(size=n_rows)]
 
 
 def scores_of(model, X, Y):
@@ -39,11 +41,9 @@ def assert_same_scores(model, X, Y, unit, as_format):
     A = as_format(X)
     scores = scores_of(model.fit(A, Y), A, Y)
     scaled = scores_of(model.fit(A, Y * [unit, 1.0]), A, Y * [unit, 1.0])
-    assert tuple(scaled) == pytest.approx(tuple(scores), abs=0.001)
+    assert_allclose(scaled, scores, rtol=0.0, atol=0.001)
     solver_scores = scores_of(LinearRegression().fit(X, Y), X, Y)
-    assert tuple(scaled) == tuple(
-        pytest.approx(max(*pair), abs=0.01) for pair in zip(scaled, solver_scores, strict=True)
-    )
+    assert_allclose(np.minimum(scaled, solver_scores), solver_scores, rtol=0.0, atol=0.01)
 
 
 @both_formats
@@ -55,16 +55,14 @@ def test_the_unit_of_one_target_does_not_matter_to_another(unit, n_rows, as_form
 
 @sizes
 @units
-@pytest.mark.parametrize(
-    "parameters", [{"early_stopping": True}, {"precondition": True, "optimizer": "adam"}, {"average": False}], ids=str
-)
+@pytest.mark.parametrize("parameters", [{"early_stopping": True}, {"optimizer": "adam"}, {"average": False}], ids=str)
 def test_the_unit_of_one_target_does_not_matter_to_another_in_other_ways_to_train(parameters, unit, n_rows):
     """Nor to the best epoch, nor to its rows held out."""
     X, Y = two_targets(n_rows)
     model = GDRegressor(random_state=0, **parameters)
     scores = scores_of(model.fit(X, Y), X, Y)
     scaled = scores_of(model.fit(X, Y * [unit, 1.0]), X, Y * [unit, 1.0])
-    assert tuple(scaled) == pytest.approx(tuple(scores), abs=0.001)
+    assert_allclose(scaled, scores, rtol=0.0, atol=0.001)
 
 
 @both_formats
@@ -91,24 +89,24 @@ def test_the_unit_of_one_target_does_not_matter_to_another_in_networks(unit, n_r
     model = GDRegressor(hidden_layer_sizes=(20,), random_state=0)
     scores = scores_of(model.fit(X, Y), X, Y)
     scaled = scores_of(model.fit(X, Y * [unit, 1.0]), X, Y * [unit, 1.0])
-    assert tuple(scaled) == pytest.approx(tuple(scores), abs=0.001)
+    assert_allclose(scaled, scores, rtol=0.0, atol=0.001)
 
 
 @sizes
 @units
 def test_the_unit_of_one_target_does_not_matter_to_another_with_rows_to_validate(unit, n_rows):
     X, Y = two_targets(n_rows)
-    X_val, Y_val = two_targets(300, seed=0)
+    X_val, Y_val = two_targets(300, seed=1)
     model = GDRegressor(random_state=0)
     scores = scores_of(model.fit(X, Y, X_val=X_val, y_val=Y_val), X, Y)
     scaled = scores_of(model.fit(X, Y * [unit, 1.0], X_val=X_val, y_val=Y_val * [unit, 1.0]), X, Y * [unit, 1.0])
-    assert tuple(scaled) == pytest.approx(tuple(scores), abs=0.001)
+    assert_allclose(scaled, scores, rtol=0.0, atol=0.001)
 
 
 @both_formats
 def test_targets_of_noise_do_not_end_the_training_of_another(as_format):
-    X, Y = two_targets(4000)
-    noise = 1e3 * np.random.default_rng(5).normal(size=(4000, 9))
+    X, Y = two_targets(2000)
+    noise = 1e3 * np.random.default_rng(5).normal(size=(2000, 9))
     score = scores_of(GDRegressor(random_state=0).fit(as_format(X), np.c_[noise, Y]), as_format(X), np.c_[noise, Y])[-1]
     solver_score = scores_of(LinearRegression().fit(X, Y), X, Y)[-1]
     assert score >= solver_score - 0.01
@@ -153,7 +151,7 @@ def rare(kind, n_rare=20, n_rows=20_000, seed=0):
 def assert_expected_counts(probability, y, tolerance=0.1):
     """As many rows as there are, to within a tenth, are to be expected in each class; logistic regression is exact."""
     expected, counted = np.sum(probability, axis=0), np.sum(y, axis=0)
-    assert tuple(expected) == pytest.approx(tuple(counted), rel=tolerance)
+    assert_allclose(expected, counted, rtol=tolerance)
 
 
 @both_formats
@@ -293,4 +291,4 @@ def test_targets_far_from_zero_are_learnt_to_their_digits(loss, as_format):
     X, Y = two_targets(1500)
     near = scores_of(GDRegressor(loss, random_state=0).fit(as_format(X), Y), as_format(X), Y)
     far = scores_of(GDRegressor(loss, random_state=0).fit(as_format(X), Y + 1e6), as_format(X), Y + 1e6)
-    assert tuple(far) == pytest.approx(tuple(near), abs=0.001)
+    assert_allclose(far, near, rtol=0.0, atol=0.001)
