@@ -1,0 +1,245 @@
+"""Outliers, in targets and in columns: a few rows that are far from all others decide nothing."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.special import expit
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler, StandardScaler
+
+from skgd import GDClassifier, GDRegressor
+
+both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+robust_losses = pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "epsilon_insensitive"])
+sizes = pytest.mark.parametrize("n_rows", [300, 1500])  # in batches of all rows, and of a few
+
+
+def stream(model, X, y, passes=5):
+    """Learn from rows in calls of a hundred."""
+    first = {"classes": np.unique(y)} if isinstance(model, GDClassifier) else {}
+    for _ in range(passes):
+        for start in range(0, len(y), 100):
+            model.partial_fit(X[start : start + 100], y[start : start + 100], **first)
+    return model
+
+
+# -- targets ----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def line(n_rows, values=(1e6,), seed=0, categories=False):
+    """Return columns, targets of which one in a hundred is an outlier, and which rows are none."""
+    rng = np.random.default_rng(seed)
+    X = np.eye(10)[rng.integers(0, 10, n_rows)] if categories else rng.normal(size=(n_rows, 5)) * [1, 10, 0.1, 3, 1] + 2
+    y = (X - X.mean(axis=0)) / X.std(axis=0) @ rng.normal(size=X.shape[1])
+    y = y / y.std() + 0.03 * rng.normal(size=n_rows) + 5.0
+    outliers = rng.permutation(n_rows)[: n_rows // 100]
+    y[outliers] = np.resize(values, len(outliers))
+    return X, y, np.isin(np.arange(n_rows), outliers, invert=True)
+
+
+@cache
+def solver_score(*arguments, **options):
+    """Return the R² that median regression reaches on the rows that are no outliers."""
+    X, y, clean = line(*arguments, **options)
+    A = StandardScaler().fit_transform(X)
+    A = A[:, :-1] if options.get("categories") else A  # the last category is what the others leave
+    return r2_score(y[clean], QuantileRegressor(alpha=0.0).fit(A, y).predict(A[clean]))
+
+
+@both_formats
+@robust_losses
+@sizes
+@pytest.mark.parametrize("values", [(1e6,), (-1e9,), (1e6, -1e6, 1e3)], ids=str)
+def test_robust_losses_do_not_see_outliers(values, n_rows, loss, as_format):
+    X, y, clean = line(n_rows, values)
+    model = GDRegressor(loss, random_state=0).fit(as_format(X), y)
+    score, reference = r2_score(y[clean], model.predict(as_format(X[clean]))), solver_score(n_rows)
+    assert score >= reference - 0.01
+
+
+@robust_losses
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_robust_losses_do_not_see_outliers_whatever_the_seed(seed, loss):
+    X, y, clean = line(300, seed=seed)
+    score = r2_score(y[clean], GDRegressor(loss, random_state=seed).fit(X, y).predict(X[clean]))
+    reference = solver_score(300, seed=seed)
+    assert score >= reference - 0.01
+
+
+@both_formats
+@robust_losses
+@sizes
+def test_robust_losses_do_not_see_outliers_among_categories(n_rows, loss, as_format):
+    X, y, clean = line(n_rows, categories=True)
+    model = GDRegressor(loss, random_state=0).fit(as_format(X), y)
+    score, reference = r2_score(y[clean], model.predict(as_format(X[clean]))), solver_score(n_rows, categories=True)
+    assert score >= reference - 0.01
+
+
+@robust_losses
+@pytest.mark.parametrize("parameters", [{"early_stopping": True}, {"hidden_layer_sizes": (20,)}], ids=str)
+def test_robust_losses_do_not_see_outliers_in_other_ways_to_train(parameters, loss):
+    """A network has a little more to learn than a line is."""
+    X, y, clean = line(1500)
+    model = GDRegressor(loss, random_state=0, **parameters).fit(X, y)
+    score, reference = r2_score(y[clean], model.predict(X[clean])), solver_score(1500)
+    assert score >= reference - (0.02 if "hidden_layer_sizes" in parameters else 0.01)
+
+
+@both_formats
+@robust_losses
+def test_robust_losses_do_not_see_outliers_of_one_of_two_targets(loss, as_format):
+    X, y, clean = line(1500)
+    other = (X - X.mean(axis=0)) / X.std(axis=0) @ [1.0, -1.0, 1.0, -1.0, 1.0]
+    predicted = GDRegressor(loss, random_state=0).fit(as_format(X), np.c_[y, other]).predict(as_format(X))
+    scores = r2_score(np.c_[y, other][clean], predicted[clean], multioutput="raw_values")
+    assert scores.min() >= 0.99
+
+
+@both_formats
+@robust_losses
+@pytest.mark.parametrize("first", [False, True], ids=["somewhere", "in the first row"])
+def test_robust_losses_do_not_see_outliers_in_a_stream(first, loss, as_format):
+    X, y, clean = line(1500)
+    order = np.argsort(clean, kind="stable")[:1] if first else np.arange(0)
+    order = np.append(order, np.setdiff1d(np.arange(1500), order))
+    model = stream(GDRegressor(loss), as_format(X[order]), y[order])
+    score, reference = r2_score(y[clean], model.predict(as_format(X[clean]))), solver_score(1500)
+    assert score >= reference - 0.02
+
+
+# -- rows -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def text(seed=0, n_rows=3000, n_words=2000, n_classes=2):
+    """Draw texts of a hundred words, of which some are more frequent in one class: frequencies, scaled to length 1."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n_rows)
+    share = 1.0 / np.arange(5, n_words + 5)
+    shares = share * np.exp(0.15 * rng.normal(size=(n_classes, n_words)))
+    words = np.vstack([rng.choice(n_words, 100, p=shares[label] / shares[label].sum()) for label in y])
+    counts = sp.csr_array((np.ones(words.size), words.ravel(), np.arange(0, words.size + 1, 100)), (n_rows, n_words))
+    counts.sum_duplicates()
+    present = np.bincount(counts.indices, minlength=n_words)
+    X = sp.csr_array(counts.multiply(np.log((1 + n_rows) / (1 + present)) + 1))
+    X = sp.csr_array(sp.diags_array(1 / np.sqrt(X.multiply(X).sum(axis=1))) @ X)
+    middle = n_rows // 2
+    return X[:middle], X[middle:], y[:middle], y[middle:]
+
+
+@cache
+def accuracy_on_text(*arguments, **options):
+    """Return what a converged solver reaches, from the texts as they were."""
+    X, Z, y, z = text(*arguments, **options)
+    return LogisticRegression(max_iter=1000).fit(X, y).score(Z, z)
+
+
+def with_long_row(X, times):
+    """Return the rows, of which the first is so many times as long."""
+    return sp.csr_array(sp.diags_array(np.append(float(times), np.ones(X.shape[0] - 1))) @ X)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("times", [1, 30, 1000])
+def test_one_long_text_does_not_hide_the_others(times, seed):
+    X, Z, y, z = text(seed)
+    accuracy = GDClassifier(random_state=0).fit(with_long_row(X, times), y).score(Z, z)
+    reference = accuracy_on_text(seed)
+    assert accuracy >= reference - 0.01
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "modified_huber"])
+@pytest.mark.parametrize("times", [30, 1000])
+def test_one_long_text_does_not_hide_the_others_with_other_losses(times, loss):
+    """Compared with training without its length."""
+    X, Z, y, z = text()
+    accuracy = GDClassifier(loss, random_state=0).fit(with_long_row(X, times), y).score(Z, z)
+    reference = GDClassifier(loss, random_state=0).fit(X, y).score(Z, z)
+    assert accuracy >= reference - 0.01
+
+
+@pytest.mark.parametrize("times", [30, 1000])
+def test_one_long_text_does_not_hide_the_others_of_several_classes(times):
+    X, Z, y, z = text(n_classes=4)
+    accuracy = GDClassifier(random_state=0).fit(with_long_row(X, times), y).score(Z, z)
+    reference = accuracy_on_text(n_classes=4)
+    assert accuracy >= reference - 0.01
+
+
+@pytest.mark.parametrize("times", [30, 1000])
+def test_one_long_text_does_not_hide_the_others_in_a_stream(times):
+    """Compared with a stream without its length."""
+    X, Z, y, z = text()
+    accuracy = stream(GDClassifier(), with_long_row(X, times), y).score(Z, z)
+    reference = stream(GDClassifier(), X, y).score(Z, z)
+    assert accuracy >= reference - 0.01
+
+
+@both_formats
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("times", [30, 1e6])
+def test_one_large_row_does_not_hide_the_others(times, seed, as_format):
+    """Of dense columns, in both formats, to within one row in a hundred of what is reached without it."""
+    X, Z, y, z = train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=seed)
+    large = X * np.append(times, np.ones(len(X) - 1))[:, np.newaxis]
+    accuracy = GDClassifier(random_state=0).fit(as_format(large), y).score(as_format(Z), z)
+    reference = GDClassifier(random_state=0).fit(X[1:], y[1:]).score(Z, z)
+    solver = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(X[1:], y[1:]).score(Z, z)
+    assert accuracy >= min(reference, solver) - 0.01
+
+
+@pytest.mark.parametrize("times", [30, 1000])
+def test_one_large_row_does_not_hide_the_others_from_networks(times):
+    X, Z, y, z = train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=0)
+    large = X * np.append(times, np.ones(len(X) - 1))[:, np.newaxis]
+    accuracy = GDClassifier(hidden_layer_sizes=(20,), random_state=0).fit(large, y).score(Z, z)
+    reference = GDClassifier(hidden_layer_sizes=(20,), random_state=0).fit(X[1:], y[1:]).score(Z, z)
+    assert accuracy >= reference - 0.015
+
+
+# -- columns ----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def incomes(sigma, seed=0, n_rows=4000):
+    """Draw incomes, whose logarithm decides on a class, beside a number that says a little."""
+    rng = np.random.default_rng(seed)
+    level, other = rng.normal(size=(2, n_rows))
+    y = (rng.random(n_rows) < expit(1.5 * level + 0.5 * other)).astype(int)
+    return np.c_[3e4 * np.exp(sigma * level), other], y
+
+
+@cache
+def solver_on_incomes(sigma, seed):
+    """Return the accuracy of a solver without a penalty, which has converged."""
+    X, y = incomes(sigma, seed)
+    return make_pipeline(RobustScaler(), LogisticRegression(C=1e6, max_iter=100_000, tol=1e-8)).fit(X, y).score(X, y)
+
+
+@both_formats
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_a_column_with_a_heavy_tail_is_learnt(sigma, seed, as_format):
+    X, y = incomes(sigma, seed)
+    accuracy = GDClassifier(random_state=0).fit(as_format(X), y).score(X, y)
+    reference = solver_on_incomes(sigma, seed)
+    assert accuracy >= reference - 0.01
+
+
+@both_formats
+@pytest.mark.parametrize("sigma", [2.0, 3.0])
+def test_a_column_with_a_heavy_tail_is_learnt_beside_categories(sigma, as_format):
+    """Which say nothing."""
+    X, y = incomes(sigma)
+    A = as_format(np.c_[np.eye(20)[np.random.default_rng(9).integers(0, 20, len(X))], X])
+    accuracy = GDClassifier(random_state=0).fit(A, y).score(A, y)
+    reference = solver_on_incomes(sigma, 0)
+    assert accuracy >= reference - 0.01

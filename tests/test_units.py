@@ -1,0 +1,340 @@
+"""Units never matter: not those of columns nor of targets, with any default, loss, format or number of outputs."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+)
+from sklearn.metrics import log_loss, r2_score
+
+from skgd import GDClassifier, GDRegressor
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, EpsilonInsensitive, Huber, Loss, SquaredEpsilonInsensitive
+from skgd.optimizers import OPTIMIZERS
+
+both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+both_methods = pytest.mark.parametrize("method", ["fit", "partial_fit"])
+
+# What fails is printed as found: to look for less takes longer than it helps.
+few = settings(max_examples=2, deadline=None, phases=[Phase.reuse, Phase.generate])
+
+
+@cache
+def columns(kind):
+    """Return numbers, of which some are zero, or categories beside a number, or words."""
+    rng = np.random.default_rng(0)
+    if kind == "numbers":
+        return rng.normal(size=(150, 4)) * (rng.random((150, 4)) < 0.7)
+    if kind == "categories":
+        return np.c_[np.eye(12)[rng.integers(0, 12, 160)], rng.normal(3.0, 1.0, 160)]
+    return (rng.random((240, 1100)) < 0.01) * rng.lognormal(size=(240, 1100))
+
+
+@cache
+def scores(kind):
+    """Return what the columns say of three targets, with noise."""
+    X = columns(kind)
+    rng = np.random.default_rng(1)
+    signal = X @ rng.normal(size=(X.shape[1], 3))
+    return (signal - signal.mean(axis=0)) / signal.std(axis=0) + 0.5 * rng.normal(size=signal.shape)
+
+
+def numbers(kind, n_outputs):
+    """Return positive targets, a column each."""
+    y = np.exp(0.5 * scores(kind)[:, :n_outputs])
+    return y[:, 0] if n_outputs == 1 else y
+
+
+def labels(kind, target):
+    return {
+        "two classes": (scores(kind)[:, 0] > 0).astype(int),
+        "three classes": scores(kind).argmax(axis=1),
+        "labels": (scores(kind) > 0.5).astype(int),
+    }[target]
+
+
+UNITS = st.one_of(
+    st.integers(-40, 40).map(lambda power: 2.0**power), st.sampled_from([1e-6, 1e-3, 0.01, 60.0, 1e3, 1e6])
+)
+
+
+def units_of(data, n):
+    """Draw a unit for each of some columns: of a few, because that is as good as of many."""
+    drawn = data.draw(st.lists(UNITS, min_size=4, max_size=4))
+    return np.resize(drawn, n)
+
+
+def assert_unchanged(scaled, plain):
+    """Compare predictions, to one millionth of the spread of each output's."""
+    spread = np.ptp(plain, axis=0)
+    assert np.all(spread > 0.0)
+    difference = np.max(np.abs(scaled - plain) / spread)
+    assert difference < 1e-6
+
+
+def learn(model, method, X, y, **first):
+    return getattr(clone(model), method)(X, y, **(first if method == "partial_fit" else {}))
+
+
+# -- every loss and every default -------------------------------------------------------------------------------------
+
+
+@both_formats
+@both_methods
+@pytest.mark.parametrize("kind", ["numbers", "categories"])
+@pytest.mark.parametrize("loss", REGRESSOR_LOSSES)
+@few
+@given(data=st.data())
+def test_units_do_not_matter_to_the_regressor(loss, kind, method, as_format, data):
+    n_outputs = data.draw(st.sampled_from([1, 3]))
+    X, y = columns(kind), numbers(kind, n_outputs)
+    scale, unit = units_of(data, X.shape[1]), units_of(data, n_outputs)
+    unit = unit[0] if n_outputs == 1 else unit
+    model = GDRegressor(loss, random_state=0)
+    plain = learn(model, method, as_format(X), y).predict(as_format(X))
+    scaled = learn(model, method, as_format(X * scale), y * unit).predict(as_format(X * scale)) / unit
+    assert_unchanged(scaled, plain)
+
+
+@both_formats
+@both_methods
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [*((kind, loss) for kind in ("numbers", "categories") for loss in CLASSIFIER_LOSSES), ("words", "log_loss")],
+)
+@few
+@given(data=st.data())
+def test_units_do_not_matter_to_the_classifier(loss, kind, method, as_format, data):
+    X, y = columns(kind), labels(kind, data.draw(st.sampled_from(["two classes", "three classes", "labels"])))
+    scale = units_of(data, X.shape[1])
+    first = {"classes": range(y.shape[1]) if y.ndim == 2 else np.unique(y)}
+    model = GDClassifier(loss, random_state=0)
+    plain = learn(model, method, as_format(X), y, **first).decision_function(as_format(X))
+    scaled = learn(model, method, as_format(X * scale), y, **first).decision_function(as_format(X * scale))
+    assert_unchanged(scaled, plain)
+
+
+@both_formats
+@pytest.mark.parametrize(
+    "parameters", [{"early_stopping": True}, {"hidden_layer_sizes": (5,)}, {"average": True}], ids=str
+)
+@pytest.mark.parametrize("kind", ["numbers", "categories"])
+@few
+@given(data=st.data())
+def test_units_do_not_matter_to_other_ways_to_train(kind, parameters, as_format, data):
+    X, y, classes = columns(kind), numbers(kind, 3), labels(kind, "three classes")
+    scale, unit = 2.0 ** np.array(data.draw(st.lists(st.integers(-40, 40), min_size=5, max_size=5))), units_of(data, 3)
+    A, B = as_format(X), as_format(X * np.resize(scale, X.shape[1]))
+    model = GDRegressor(random_state=0, **parameters)
+    assert_unchanged(clone(model).fit(B, y * unit).predict(B) / unit, model.fit(A, y).predict(A))
+    model = GDClassifier(random_state=0, **parameters)
+    assert_unchanged(clone(model).fit(B, classes).decision_function(B), model.fit(A, classes).decision_function(A))
+
+
+@both_formats
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@few
+@given(data=st.data())
+def test_units_do_not_matter_to_any_optimizer_with_its_defaults(optimizer, as_format, data):
+    X, y = columns("categories"), numbers("categories", 3)
+    scale, unit = units_of(data, X.shape[1]), units_of(data, 3)
+    model = GDRegressor(optimizer=optimizer, max_iter=10, tol=None, random_state=0)
+    plain, scaled = clone(model).fit(as_format(X), y), clone(model).fit(as_format(X * scale), y * unit)
+    assert_unchanged(scaled.predict(X * scale) / unit, plain.predict(X))
+
+
+@both_formats
+@both_methods
+@pytest.mark.parametrize("kind", [Huber, EpsilonInsensitive, SquaredEpsilonInsensitive])
+@pytest.mark.parametrize("unit", [2.0**-40, 1e5])
+def test_a_width_of_one_s_own_is_in_units_of_the_target(unit, kind, method, as_format):
+    X, y = columns("categories"), numbers("categories", 1)
+    plain = learn(GDRegressor(kind(epsilon=0.2), random_state=0), method, as_format(X), y)
+    scaled = learn(GDRegressor(kind(epsilon=0.2 * unit), random_state=0), method, as_format(X), y * unit)
+    assert_unchanged(scaled.predict(X) / unit, plain.predict(X))
+
+
+@both_formats
+@pytest.mark.parametrize("loss", REGRESSOR_LOSSES)
+def test_units_do_not_matter_in_single_precision(loss, as_format):
+    """To the digits that it has."""
+    X, y = columns("categories").astype(np.float32), numbers("categories", 1)
+    scale = np.resize(np.float32([2.0**-20, 8.0, 2.0**20, 0.25, 1.0]), X.shape[1])
+    plain = GDRegressor(loss, random_state=0).fit(as_format(X), y).predict(as_format(X))
+    scaled = GDRegressor(loss, random_state=0).fit(as_format(X * scale), y * 2.0**20).predict(as_format(X * scale))
+    difference = np.max(np.abs(scaled / 2.0**20 - plain)) / np.ptp(plain)
+    assert difference < 1e-3
+
+
+# -- prices of goods --------------------------------------------------------------------------------------------------
+
+
+@cache
+def prices(seed, with_number=False):
+    """Return forty kinds of goods, one a row, perhaps an amount, and prices, whose noise is symmetric."""
+    rng = np.random.default_rng(seed)
+    kind, amount = rng.integers(0, 40, 4000), rng.normal(5.0, 1.0, 4000)
+    price = 10 + rng.normal(size=40)[kind] + 0.5 * rng.normal(size=4000) + with_number * amount
+    return (np.c_[np.eye(40)[kind], amount] if with_number else np.eye(40)[kind]), price
+
+
+@both_formats
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("loss", REGRESSOR_LOSSES)
+def test_prices_are_learnt_in_any_unit(loss, unit, as_format):
+    """The mean, the median and what lies between are about the same for noise that is symmetric."""
+    X, price = prices(0)
+    score = GDRegressor(loss, random_state=0).fit(as_format(X), price * unit).score(X, price * unit)
+    solver_score = LinearRegression().fit(X, price).score(X, price)
+    assert score >= solver_score - 0.01
+
+
+@both_formats
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+def test_amounts_beside_goods_are_learnt_in_any_unit(unit, loss, as_format):
+    X, price = prices(1, with_number=True)
+    X = X * np.append(np.ones(40), unit)
+    score = GDRegressor(loss, random_state=0).fit(as_format(X), price).score(X, price)
+    solver_score = LinearRegression().fit(X, price).score(X, price)
+    assert score >= solver_score - 0.01
+
+
+@both_formats
+@pytest.mark.parametrize(("loss", "unit"), [("squared_error", 1e6), ("absolute_error", 1e6), ("poisson", 1e-6)])
+def test_prices_are_learnt_from_a_stream_in_any_unit(unit, loss, as_format):
+    X, price = prices(0)
+    A, y, model = as_format(X), price * unit, GDRegressor(loss)
+    for _ in range(3):
+        for start in range(0, len(y), 100):
+            model.partial_fit(A[start : start + 100], y[start : start + 100])
+    score, solver_score = model.score(A, y), LinearRegression().fit(X, price).score(X, price)
+    assert score >= solver_score - 0.02
+
+
+@both_formats
+@pytest.mark.parametrize(("loss", "unit"), [("squared_error", 1e6), ("absolute_error", 1e6), ("poisson", 1e-6)])
+def test_prices_are_learnt_by_networks_in_any_unit(unit, loss, as_format):
+    X, price = prices(0)
+    model = GDRegressor(loss, hidden_layer_sizes=(20,), random_state=0).fit(as_format(X), price * unit)
+    score, solver_score = model.score(X, price * unit), LinearRegression().fit(X, price).score(X, price)
+    assert score >= solver_score - 0.02
+
+
+@both_formats
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
+def test_classes_of_amounts_beside_goods_are_learnt_in_any_unit(unit, as_format):
+    X, price = prices(1, with_number=True)
+    y = (price + np.random.default_rng(0).logistic(size=len(price)) > np.median(price)).astype(int)
+    solver_loss = log_loss(y, LogisticRegression(max_iter=1000).fit(X, y).predict_proba(X))
+    scaled = as_format(X * np.append(np.ones(40), unit))
+    loss = log_loss(y, GDClassifier(random_state=0).fit(scaled, y).predict_proba(scaled))
+    assert loss <= solver_loss + 0.01 * np.log(2)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_rates_of_events_are_learnt_in_any_unit(unit):
+    rng = np.random.default_rng(0)
+    X = np.eye(30)[rng.integers(0, 30, 3000)]
+    y = rng.poisson(np.exp(1.0 + 0.7 * X @ rng.normal(size=30))).astype(float)
+    reference = PoissonRegressor(alpha=0.0, max_iter=1000).fit(X, y).score(X, y)
+    predicted = GDRegressor("poisson", random_state=0).fit(sp.csr_array(X), y * unit).predict(X) / unit
+    mean = np.full(len(y), y.mean())
+    deviance = [np.sum(p - y + np.where(y > 0, y * np.log(np.maximum(y, 1e-9) / p), 0)) for p in (predicted, mean)]
+    explained = 1 - deviance[0] / deviance[1]
+    assert explained >= reference - 0.01
+
+
+# -- losses with linear tails, of large targets -----------------------------------------------------------------------
+
+
+class LogCosh(Loss):
+    """A loss of one's own: quadratic near zero, and linear beyond one unit of the target."""
+
+    @staticmethod
+    def value(y, raw, hyper):
+        return np.logaddexp(raw - y, y - raw) - np.log(2.0)
+
+    @staticmethod
+    def gradient(y, raw, hyper):
+        return np.tanh(raw - y)
+
+
+class QuadraticLogCosh(LogCosh):
+    """The same, but said to grow like a square."""
+
+    degree = 2.0
+
+
+DIABETES, PROGRESSION = load_diabetes(return_X_y=True, scaled=False)
+
+
+@cache
+def median_of_progression():
+    return QuantileRegressor(alpha=0.0).fit(DIABETES, PROGRESSION).score(DIABETES, PROGRESSION)
+
+
+@both_formats
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 100.0, 1e3, 1e5])
+@pytest.mark.parametrize("loss", ["huber", "epsilon_insensitive", "squared_epsilon_insensitive"])
+def test_robust_losses_learn_large_targets(loss, unit, as_format):
+    """As well as scikit-learn's Huber regression, which scales the target, too."""
+    y = PROGRESSION * unit
+    score = GDRegressor(loss, random_state=0).fit(as_format(DIABETES), y).score(DIABETES, y)
+    scaled = (DIABETES - DIABETES.mean(axis=0)) / DIABETES.std(axis=0)
+    solver = HuberRegressor(alpha=0.0, max_iter=1000).fit(scaled, PROGRESSION)
+    solver_score = solver.score(scaled, PROGRESSION)
+    assert score >= min(solver_score, median_of_progression()) - 0.01
+
+
+def least_objective(loss, X, y):
+    """Return the smallest mean loss of any linear model, and that of the best constant."""
+    A = np.c_[np.ones(len(X)), (X - X.mean(axis=0)) / X.std(axis=0)]
+    hyper, unit = loss.hyper(), np.std(y)
+
+    def objective(w):
+        raw = A @ w * unit
+        return np.mean(loss.value(y, raw, hyper)) / unit, A.T @ loss.gradient(y, raw, hyper) / len(y)
+
+    start = QuantileRegressor(alpha=0.0).fit(A[:, 1:], y / unit)
+    start = np.append(start.intercept_, start.coef_)
+    return min(minimize(objective, start, jac=True, method="BFGS").fun, objective(start)[0]) * unit
+
+
+@both_formats
+@pytest.mark.parametrize("unit", [1.0, 100.0, 1000.0, 1e5])
+@pytest.mark.parametrize("loss", [Huber(epsilon=1.35), LogCosh(), QuadraticLogCosh()], ids=repr)
+def test_losses_with_linear_tails_reach_their_minimum(loss, unit, as_format):
+    """To within 1 % of the smallest objective, however long their tails are in units of the target."""
+    y = PROGRESSION * unit
+    model = GDRegressor(loss, random_state=0).fit(as_format(DIABETES), y)
+    objective = np.mean(loss.value(y, model.predict(DIABETES), loss.hyper()))
+    smallest = least_objective(loss, DIABETES, y)
+    assert objective <= 1.01 * smallest
+
+
+@both_formats
+@pytest.mark.parametrize("unit", [1.0, 1e5])
+@pytest.mark.parametrize("loss", [Huber(epsilon=1.35), QuadraticLogCosh()], ids=repr)
+def test_losses_with_linear_tails_reach_their_minimum_in_small_batches(loss, unit, as_format):
+    X, price = prices(1, with_number=True)
+    y = price * unit
+    model = GDRegressor(loss, random_state=0).fit(as_format(X), y)
+    streamed = GDRegressor(loss)
+    for _ in range(3):
+        streamed.partial_fit(as_format(X), y)
+    solver_score = LinearRegression().fit(X, y).score(X, y)
+    score, streamed_score = r2_score(y, model.predict(X)), r2_score(y, streamed.predict(X))
+    assert score >= solver_score - 0.01
+    assert streamed_score >= solver_score - 0.02
