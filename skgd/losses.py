@@ -34,7 +34,7 @@ array([13.])
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import expit
@@ -206,8 +206,10 @@ class Huber(Loss):
 
     Parameters
     ----------
-    epsilon : float, default=1.35
-        The residual, in units of the target, from which the loss grows linearly; above 0.
+    epsilon : float or "auto", default="auto"
+        The residual, in units of the target, from which the loss grows linearly; above 0. "auto" is 1.35 times the
+        scale of the target, so that its unit does not matter: in ``fit`` 1.48 times the median absolute deviation from
+        the median, in ``partial_fit`` the standard deviation so far.
 
     References
     ----------
@@ -223,14 +225,19 @@ class Huber(Loss):
 
     degree = 2.0
 
-    def __init__(self, epsilon: float = 1.35):
+    def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
 
+    @property
+    def standardised(self) -> bool:  # type: ignore[override]
+        return isinstance(self.epsilon, str)
+
     def hyper(self):
-        return (float(self.epsilon),)
+        return (1.35 if self.standardised else float(self.epsilon),)
 
     def check(self):
-        self._check_real("epsilon", 0.0, ends="neither")
+        if self.epsilon != "auto":
+            self._check_real("epsilon", 0.0, ends="neither")
 
     @staticmethod
     def value(y, raw, hyper):
@@ -250,8 +257,9 @@ class EpsilonInsensitive(Loss):
 
     Parameters
     ----------
-    epsilon : float, default=0.1
-        Half the tube's width, in units of the target; at least 0.
+    epsilon : float or "auto", default="auto"
+        Half the tube's width, in units of the target; at least 0. "auto" is a tenth of the scale of the target, as for
+        :class:`Huber`.
 
     References
     ----------
@@ -265,14 +273,19 @@ class EpsilonInsensitive(Loss):
     (0.0, 1.5)
     """
 
-    def __init__(self, epsilon: float = 0.1):
+    def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
 
+    @property
+    def standardised(self) -> bool:  # type: ignore[override]
+        return isinstance(self.epsilon, str)
+
     def hyper(self):
-        return (float(self.epsilon),)
+        return (0.1 if self.standardised else float(self.epsilon),)
 
     def check(self):
-        self._check_real("epsilon", 0.0, ends="left")
+        if self.epsilon != "auto":
+            self._check_real("epsilon", 0.0, ends="left")
 
     @staticmethod
     def value(y, raw, hyper):
@@ -290,8 +303,9 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
 
     Parameters
     ----------
-    epsilon : float, default=0.1
-        Half the tube's width, in units of the target; at least 0.
+    epsilon : float or "auto", default="auto"
+        Half the tube's width, in units of the target; at least 0. "auto" is a tenth of the scale of the target, as for
+        :class:`Huber`, but always the standard deviation.
 
     References
     ----------
