@@ -37,7 +37,7 @@ def columns(kind):
     if kind == "numbers":
         return rng.normal(size=(150, 4)) * (rng.random((150, 4)) < 0.7)
     if kind == "categories":
-        return np.c_[np.eye(12)[rng.integers(0, 12, 160)], rng.normal(3.0, 1.0, 160)]
+        return np.c_[np.eye(20)[rng.integers(0, 20, 160)], rng.normal(3.0, 1.0, 160)]
     return (rng.random((240, 1100)) < 0.01) * rng.lognormal(size=(240, 1100))
 
 
@@ -134,7 +134,8 @@ def test_units_do_not_matter_to_the_classifier(loss, kind, method, as_format, da
 @given(data=st.data())
 def test_units_do_not_matter_to_other_ways_to_train(kind, parameters, as_format, data):
     X, y, classes = columns(kind), numbers(kind, 3), labels(kind, "three classes")
-    scale, unit = 2.0 ** np.array(data.draw(st.lists(st.integers(-40, 40), min_size=5, max_size=5))), units_of(data, 3)
+    powers = np.array(data.draw(st.lists(st.integers(-40, 40), min_size=8, max_size=8)))
+    scale, unit = 2.0 ** powers[:5], 2.0 ** powers[5:]
     A, B = as_format(X), as_format(X * np.resize(scale, X.shape[1]))
     model = GDRegressor(random_state=0, **parameters)
     assert_unchanged(clone(model).fit(B, y * unit).predict(B) / unit, model.fit(A, y).predict(A))
