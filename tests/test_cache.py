@@ -231,6 +231,14 @@ class ByConstants(Optimizer):
         return w - CONSTANTS.share * lr * g, CONSTANTS.share * lr, slots
 
 
+class WithArrays(Optimizer):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        step = np.zeros(2)
+        step[0] = lr * g
+        return w - step.sum(), lr, slots
+
+
 class Unreadable(Optimizer):
     """Raises what a full disk raises."""
 
@@ -248,11 +256,12 @@ class Unreadable(Optimizer):
         return w - lr * g, lr, slots
 
 
-def test_rules_may_read_named_tuples_and_raise_what_a_disk_raises():
+def test_rules_may_read_named_tuples_make_arrays_and_raise_what_a_disk_raises():
     X = np.random.default_rng(0).normal(size=(20, 2))
     settings = {"batch_size": 1, "max_iter": 1, "tol": None, "learning_rate": 0.01}
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
-        assert GDRegressor(optimizer=ByConstants(), **settings).fit(X, X[:, 0]).engine_ == "compiled"
+        for optimizer in (ByConstants(), WithArrays()):
+            assert GDRegressor(optimizer=optimizer, **settings).fit(X, X[:, 0]).engine_ == "compiled"
         for _ in range(2):
             with pytest.raises(OSError, match="unreadable"):
                 GDRegressor(optimizer=Unreadable(), **settings).fit(X, X[:, 0])

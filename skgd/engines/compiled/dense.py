@@ -96,7 +96,12 @@ def multiply_many(Z, n_rows, theta, out, at):
     piece = rows_at_once(n_rows, coef.size)
     for start in range(0, n_rows, piece):
         stop = min(start + piece, n_rows)
-        np.dot(Z[start:stop], coef, out[at + start : at + stop])
+        product(Z[start:stop], coef, out[at + start : at + stop])
+
+
+def product(left, right, out):
+    """Write the product of two matrices: here, because compiled code has to count references for it."""
+    np.dot(left, right, out)
 
 
 def rows_at_once(n_rows, n_coefficients):
@@ -120,7 +125,7 @@ def accumulate_many(Z, n_rows, slopes, at, grad, scratch):
     piece = rows_at_once(n_rows, scratch.size)
     for start in range(0, n_rows, piece):
         stop = min(start + piece, n_rows)
-        np.dot(Z[start:stop].T, slopes[at + start : at + stop], scratch)
+        product(Z[start:stop].T, slopes[at + start : at + stop], scratch)
         for j in range(scratch.shape[0]):
             for k in range(scratch.shape[1]):
                 grad[0, j * scratch.shape[1] + k] += scratch[j, k]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather
+from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather, product
 from skgd.engines.compiled.interface import Rows, strategies
 from skgd.engines.compiled.loss import slopes_of_loss
 
@@ -40,7 +40,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
             shape = (sizes[layer], sizes[layer + 1])
             coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
             z = out if layer == last else received[at * n : (at + shape[1]) * n].reshape(n, shape[1])
-            np.dot(inputs, coef, z)
+            product(inputs, coef, z)
             if has_intercepts:
                 for i in range(n):
                     for k in range(shape[1]):
@@ -64,9 +64,9 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                 inputs = Z[:n]
             section = grad[place : place + shape[0] * shape[1]]
             if start == begin:
-                np.dot(inputs.T, delta, section.reshape(shape))
+                product(inputs.T, delta, section.reshape(shape))
             else:
-                np.dot(inputs.T, delta, scratch[: section.size].reshape(shape))
+                product(inputs.T, delta, scratch[: section.size].reshape(shape))
                 for k in range(section.size):
                     section[k] += scratch[k]
             if has_intercepts:
@@ -79,7 +79,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                 after -= shape[0]
                 coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
                 before = deltas[layer % 2, : n * shape[0]].reshape(n, shape[0])
-                np.dot(delta, coef.T, before)
+                product(delta, coef.T, before)
                 for i in range(n):
                     for k in range(shape[0]):
                         z = received[at * n + i * shape[0] + k]

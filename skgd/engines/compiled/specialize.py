@@ -25,6 +25,7 @@ import numpy as np
 from numba import config, njit, typeof
 from numba.core.event import Listener, install_listener
 
+from skgd.engines.compiled.inlining import InlinedCompiler
 from skgd.engines.compiled.interface import Limits, Penalty, Rows, Scales, Strategies, Work
 from skgd.engines.compiled.prefetch import HINT, no_prefetch, prefetch
 
@@ -33,8 +34,9 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},  # sums in any order; NaN and infinity stay what they are
     "nogil": True,
 }
-# Without the entrances for code that never calls it, compiling takes two thirds of the time.
-_CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True}
+# Without the entrances for code that never calls it, compiling takes two thirds of the time. Without references to
+# arrays to count, there is less to compile: whoever calls a loop holds its arrays, and makes them, see `workspace`.
+_CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True, "_nrt": False}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
 _SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
@@ -72,7 +74,7 @@ class _Specializer:
         for cell in function.__closure__ or ():
             fingerprint.add(cell.cell_contents)
         namespace = dict(function.__globals__)
-        ours = (function.__module__ or "").startswith("skgd.")
+        ours = _is_ours(function)
         for name in sorted(_global_names(code) & namespace.keys()):
             thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
             if isinstance(thing, (Strategies, Rows)):
@@ -99,7 +101,9 @@ class _Specializer:
         if function not in self._done:
             self._done[function] = None
             copy, tells_all = self.copy(function)
-            self._done[function] = njit(**_INLINED)(copy), copy.__qualname__ if tells_all else _UNKNOWN
+            options = {**_INLINED, "_nrt": _may_make_arrays(function)}
+            compiled = njit(pipeline_class=InlinedCompiler, **options)(copy)
+            self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
             raise CannotCompile(f"{function.__name__} calls itself.")
@@ -107,6 +111,15 @@ class _Specializer:
 
 
 _UNKNOWN: Any = object()
+
+
+def _is_ours(function: FunctionType) -> bool:
+    return (function.__module__ or "").startswith("skgd.")
+
+
+def _may_make_arrays(function: FunctionType) -> bool:
+    """Say whether references have to be counted: in a user's functions, and where `numpy.dot` returns an array."""
+    return not _is_ours(function) or "dot" in function.__code__.co_names
 
 
 def _global_names(code: CodeType) -> set[str]:
