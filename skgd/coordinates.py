@@ -127,7 +127,12 @@ def is_text_like(filled: float, n_columns: int) -> bool:
 def indicated(measures: Measures) -> Any:
     """Return the share of a column's rows that have it, if it is an indicator: if all that have it have one value."""
     _, mean, _, filled = measures
-    return choose(mean >= (1.0 - 1e-9) * filled, filled, 0.0)
+    return choose((mean >= (1.0 - 1e-9) * filled) & (filled <= _MOST), filled, 0.0)
+
+
+def in_few(measures: Measures) -> Any:
+    """Return the share of a column's rows that have it, if most do not."""
+    return choose(measures[3] <= _MOST, measures[3], 0.0)
 
 
 def auto_alpha(filled: float, n_classes: int) -> float:
@@ -339,8 +344,12 @@ class ColumnStatistics:
 
     @property
     def one_hot(self) -> float:
-        """The share of all entries that are in columns of indicators, as those of one-hot categories are; else 0."""
-        return float(indicated(self.measures).sum() / self.filled.sum()) if self.sparse and self.filled.any() else 0.0
+        """The share of indicators among the entries of columns that most rows do not have, where most entries are zero.
+
+        Those of one-hot categories are indicators.
+        """
+        entries = in_few(self.measures).sum()
+        return float(indicated(self.measures).sum() / entries) if self.sparse and entries > 0.0 else 0.0
 
     @property
     def text_like(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from skgd.coordinates import (
     Matrix,
     auto_alpha,
+    in_few,
     indicated,
     is_sparse,
     is_text_like,
@@ -91,10 +92,11 @@ def take_stream(
             w = weights[: end - begin]
             for i in range(end - begin):
                 w[i] = (given_weights[i] if len(weight) > 0 else 1.0) / (totals[1] / totals[0])
-        filled, one_hot = 0.0, 0.0
+        filled, one_hot, entries = 0.0, 0.0, 0.0
         for j in range(n_features):
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
+            entries += in_few(measures_of(columns, j))
         filled /= n_features
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
@@ -150,7 +152,7 @@ def take_stream(
         rate[0] = rates[step]
         if automatic_rate:
             many = n_classes if is_sparse(filled) else 1
-            one_hot = one_hot / (filled * n_features) if is_sparse(filled) and filled > 0.0 else 0.0
+            one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
         taken = take_batch(
