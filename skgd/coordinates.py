@@ -146,24 +146,31 @@ def row_norm_of(squares: float, fit_intercept: bool) -> float:
 
 
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre and the scale of dense columns."""
-    if centered:
-        return measures[1] * measures[0], deviation_of(measures)
-    return 0.0 * measures[0], size_of(measures)
+    """Return the centre and the scale of dense columns; one-hot categories have the scale that sparse columns have."""
+    largest, mean, _, filled = measures
+    rare = is_sparse(filled) & (indicated(measures) > 0.0)
+    scale = choose(rare, rare_scale(largest, filled), deviation_of(measures) if centered else size_of(measures))
+    return (mean if centered else 0.0) * largest, scale
+
+
+def rare_scale(largest: Any, filled: Any) -> Any:
+    r"""Return the largest absolute value, smaller for rare columns.
+
+    It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
+    column says the more, the fewer rows have it (Spärck Jones, 1972).
+    """
+    return nonzero(largest / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
 
 
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the centre and the scale of sparse columns.
 
     Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero: the
-    most frequent words say little. Of others, they are zero, and the largest absolute
-    value, divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
-    column says the more, the fewer rows have it (Spärck Jones, 1972).
+    most frequent words say little. Others stay where they are, so that zeros do.
     """
     largest, mean, variance, filled = measures
-    rarity = np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0)))
     dense = (filled > _MOST) & ((not text_like) | (mean * mean > _FAR * variance)) & centered
-    return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), nonzero(largest / rarity))
+    return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), rare_scale(largest, filled))
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
