@@ -83,6 +83,8 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
     removable = losses
     if y.dtype.kind == "f" and has_linear_tails(objective):
         removable = objective.mean_losses_of_constant(constant, y, weight, within=_WITHIN)
+    if objective.exclusive_classes:  # which are one problem
+        removable = losses = np.full(len(losses), losses.mean())
     worth = np.divide(1.0, len(losses) * removable, out=np.zeros(len(losses)), where=removable > 0.0)
     return worth, float((worth * (losses - removable)).sum())
 

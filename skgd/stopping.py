@@ -42,6 +42,7 @@ from skgd.steps import Batches
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
 # predicting the mean is on its way to infinity.
 _DIVERGED = 1e10
+_HOPELESS = 2.0  # times that of the best constant model
 _HUGE = float(np.finfo(np.float64).max)
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
@@ -65,6 +66,7 @@ class Stopping:
         self.best, self.waited, self.done = _HUGE, 0, False
         self.watched: list[float] = []
         self._plan, self._of_outliers = plan, of_outliers
+        self._has_intercept = state.objective.fit_intercept
         self._tolerance = _tolerance(state, plan, n_steps, validates)
         self._patience = _patience(state, plan, n_steps, validates)
         self._looks_inside = is_brief(state, plan) and not validates
@@ -102,8 +104,21 @@ class Stopping:
         return lowest
 
     def warn_unless_converged(self) -> None:
-        """Warn where the objective was still falling fast in the last tenth of the epochs, when they were all taken."""
-        if self.done or self._plan.tol is None or self.waited > 0:
+        """Warn where the objective was still falling fast in the last tenth of the epochs, when they were all taken.
+
+        Warn, too, where a model that could do as well as a constant one does not come near it.
+        """
+        if self._plan.tol is None or not self.watched:
+            return
+        if self.best > _HOPELESS and (self._plan.hidden_layer_sizes or self._has_intercept):
+            warnings.warn(
+                f"Training ended where the objective is {self.best:.3g} times that of the best constant model. Set "
+                "fit_intercept=True and precondition=True, or center y.",
+                ConvergenceWarning,
+                stacklevel=_CALLER,
+            )
+            return
+        if self.done or self.waited > 0:
             return
         max_iter, last = self._plan.max_iter, self.watched[-1]
         before = len(self.watched) - 1 - max(max_iter // 10, 1)

@@ -99,7 +99,7 @@ def test_weights_are_repeated_rows(container, X, weight):
 def test_extreme_sizes(container, size):
     X = np.random.default_rng(0).uniform(-1.0, 1.0, (50, 3))
     huge, plain = of(container(size * X)), of(container(X))
-    for name in ("mean", "standard_deviation", "root_mean_square", "sparse_scale"):
+    for name in ("mean", "standard_deviation", "root_mean_square"):
         assert_allclose(getattr(huge, name) / size, getattr(plain, name), rtol=1e-12)
     scaled = huge.mean_squares(huge.mean, huge.standard_deviation)
     assert_allclose(scaled, 1.0, rtol=1e-12)
@@ -140,7 +140,7 @@ def test_constant_columns(value, weighted, measure):
     assert statistics.constant.all()
     expected = abs(value) or 1.0
     assert_array_equal(statistics.standard_deviation, [expected])
-    assert_allclose(statistics.sparse_scale, [expected], rtol=1e-13)
+    assert_allclose(module.rare_scale(statistics.largest, statistics.filled), [expected], rtol=1e-13)
     assert_allclose(statistics.root_mean_square, [expected], rtol=1e-14)
     assert_allclose(statistics.mean, [value], rtol=1e-14)
 
@@ -397,7 +397,7 @@ def test_without_intercept_only_the_scale_changes():
 
 def test_sparse_columns_stay_sparse():
     X = sp.csr_array(data(sparse=True)[0])
-    Z = learnt(sparse=True).standardized(X)
+    Z = Coordinates.of_columns(of(X), sparse=True, fit_intercept=False, dtype=np.float64).standardized(X)
     assert_array_equal(Z.indices, X.indices)
     assert_array_equal(Z.indptr, X.indptr)
     idf = TfidfTransformer(smooth_idf=False).fit(X).idf_  # 1 + log(rows / filled rows)

@@ -20,7 +20,6 @@ from sklearn.utils import estimator_html_repr
 
 import skgd
 from skgd import GDClassifier, GDRegressor, losses, optimizers, schedules
-from skgd.coordinates import MANY_COLUMNS
 from skgd.display import DescentPathDisplay, LearningRateDisplay, TrainingDisplay
 from skgd.losses import Huber, Quantile
 from skgd.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer
@@ -306,14 +305,15 @@ def test_batches_are_shuffled_alike_each_time():
 @pytest.mark.parametrize("batch_size", ["auto", 30])
 @pytest.mark.parametrize("optimizer", ["auto", "adam"])
 @pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier, "mostly zeros"])
-def test_the_path_of_an_epoch_ends_where_fit_does(estimator, optimizer, batch_size):
+def test_the_path_of_an_epoch_ends_where_fit_does(monkeypatch, estimator, optimizer, batch_size):
     """Its coordinates, batches and rates are those of fit, and "auto" is what it is there."""
     rng = np.random.default_rng(1)
     data, target = (X, y) if estimator is GDRegressor else (X, labels)
     if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
         estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.5, rng.normal(size=(200, 2)), 0.0)
         target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
-        data = np.column_stack([data, np.zeros((200, MANY_COLUMNS))])
+        data = np.column_stack([data, np.zeros((200, 20))])
+        monkeypatch.setattr(skgd.coordinates, "_MANY_ENTRIES", 0)
     params = {"optimizer": optimizer, "batch_size": batch_size, "fit_intercept": False, "random_state": 0}
     fitted = estimator(**params, max_iter=1, tol=None, average=False).fit(data, target)
     display = DescentPathDisplay.from_estimator({"it": estimator(**params)}, data, target, n_steps=fitted.t_)
@@ -324,7 +324,7 @@ def test_the_path_of_an_epoch_ends_where_fit_does(estimator, optimizer, batch_si
 
 
 def test_penalties_that_auto_makes_different_are_refused():
-    sparse = np.eye(100, MANY_COLUMNS)
+    sparse = np.kron(np.eye(100), np.ones((1, 50)))  # rows of so many entries are texts
     both = [GDClassifier(optimizer="auto"), GDClassifier(optimizer="adam")]
     with pytest.raises(ValueError, match=r"alpha='auto' is different.*same alpha"):
         DescentPathDisplay.from_estimator(both, sparse, np.arange(100) % 2)

@@ -237,9 +237,9 @@ def test_parameters_changed_between_calls_are_seen():
 
 
 def mostly_zeros(n_rows=400, n_columns=1000):
-    """Rows of mostly zeros, and classes that they tell apart but for some noise."""
+    """Rows of mostly zeros, but of many entries, as of texts, and classes that they tell apart but for some noise."""
     rng = np.random.default_rng(0)
-    X = rng.random((n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.01)
+    X = rng.random((n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.07)
     return X, (X @ rng.normal(size=n_columns) + 0.1 * rng.normal(size=n_rows) > 0.0).astype(int)
 
 

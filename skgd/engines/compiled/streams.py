@@ -155,9 +155,14 @@ def take_stream(
             one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
+        if standardised:
+            standardise(y, begin, end, target_center, target_scale, goals)
+            of_batch = goals[: end - begin]
+        else:
+            of_batch = y[begin:end]
         taken = take_batch(
             data,
-            targets_of(y, begin, end, (target_center, target_scale), goals),
+            of_batch,
             w,
             order[begin:end],
             size,
@@ -186,15 +191,11 @@ def take_stream(
     return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
 
 
-def targets_of(y, begin, end, coordinates, goals):
-    """Return the targets of some rows as the loss reads them: ``goals``, written over, where it wants no units."""
-    if standardised:
-        center, scale = coordinates
-        for i in range(end - begin):
-            for k in range(len(center)):
-                goals[i, k] = (y[begin + i, k] - center[k]) / scale[k]
-        return goals[: end - begin]
-    return y[begin:end]
+def standardise(y, begin, end, center, scale, goals):
+    """Write the targets of some rows as a loss reads them that wants no units."""
+    for i in range(end - begin):
+        for k in range(len(center)):
+            goals[i, k] = (y[begin + i, k] - center[k]) / scale[k]
 
 
 def parts_of_numbers(numbers, sizes):
