@@ -3,30 +3,41 @@
 Each rule is stated here, with its reason, and nowhere else; the table in ``docs/defaults.md`` quotes it, and what was
 measured follows there. When training ends, `skgd.stopping` says in the same form.
 
-"Mostly zeros" means that less than 15 % of the entries are not zero, whatever the format. The compiled loops of streams
-decide by that, too, so that `skgd.coordinates` says it, and what the penalty then is: ``is_sparse``, ``is_one_hot`` and
-``auto_alpha``. Each optimizer's own rate is its ``auto_learning_rate``.
+"Mostly zeros" means that less than 15 % of the entries are not zero, whatever the format; rows of mostly zeros are
+texts if they have 50 other entries or more. The compiled loops of streams decide by that, too, so that
+`skgd.coordinates` says it, and what the penalty then is: ``is_sparse``, ``is_text_like`` and ``auto_alpha``. Each
+optimizer's own rate is its ``auto_learning_rate``.
 
 ``optimizer="auto"``
     AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
     columns keep long steps.
 
-    ``fit`` of a classifier on rows of mostly zeros in 1000 columns or more, with ``learning_rate``, ``alpha`` and
-    ``batch_size`` left alone: plain SGD. Why: in implicit steps of one row each, it is well regularised without a
-    penalty if it stops early, and is done sooner.
+    ``fit`` of a classifier on texts, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: plain SGD. Why:
+    in implicit steps of one row each, it is well regularised without a penalty if it stops early, and is done sooner;
+    on rows of fewer entries, as of categories and short texts, AdaGrad is as good or better.
 
     with hidden layers: Adam. Why: each layer's gradient has a size of its own.
 
 ``precondition=True``
     dense columns are centred and divided by their standard deviation, those of sparse matrices divided by the largest
-    absolute value, and multiplied by the root of 1 - log(share of rows that have it); the target is centred and scaled.
-    Why: units don't matter; zeros stay zeros; a rare word says more than a frequent one (inverse document frequency).
+    absolute value, in ``fit`` at most five times the usual one, and multiplied by the root of 1 - log(share of rows
+    that have it); the target is centred and scaled, in ``fit`` by median and median absolute deviation where the loss
+    grows no faster than linearly. Why: units don't matter; zeros stay zeros; a rare word says more than a frequent one
+    (inverse document frequency); outliers do not hide the other rows.
+
+    each column for itself: columns of a sparse matrix that more than half of the rows have are those of dense ones (of
+    texts, only where the square of the mean is nine times the variance), and dense columns with one value beside zero
+    that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is learnt in any format.
 
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
-    zeros in fewer than 1000 columns, as one-hot categories are, whose columns hardly depend on each other; plain SGD: 1
-    / (mean squared norm · the loss's curvature); both times √(number of classes) where X is mostly zeros. Why: a rare
-    column meets each class once in so many rows.
+    zeros (in ``partial_fit`` to the extent to which sparse columns have one value beside zero, as those of categories
+    have); plain SGD: 1 / (mean squared norm · the loss's curvature); both times √(number of classes) where X is mostly
+    zeros. Why: columns of mostly zeros hardly depend on each other; a rare column meets each class once in so many
+    rows.
+
+    intercepts begin at the best constant model (not in ``partial_fit``). Why: an offset is removed at once, and a rare
+    class is rare from the first step.
 
     Adam, which hidden layers get: 0.1 / root mean square norm of the rows / number of hidden layers; neither of the
     next two rules holds with hidden layers. Why: in a deep network, each layer's step adds to the others'.
@@ -47,8 +58,8 @@ decide by that, too, so that `skgd.coordinates` says it, and what the penalty th
     mostly zeros share few columns: a mean over many gains little.
 
 ``alpha="auto"``
-    1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. Why: a penalty on coefficients of raw
-    columns would depend on their units; few epochs regularise by themselves.
+    1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. It is a penalty on the standardised
+    coefficients, relative to the target's unit. Why: units don't matter; few epochs regularise by themselves.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are

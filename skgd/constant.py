@@ -55,7 +55,9 @@ def _root_of_slopes(objective: Objective, share: np.ndarray) -> np.ndarray:
     low, high = np.full((2, len(share)), [[-_LARGEST_SCORE], [_LARGEST_SCORE]])
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        along = share * slope(positive, middle, objective.hyper) + (1.0 - share) * slope(negative, middle, objective.hyper)
+        along = share * slope(positive, middle, objective.hyper) + (1.0 - share) * slope(
+            negative, middle, objective.hyper
+        )
         low, high = np.where(along < 0.0, middle, low), np.where(along < 0.0, high, middle)
     return 0.5 * (low + high)
 

@@ -114,7 +114,7 @@ def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
     return spread * spread + offset * offset
 
 
-def is_sparse(filled: float) -> bool:
+def is_sparse(filled: Any) -> Any:
     """Say whether most entries are zero, from the share of those that are not."""
     return filled < _SPARSE
 
@@ -165,8 +165,8 @@ def rare_scale(largest: Any, filled: Any) -> Any:
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     r"""Return the centre and the scale of sparse columns.
 
-    Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero: the
-    most frequent words say little. Others stay where they are, so that zeros do.
+    Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero:
+    the most frequent words say little. Others stay where they are, so that zeros do.
     """
     largest, mean, variance, filled = measures
     dense = (filled > _MOST) & ((not text_like) | (mean * mean > _FAR * variance)) & centered
@@ -455,7 +455,7 @@ class Coordinates:
         if isinstance(self.scale, float):
             return X
         if not isinstance(X, np.ndarray):
-            center = self.center[X.indices] if self.centered else 0.0
+            center = np.asarray(self.center)[X.indices] if self.centered else 0.0
             stored = type(X)(((X.data - center) / self.scale[X.indices], X.indices, X.indptr), shape=X.shape)
             return stored + self._of_zeros(X) if self.centered else stored
         if not self.centered:
@@ -466,14 +466,15 @@ class Coordinates:
 
     def _of_zeros(self, X: sp.csr_array) -> sp.csr_array:
         """Return what the zeros of centred columns become that sparse rows do not store."""
-        columns = np.flatnonzero(self.center)
+        center, scale = np.asarray(self.center), np.asarray(self.scale)
+        columns = np.flatnonzero(center)
         number = np.full(X.shape[1], -1)
         number[columns] = np.arange(len(columns))
         rows, among = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), number[X.indices]
         missing = np.ones((X.shape[0], len(columns)), bool)
         missing[rows[among >= 0], among[among >= 0]] = False
         rows, among = np.nonzero(missing)
-        values = (-self.center[columns] / self.scale[columns])[among]
+        values = (-center[columns] / scale[columns])[among]
         return sp.csr_array((values, (rows, columns[among])), shape=X.shape)
 
     def to_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

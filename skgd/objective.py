@@ -231,7 +231,7 @@ class Objective:
         Targets further from it than ``within`` count as ones at that distance.
         """
         raw = self.normalized(self.predictor(np.reshape(constant, (1, -1))))
-        center, scale = self.predictor_coordinates
+        _, scale = self.predictor_coordinates
         total: Any = 0.0
         for start in range(0, len(y), _COMFORTABLE_ENTRIES // self.n_outputs + 1):
             rows = slice(start, start + _COMFORTABLE_ENTRIES // self.n_outputs + 1)
@@ -251,12 +251,13 @@ class Objective:
         column = scale if isinstance(scale, float) else scale[:, np.newaxis]
         units = [np.mean(unit)] * len(self.hidden_layer_sizes) + [unit]
         if self.standardised_penalty:
-            return [(*penalty_rates(self.alpha, self.l1_ratio, 1.0, 1.0, 1.0), unit) for unit in units]
-        scales: list = [[1.0, 1.0] for _ in units]
-        scales[0][0], scales[-1][1] = column, target_scale
+            l1, l2 = penalty_rates(self.alpha, self.l1_ratio, 1.0, 1.0, 1.0)
+            return [(l1, l2, unit) for unit in units]
+        of_inputs = [column, *[1.0] * len(self.hidden_layer_sizes)]
+        of_outputs = [*[1.0] * len(self.hidden_layer_sizes), target_scale]
         return [
-            (*penalty_rates(self.alpha, self.l1_ratio, *both, unit), unit)
-            for both, unit in zip(scales, units, strict=True)
+            (*penalty_rates(self.alpha, self.l1_ratio, of_input, of_output, unit), unit)
+            for of_input, of_output, unit in zip(of_inputs, of_outputs, units, strict=True)
         ]
 
     def penalty_by_parameter(self) -> tuple[np.ndarray, np.ndarray]:

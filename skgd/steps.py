@@ -50,8 +50,8 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
-    penalty = {"alpha": alpha_for(state, plan), "standardised_penalty": isinstance(plan.alpha, str)}
-    state = replace(state, objective=replace(state.objective, **penalty))
+    alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
+    state = replace(state, objective=replace(state.objective, alpha=alpha, standardised_penalty=automatic))
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
     coordinates = Coordinates()
     if plan.precondition:

@@ -5,8 +5,12 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
 ``tol=1e-2``, ``n_iter_no_change="auto"``
     stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or with a validation set;
     with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of itself plus 3 % of the
-    untrained model's loss; in epochs of fewer than 300 steps proportionally less. Why: relative to itself, because a
+    best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative to itself, because a
     good objective is small; the second part ends what fits perfectly; networks rest on plateaus, and leave them.
+
+    outputs count relative to what a constant leaves to gain of each, without what rows add that are ten scales of the
+    target from it, where the loss grows no faster than linearly. Why: the unit of one target, or the frequency of one
+    label, decides nothing of another; outliers own the sum of the losses.
 
     with ``alpha="auto"`` and more than one batch: 1 + 120 min(parameters / rows, 0.2) times as much (not in plain SGD,
     nor with hidden layers or a validation set). Why: parameters / rows is about the share of the loss by which the
@@ -21,7 +25,7 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     does not tell.
 
     plain SGD: eight steps count as one here, and an epoch whose last quarter's loss is not 12 ``tol`` below its third
-    quarter's, or is below 5 ``tol`` of the untrained model's, is one without progress, too. Why: where the loss of rows
+    quarter's, or is below 5 ``tol`` of the constant model's, is one without progress, too. Why: where the loss of rows
     not seen before has come to rest, more epochs would learn the rows by heart.
 """
 
@@ -60,9 +64,7 @@ class Stopping:
     ``done`` says whether to stop, and may be set, too.
     """
 
-    def __init__(
-        self, state: State, plan: Plan, of_outliers: float, n_steps: int, *, shuffled: bool, validates: bool
-    ):
+    def __init__(self, state: State, plan: Plan, of_outliers: float, n_steps: int, *, shuffled: bool, validates: bool):
         self.best, self.waited, self.done = _HUGE, 0, False
         self.watched: list[float] = []
         self._plan, self._of_outliers = plan, of_outliers

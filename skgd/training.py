@@ -72,7 +72,9 @@ def train_epochs(
     def now() -> tuple[State, Progress]:
         whole = epochs.whole(state)
         so_far = whole.iterate, stopping.best, best_iterate, stopping.waited
-        return whole, Progress(epoch, len(watched), *so_far, orders.state, past=state.past, watched=tuple(stopping.watched))
+        return whole, Progress(
+            epoch, len(watched), *so_far, orders.state, past=state.past, watched=tuple(stopping.watched)
+        )
 
     try:
         while epoch < plan.max_iter and not stopping.done:

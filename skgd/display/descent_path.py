@@ -7,7 +7,6 @@ a window that shows them, and the objective on its grid. The functions below it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from skgd.coordinates import Coordinates
 from skgd.display.shared import checked, line_style, pyplot
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.objective import Objective

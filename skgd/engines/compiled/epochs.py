@@ -61,7 +61,10 @@ def run_epoch(
     hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
     if kind.activation is not None:
         hypers = (*hypers, objective.activation.hyper())
-    y, weights = objective.target(y)[order] if y.dtype.kind == "f" else y[order], np.empty(0) if weight is None else weight[order]
+    y, weights = (
+        objective.target(y)[order] if y.dtype.kind == "f" else y[order],
+        np.empty(0) if weight is None else weight[order],
+    )
     scales = scales_of(objective, theta.dtype)
     n_centered = int(np.count_nonzero(scales.center))
     around = (
@@ -95,7 +98,9 @@ def run_epoch(
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
             work.missed[0][:] = 0
-            work = work._replace(active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center))
+            work = work._replace(
+                active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center)
+            )
         parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)
         of_steps = y[section], weights[section], order[section], size, rates[part], t + begin, parameters, shares[part]
         with announced(settings.verbose):
