@@ -19,6 +19,7 @@ from skgd.state import Data, State
 _WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
 _LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
 _HALVINGS = 70  # of an interval: to the last bit
+_NORMAL = 1.482602218505602  # standard deviations of a normal variable in its median absolute deviation
 
 
 def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -93,7 +94,8 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
 
 def has_linear_tails(objective: Objective) -> bool:
     """Say whether a loss of numbers grows no faster than linearly, so that outliers do not own it."""
-    near, far = (np.abs(objective.loss.gradient(0.0, distance, objective.hyper)) for distance in (1e150, 1e300))
+    distances, target = np.array([1e150, 1e300]), np.zeros(2)
+    near, far = np.abs(objective.loss.gradient(target, distances, objective.hyper))
     return bool(not objective.loss.log_link and far <= 2.0 * near)
 
 
@@ -108,9 +110,6 @@ def robust_coordinates(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.nda
     mean = np.average(deviations, axis=0, weights=weight)
     scale = np.where(scale > 0.0, scale, mean)
     return center, np.where(scale > 0.0, scale, np.where(center != 0.0, np.abs(center), 1.0))
-
-
-_NORMAL = 1.482602218505602  # standard deviations of a normal variable in its median absolute deviation
 
 
 def _medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -503,8 +503,8 @@ class Coordinates:
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""
         intercept = intercept + self.center @ coef if self.centered else intercept
-        standardised = standardised_coefficient(coef, _column(self.scale), self.target_scale)
-        return standardised, (intercept - self.target_center) / self.target_scale
+        standardized = standardised_coefficient(coef, _column(self.scale), self.target_scale)
+        return standardized, (intercept - self.target_center) / self.target_scale
 
 
 def _column(values: np.ndarray | float) -> np.ndarray | float:

@@ -78,7 +78,7 @@ class Loss(Strategy):
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
-    standardised : bool
+    standardized : bool
         Whether the rule is handed the target and the prediction as multiples of the target's scale, from its center:
         then it may have constants that mean the same whatever the target's unit.
     probability : callable or None
@@ -90,7 +90,7 @@ class Loss(Strategy):
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
     log_link: ClassVar[bool] = False
-    standardised: bool = False
+    standardized: bool = False
     probability: ClassVar[Any] = None
 
     @staticmethod
@@ -229,11 +229,11 @@ class Huber(Loss):
         self.epsilon = epsilon
 
     @property
-    def standardised(self) -> bool:  # type: ignore[override]
+    def standardized(self) -> bool:  # type: ignore[override]
         return isinstance(self.epsilon, str)
 
     def hyper(self):
-        return (1.35 if self.standardised else float(self.epsilon),)
+        return (1.35 if self.standardized else float(self.epsilon),)
 
     def check(self):
         if self.epsilon != "auto":
@@ -277,11 +277,11 @@ class EpsilonInsensitive(Loss):
         self.epsilon = epsilon
 
     @property
-    def standardised(self) -> bool:  # type: ignore[override]
+    def standardized(self) -> bool:  # type: ignore[override]
         return isinstance(self.epsilon, str)
 
     def hyper(self):
-        return (0.1 if self.standardised else float(self.epsilon),)
+        return (0.1 if self.standardized else float(self.epsilon),)
 
     def check(self):
         if self.epsilon != "auto":

@@ -50,7 +50,7 @@ class Objective:
     exclusive_classes: bool = False
     hidden_layer_sizes: tuple[int, ...] = ()
     activation: Activation = field(default_factory=Identity)
-    standardised_penalty: bool = False  # whether the penalty is one on the optimizer's coefficients, not the user's
+    standardized_penalty: bool = False  # whether the penalty is one on the optimizer's coefficients, not the user's
     worth: np.ndarray | float = 1.0  # of a unit of each output's loss, where progress is measured
 
     # -- the layout of the parameters ---------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Objective:
     @property
     def predictor_coordinates(self) -> tuple[Any, Any]:
         """Center and scale of what the loss's rule is handed: those of the target, unless its unit does not matter."""
-        return (0.0, 1.0) if self.loss.standardised else (self.coordinates.target_center, self.coordinates.target_scale)
+        return (0.0, 1.0) if self.loss.standardized else (self.coordinates.target_center, self.coordinates.target_scale)
 
     @cached_property
     def divisor(self) -> np.ndarray | float:
@@ -121,14 +121,14 @@ class Objective:
     @cached_property
     def unit(self) -> np.ndarray | float:
         """What one unit of the optimizer's objective is in the user's, for each output."""
-        standardised = self.loss.standardised
-        return self.divisor * self.coordinates.target_scale**self.loss.degree if standardised else self.divisor
+        standardized = self.loss.standardized
+        return self.divisor * self.coordinates.target_scale**self.loss.degree if standardized else self.divisor
 
     def target(self, y: np.ndarray) -> np.ndarray:
         """Return the numbers that the loss compares with: those of y, or the numbers that stand for its labels."""
         if y.dtype.kind == "f":
             coordinates = self.coordinates
-            return (y - coordinates.target_center) / coordinates.target_scale if self.loss.standardised else y
+            return (y - coordinates.target_center) / coordinates.target_scale if self.loss.standardized else y
         low, high = self.loss.label_values
         if y.ndim == 1:  # class numbers: one column for two classes, one for each of more
             y = (y[:, np.newaxis] == np.arange(self.n_outputs)) if self.exclusive_classes else y[:, np.newaxis]
@@ -250,7 +250,7 @@ class Objective:
         scale, target_scale, unit = self.coordinates.scale, self.coordinates.target_scale, self.unit
         column = scale if isinstance(scale, float) else scale[:, np.newaxis]
         units = [np.mean(unit)] * len(self.hidden_layer_sizes) + [unit]
-        if self.standardised_penalty:
+        if self.standardized_penalty:
             l1, l2 = penalty_rates(self.alpha, self.l1_ratio, 1.0, 1.0, 1.0)
             return [(l1, l2, unit) for unit in units]
         of_inputs = [column, *[1.0] * len(self.hidden_layer_sizes)]

@@ -51,12 +51,12 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     if not (stream or state.t):
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
     alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
-    state = replace(state, objective=replace(state.objective, alpha=alpha, standardised_penalty=automatic))
+    state = replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
     coordinates = Coordinates()
     if plan.precondition:
         coordinates = Coordinates.of_columns(columns, sparse=sp.issparse(X), fit_intercept=fit_intercept, dtype=dtype)
-    if regression and (plan.precondition or objective.loss.standardised):
+    if regression and (plan.precondition or objective.loss.standardized):
         coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
         if not stream and fit_intercept and has_linear_tails(objective):
             center, scale = robust_coordinates(y, weight)

@@ -139,7 +139,7 @@ class Stream:
         (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
         rows, weight = int(totals[0]), float(totals[1])
         coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
-        if self.objective.loss.standardised:
+        if self.objective.loss.standardized:
             coordinates = replace(coordinates, target_center=of_target[0], target_scale=of_target[1])
         return State(
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),

@@ -440,7 +440,7 @@ def test_objective(name, n_outputs, sparse, weighted, precondition, fit_intercep
     else:
         y_numbers = np.choose(y.reshape(ROWS, n_outputs), labels) if name in CLASSIFIER_LOSSES else y
     unit = 1.0
-    if objective.loss.standardised:
+    if objective.loss.standardized:
         center, unit = objective.coordinates.target_center, objective.coordinates.target_scale
         y_numbers, raw = (y - center) / unit, (raw - center) / unit
     by_hand = unit**objective.loss.degree * np.average(value(objective.loss, y_numbers, raw), axis=0, weights=weight)

@@ -162,7 +162,7 @@ class DescentPathDisplay:
             raise ValueError("alpha='auto' is different for these estimators. Give them the same alpha, a number.")
         columns = [str(name) for name in getattr(model, "feature_names_in_", ())]
         pair, labels = _parameter_pair(coefficients, columns, objective.n_features, objective.fit_intercept)
-        alpha = "auto" if objective.standardised_penalty and objective.alpha else objective.alpha
+        alpha = "auto" if objective.standardized_penalty and objective.alpha else objective.alpha
         bottom = _minimum(model, alpha, X, y, sample_weight)
         beginning = bottom.copy()
         beginning[pair] = start

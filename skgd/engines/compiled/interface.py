@@ -69,7 +69,7 @@ implicit = False  # whether steps are shortened by where they lead
 along_row = False  # whether steps of one row are multiples of it
 regression = False  # of streams: whether y holds numbers
 log_link = False
-standardised = False  # whether the loss is handed standardised targets
+standardized = False  # whether the loss is handed standardised targets
 precondition = True
 automatic_rate = True  # whether learning_rate is "auto"
 

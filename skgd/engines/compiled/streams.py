@@ -34,7 +34,7 @@ from skgd.engines.compiled.interface import (
     regression,
     rows,
     single,
-    standardised,
+    standardized,
     strategies,
     take_batch,
 )
@@ -101,7 +101,7 @@ def take_stream(
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
-        if precondition or standardised:
+        if precondition or standardized:
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
                 if precondition:
@@ -120,14 +120,14 @@ def take_stream(
                 if len(average) > 0:
                     change_coordinates(average, old_scale, scale, change, old, new, shift)
         for k in range(n_outputs):
-            if not standardised:
+            if not standardized:
                 predictor_center[k], predictor_scale[k] = target_center[k], target_scale[k]
             divisor[k] = 1.0
-            if regression and (precondition or standardised):
+            if regression and (precondition or standardized):
                 c, s = predictor_center[k], predictor_scale[k]
                 slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
                 divisor[k] = unit_of(slopes, c, s, log_link, degree)
-            unit[k] = divisor[k] * target_scale[k] ** degree if standardised else divisor[k]
+            unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
                 return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
         squares: Any = 0.0
@@ -155,8 +155,8 @@ def take_stream(
             one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
-        if standardised:
-            standardise(y, begin, end, target_center, target_scale, goals)
+        if standardized:
+            standardize(y, begin, end, target_center, target_scale, goals)
             of_batch = goals[: end - begin]
         else:
             of_batch = y[begin:end]
@@ -191,7 +191,7 @@ def take_stream(
     return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
 
 
-def standardise(y, begin, end, center, scale, goals):
+def standardize(y, begin, end, center, scale, goals):
     """Write the targets of some rows as a loss reads them that wants no units."""
     for i in range(end - begin):
         for k in range(len(center)):
@@ -306,7 +306,7 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    of_stream = dict(zip(("regression", "precondition", "standardised", "automatic_rate"), flags, strict=True))
+    of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
 
@@ -359,7 +359,7 @@ class StreamLoop:
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
         )
-        self._loop = stream_loop(kind, (self.regression, precondition, loss.standardised, automatic), loss.log_link)
+        self._loop = stream_loop(kind, (self.regression, precondition, loss.standardized, automatic), loss.log_link)
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
