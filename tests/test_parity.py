@@ -24,7 +24,15 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.utils.fixes import parse_version
 
 from skgd import GDClassifier, GDRegressor
-from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Huber, Quantile, Tweedie
+from skgd.losses import (
+    CLASSIFIER_LOSSES,
+    REGRESSOR_LOSSES,
+    EpsilonInsensitive,
+    Huber,
+    Quantile,
+    SquaredEpsilonInsensitive,
+    Tweedie,
+)
 from skgd.optimizers import OPTIMIZERS, SGD
 from skgd.schedules import Exponential
 
@@ -117,7 +125,7 @@ def test_logistic_regression(y, class_weight, weight, precondition):
     total_weight = sample_weight * of_class[codes]
     theirs = LogisticRegression(C=1.0 / (total_weight.sum() * ALPHA), tol=1e-10, solver="lbfgs", max_iter=10000)
     theirs.fit(X, y, total_weight)
-    ours = classifier(class_weight=class_weight, precondition=precondition).fit(X, y, weight)
+    ours = classifier(class_weight=class_weight, precondition=precondition, max_iter=1000).fit(X, y, weight)
     assert_array_equal(ours.classes_, theirs.classes_)
     assert_same_minimiser(ours, theirs, tol=1e-5)
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=1e-5)
@@ -233,6 +241,14 @@ SMOOTH = {
 }
 
 
+# In the units of y, as the other solvers have it; "auto" is a multiple of its scale.
+WITH_EPSILON = {
+    "huber": Huber(epsilon=1.35),
+    "epsilon_insensitive": EpsilonInsensitive(epsilon=0.1),
+    "squared_epsilon_insensitive": SquaredEpsilonInsensitive(epsilon=0.1),
+}
+
+
 @both_paths
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.7])
 @pytest.mark.parametrize("loss", SMOOTH)
@@ -254,7 +270,8 @@ def test_smooth_losses_against_scipy(loss, l1_ratio, precondition):
     )
     coef = best.x[:P] - best.x[P : 2 * P]
     make = classifier if estimator is GDClassifier else regressor
-    ours = make(loss, alpha=alpha, l1_ratio=l1_ratio, precondition=precondition).fit(X, y, WEIGHT)
+    named = WITH_EPSILON.get(loss, loss)
+    ours = make(named, alpha=alpha, l1_ratio=l1_ratio, precondition=precondition).fit(X, y, WEIGHT)
     assert_allclose(np.ravel(ours.coef_), coef, rtol=0, atol=1e-4 * np.abs(coef).max())
     assert_allclose(ours.intercept_, best.x[-1], rtol=0, atol=1e-4)
     if l1_ratio:
@@ -300,7 +317,8 @@ def test_kinked_losses_with_l1_against_a_linear_program(loss, precondition):
     limits = [(0, None)] * (2 * P) + [(None, None)] * (N + 1)
     best = linprog(cost, np.vstack(rows), np.concatenate(bounds), bounds=limits, method="highs")
     make = classifier if estimator is GDClassifier else regressor
-    ours = make(loss, alpha=alpha, l1_ratio=1.0, precondition=precondition, **KINKED).fit(X, y, WEIGHT)
+    named = WITH_EPSILON.get(loss, loss)
+    ours = make(named, alpha=alpha, l1_ratio=1.0, precondition=precondition, **KINKED).fit(X, y, WEIGHT)
     value = kinked_value(loss, ours.coef_, ours.intercept_, alpha, 1.0, WEIGHT)
     assert best.fun - 1e-9 <= value <= best.fun + 1e-4
 
@@ -315,7 +333,7 @@ def test_kinked_losses_with_l2_against_libsvm(loss, precondition):
         ours = classifier(loss, precondition=precondition, **KINKED).fit(X, y)
     else:
         theirs = SVR(kernel="linear", C=C, tol=1e-6, epsilon=0.1 if loss == "epsilon_insensitive" else 0.0).fit(X, y)
-        ours = regressor(loss, precondition=precondition, **KINKED).fit(X, y)
+        ours = regressor(WITH_EPSILON.get(loss, loss), precondition=precondition, **KINKED).fit(X, y)
     best, value = (kinked_value(loss, model.coef_, model.intercept_, ALPHA, 0.0) for model in (theirs, ours))
     assert abs(value - best) <= 1e-4
     assert_allclose(np.ravel(ours.coef_), np.ravel(theirs.coef_), rtol=0, atol=1e-2)

@@ -309,9 +309,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         state = self._state.whole
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
+        loss, trained = loss.multiclass() if state.objective.exclusive_classes else loss, state.objective.loss
         objective = replace(
             state.objective,
-            loss=loss.multiclass() if state.objective.exclusive_classes else loss,
+            # A name goes on meaning what it did when training began, perhaps in an earlier release.
+            loss=trained if isinstance(self.loss, str) and type(loss) is type(trained) else loss,
             l1_ratio=float(self.l1_ratio),
             coordinates=coordinates if same_coordinates else Coordinates(),
             activation=plan.activation,
