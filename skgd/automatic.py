@@ -25,8 +25,8 @@ optimizer's own rate is its ``auto_learning_rate``.
     grows no faster than linearly. Why: units don't matter; zeros stay zeros; a rare word says more than a frequent one
     (inverse document frequency); outliers do not hide the other rows.
 
-    each column for itself: columns of a sparse matrix that more than half of the rows have are those of dense ones (of
-    texts, only where the square of the mean is nine times the variance), and dense columns with one value beside zero
+    each column for itself: columns of a sparse matrix that most rows have, gradually from 40 to 60 % of them, are those
+    of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one value beside zero
     that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is learnt in any format.
 
 ``learning_rate="auto"``

@@ -28,6 +28,7 @@ _ROUNDING = 1e-14
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 _FAR = 9.0  # variances: the square of a mean that is far from zero
+_FEWEST = 0.4  # of the rows have a column that is a little like a dense one
 _MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
 _MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
@@ -169,8 +170,12 @@ def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> t
     the most frequent words say little. Others stay where they are, so that zeros do.
     """
     largest, mean, variance, filled = measures
-    dense = (filled > _MOST) & ((not text_like) | (mean * mean > _FAR * variance)) & centered
-    return choose(dense, mean * largest, 0.0), choose(dense, deviation_of(measures), rare_scale(largest, filled))
+    far = mean * mean > _FAR * variance
+    # From 40 to 60 % of the rows from one kind to the other, so that nothing jumps where a share crosses a line.
+    share = np.minimum(np.maximum(5.0 * (filled - _FEWEST), 0.0), 1.0) * centered
+    share = choose((not text_like) | far, share, 0.0)
+    scale = share * deviation_of(measures) + (1.0 - share) * rare_scale(largest, filled)
+    return share * mean * largest, scale
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +229,7 @@ def _with_dense_columns(
 
     The mean of squares less the square of the mean is no variance where a column varies little.
     """
-    dense = np.flatnonzero(measures[3] > _MOST)
+    dense = np.flatnonzero(measures[3] > _FEWEST)
     if not len(dense):
         return measures
     measures = np.array(measures)

@@ -432,13 +432,13 @@ class StreamLoop:
         return result
 
     def _most_entries(self, X: Any, size: int, statistics: np.ndarray) -> int:
-        """Return how many entries a batch has at most, with those of centered columns: ones that most rows have."""
+        """Return how many entries a batch has at most, with those of centered columns, which 40 % of the rows have."""
         entries = most_entries(X, None, size)
         if not self._kind.centered:
             return entries
         columns, *_ = parts_of_statistics(statistics, self._sizes)
         a_row = max(columns[3].sum(), np.diff(X.indptr).max(initial=0))
-        return entries + size * min(int(2.0 * a_row) + 1, X.shape[1])
+        return entries + size * min(int(2.5 * a_row) + 1, X.shape[1])
 
     def _allocated(self, size: int, entries: int, dtype: np.dtype) -> _Scratch:
         """Return arrays for batches of this size."""
