@@ -26,8 +26,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     (inverse document frequency); outliers do not hide the other rows.
 
     each column for itself: columns of a sparse matrix that most rows have, gradually from 40 to 60 % of them, are those
-    of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one value beside zero
-    that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is learnt in any format.
+    of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one
+    value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is
+    learnt in any format.
 
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly

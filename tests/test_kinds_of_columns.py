@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skgd import GDClassifier, GDRegressor
 
 # Some of the cases, not all: docs/defaults.md says what remains.
-not_yet = pytest.mark.xfail(raises=AssertionError, reason="a limit that docs/defaults.md states")
+not_yet = pytest.mark.xfail(raises=AssertionError, reason="a limit that docs/defaults.md states", strict=False)
 
 FORMATS = {"dense": np.asarray, "csr": sp.csr_array, "csc": sp.csc_array}
 both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
