@@ -22,8 +22,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     dense columns are centred and divided by their standard deviation, those of sparse matrices divided by the largest
     absolute value, in ``fit`` at most five times the usual one, and multiplied by the root of 1 - log(share of rows
     that have it); the target is centred and scaled, in ``fit`` by median and median absolute deviation where the loss
-    grows no faster than linearly. Why: units don't matter; zeros stay zeros; a rare word says more than a frequent one
-    (inverse document frequency); outliers do not hide the other rows.
+    grows no faster than linearly and outliers make the standard deviation more than three times as large. Why: units
+    don't matter; zeros stay zeros; a rare word says more than a frequent one (inverse document frequency); outliers do
+    not hide the other rows.
 
     each column for itself: columns of a sparse matrix that most rows have, gradually from 40 to 60 % of them, are those
     of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd.coordinates import target_coordinates
+from skgd.coordinates import Coordinates, target_coordinates
 from skgd.objective import Objective
 from skgd.plan import Plan
 from skgd.state import Data, State
 
+_NOTHING = 1e-7  # of a unit of the loss
+_OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
 _WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
 _LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
 _HALVINGS = 70  # of an interval: to the last bit
@@ -30,9 +32,10 @@ def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.
     objective = state.objective
     if y.dtype.kind == "f":
         coordinates, loss = objective.coordinates, objective.loss
-        center, _ = target_coordinates(state.targets.measures, loss.log_link, True)
+        center, scale = target_coordinates(state.targets.measures, loss.log_link, True)
         if has_linear_tails(objective):
-            center, _ = robust_coordinates(y, weight)
+            known = Coordinates(target_center=center, target_scale=scale)
+            center = np.asarray(without_outlying_targets(known, y, weight).target_center)
         return (center - coordinates.target_center) / coordinates.target_scale
     share = _shares(objective, y, weight)
     share = np.clip(share, 0.5 / len(y), 1.0 - 0.5 / len(y))
@@ -88,7 +91,9 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
         removable = objective.mean_losses_of_constant(constant, y, weight, within=_WITHIN)
     if objective.exclusive_classes:  # which are one problem
         removable = losses = np.full(len(losses), losses.mean())
-    worth = np.divide(1.0, len(losses) * removable, out=np.zeros(len(losses)), where=removable > 0.0)
+    # Without anything to gain, as of a constant target or by the perceptron's loss, the unit is the yardstick.
+    yard = np.where(removable > _NOTHING * objective.unit, removable, objective.unit)
+    worth = 1.0 / (len(losses) * yard)
     return worth, float((worth * (losses - removable)).sum())
 
 
@@ -99,7 +104,18 @@ def has_linear_tails(objective: Objective) -> bool:
     return bool(not objective.loss.log_link and far <= 2.0 * near)
 
 
-def robust_coordinates(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def without_outlying_targets(coordinates: Coordinates, y: np.ndarray, weight: np.ndarray | None) -> Coordinates:
+    """Return the coordinates with median and robust scale of the targets whose outliers own mean and deviation."""
+    center, scale = _robust_center_and_scale(y, weight)
+    owned = coordinates.target_scale > _OWNED * scale
+    return replace(
+        coordinates,
+        target_center=np.where(owned, center, coordinates.target_center),
+        target_scale=np.where(owned, scale, coordinates.target_scale),
+    )
+
+
+def _robust_center_and_scale(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the median and the robust standard deviation of each target: that of a normal one, from its quartiles.
 
     Where most are equal, it is the mean absolute deviation; 1 for a constant target.

@@ -208,8 +208,8 @@ class Huber(Loss):
     ----------
     epsilon : float or "auto", default="auto"
         The residual, in units of the target, from which the loss grows linearly; above 0. "auto" is 1.35 times the
-        scale of the target, so that its unit does not matter: in ``fit`` 1.48 times the median absolute deviation from
-        the median, in ``partial_fit`` the standard deviation so far.
+        scale of the target, so that its unit does not matter: the standard deviation; in ``fit``, 1.48 times the median
+        absolute deviation from the median where that is less than a third.
 
     References
     ----------

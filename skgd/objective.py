@@ -273,7 +273,8 @@ class Objective:
         if not self.alpha:
             return 0.0
         *hidden, last = zip(self.layers(theta), self._penalties, strict=True)
-        total = sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in hidden) * np.mean(worth)
+        total = sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in hidden)
+        total = total * np.mean(self.unit * worth) / np.mean(self.unit)
         (coef, _), penalty = last
         return float(total + (penalty_of(coef, *penalty) * worth).sum())
 

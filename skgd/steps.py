@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
-from skgd.constant import begun_at_constant, best_constant, has_linear_tails, robust_coordinates
+from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
 from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt, without_outliers
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
@@ -59,8 +59,7 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     if regression and (plan.precondition or objective.loss.standardized):
         coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
         if not stream and fit_intercept and has_linear_tails(objective):
-            center, scale = robust_coordinates(y, weight)
-            coordinates = replace(coordinates, target_center=center, target_scale=scale)
+            coordinates = without_outlying_targets(coordinates, y, weight)
     state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
