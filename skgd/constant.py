@@ -16,7 +16,7 @@ from skgd.objective import Objective
 from skgd.plan import Plan
 from skgd.state import Data, State
 
-_NOTHING = 1e-7  # of a unit of the loss
+_NOTHING = 1e-15  # of a unit of the loss: rounding
 _OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
 _WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
 _LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
