@@ -32,6 +32,8 @@ def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.
     objective = state.objective
     if y.dtype.kind == "f":
         coordinates, loss = objective.coordinates, objective.loss
+        if objective.fit_intercept and not isinstance(coordinates.target_scale, float):
+            return np.zeros(objective.n_outputs)  # which is where the coordinates are centered already
         center, scale = target_coordinates(state.targets.measures, loss.log_link, True)
         if has_linear_tails(objective):
             known = Coordinates(target_center=center, target_scale=scale)
