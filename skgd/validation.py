@@ -80,7 +80,8 @@ def is_plain(X: Any, dtypes: tuple[type, ...]) -> bool:
         values, right = X, X.ndim == 2 and X.flags.c_contiguous
     elif type(X) in (sp.csr_array, sp.csr_matrix):
         # Where its entries are comes first: scipy's look for duplicates follows the row pointers, wherever they point.
-        values, right = X.data, X.ndim == 2 and _inside(X) and X.has_canonical_format
+        alike = X.ndim == 2 and X.indices.dtype == X.indptr.dtype
+        values, right = X.data, alike and _inside(X) and X.has_canonical_format
     else:
         return False
     usual = right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative
@@ -132,13 +133,13 @@ def check_indices(X: Any, name: str = "X") -> None:
 
 
 def canonical(X: Any) -> Any:
-    """Return a CSR matrix without duplicate entries, as a sparse array; an ndarray as it is."""
+    """Return a CSR matrix without duplicate entries and with indices of one type, as a sparse array; an ndarray as it is."""
     if isinstance(X, np.ndarray):
         return X
     if has_duplicates(X):
         X = X.copy()
         X.sum_duplicates()
-    return sp.csr_array(X)
+    return sp.csr_array((X.data, X.indices, X.indptr), shape=X.shape)
 
 
 def in_range(weights: np.ndarray, lowest: float, highest: float) -> np.ndarray:
