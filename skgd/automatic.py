@@ -77,6 +77,7 @@ import numpy as np
 
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
 from skgd.engines import USUAL_EPOCHS
+from skgd.objective import Objective
 from skgd.optimizers import SGD, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
@@ -85,6 +86,8 @@ from skgd.state import State
 _STREAM_BATCH = 8
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
+_FEW_ENTRIES = 2**22
+_FEW_PRODUCTS = 1e8
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Optimizer and penalty
@@ -94,6 +97,19 @@ _LARGEST_BATCH = 256
 def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
     """Return the optimizer for columns as they turn out to be, before the first step of ``fit``."""
     return SGD() if _is_free(plan) and state.columns.text_like and not regression else state.optimizer
+
+
+def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
+    """Say whether ``fit`` takes Newton's steps: of few enough columns, with all left to "auto" that it depends on."""
+    free = plan.optimizer is None and not plan.hidden_layer_sizes and isinstance(plan.schedule, Constant)
+    free = free and plan.schedule.learning_rate == plan.batch_size == plan.n_iter_no_change == "auto"
+    free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
+    if not free or plan.tol is None or not objective.loss.smooth or (plan.alpha != "auto" and objective.l1_ratio):
+        return False
+    n_rows, n_columns = X.shape
+    coupled = objective.loss.normalized
+    width, number = (n_columns * objective.n_outputs, 1) if coupled else (n_columns, objective.n_outputs)
+    return n_rows * n_columns <= _FEW_ENTRIES and (n_rows + width) * width**2 * number <= _FEW_PRODUCTS
 
 
 def is_brief(state: State, plan: Plan) -> bool:

@@ -76,6 +76,8 @@ class Loss(Strategy):
     degree : float
         The power of the target's scale with which the loss grows. ``precondition=True`` shows the optimizer the loss
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
+    smooth : bool
+        Whether the loss is convex and :meth:`gradient` continuous, so that few columns may be fitted by Newton's steps.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
     standardized : bool
@@ -89,6 +91,7 @@ class Loss(Strategy):
     normalized: ClassVar[bool] = False
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
+    smooth: ClassVar[bool] = False
     log_link: ClassVar[bool] = False
     standardized: bool = False
     probability: ClassVar[Any] = None
@@ -127,6 +130,7 @@ class SquaredError(Loss):
     """
 
     degree = 2.0
+    smooth = True
 
     @staticmethod
     def value(y, raw, hyper):
@@ -224,6 +228,7 @@ class Huber(Loss):
     """
 
     degree = 2.0
+    smooth = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -320,6 +325,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """
 
     degree = 2.0
+    smooth = True
     curvature = 2.0
 
     @staticmethod
@@ -377,6 +383,7 @@ class _Deviance(Loss):
     """
 
     log_link = True
+    smooth = True
 
     @staticmethod
     def value(y, raw, hyper):
@@ -543,6 +550,7 @@ class SquaredHinge(Loss):
     """
 
     curvature = 2.0
+    smooth = True
 
     @staticmethod
     def value(y, raw, hyper):
@@ -574,6 +582,7 @@ class ModifiedHuber(Loss):
     """
 
     curvature = 2.0
+    smooth = True
 
     @staticmethod
     def value(y, raw, hyper):
@@ -609,6 +618,7 @@ class LogLoss(Loss):
     """
 
     label_values = (0.0, 1.0)
+    smooth = True
     curvature = 0.25
     probability = staticmethod(expit)
 
@@ -644,6 +654,7 @@ class SoftmaxLoss(Loss):
     """
 
     label_values = (0.0, 1.0)
+    smooth = True
     normalized = True
     curvature = 0.5
 

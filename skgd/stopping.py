@@ -94,12 +94,18 @@ class Stopping:
         """Be told of an epoch, and of the value that is to fall; return whether it is the lowest so far."""
         value -= self._of_outliers
         self.watched.append(value)
+        lowest = value < self.best
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
         if self._looks_inside:
             falling = falling and _falls_within(summary.losses, self._plan.tol or 0.0)
-        lowest = value < self.best
         self._looks_back = False
+        if not np.isnan(summary.decrement):
+            self.best = min(self.best, value)
+            gain = max(1.0 - value, 0.0)
+            self.waited = int(summary.decrement <= 1e-4 * (self._plan.tol or 0.0) * gain + 1e-12)
+            self.done = bool(self.waited)
+            return lowest
         self.best = min(self.best, value)
         self.waited = 0 if falling else self.waited + 1
         self.done = self._has_waited

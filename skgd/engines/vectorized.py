@@ -45,6 +45,7 @@ class EpochSummary(NamedTuple):
     squared_norms: Sequence[float]
     rows: int
     losses: np.ndarray
+    decrement: float = math.nan  # how far the objective was above its minimum, by its worth, where that is known
 
 
 def summarized(record: np.ndarray, penalties: tuple[float, float], n_rows: int) -> EpochSummary:
