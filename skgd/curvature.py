@@ -79,7 +79,10 @@ class Problem:
 
     def flat(self, parameters: np.ndarray) -> np.ndarray:
         """Return the inverse of :meth:`parameters`."""
-        by_output = parameters @ self.basis.T
+        return self.joined(parameters @ self.basis.T)
+
+    def joined(self, by_output: np.ndarray) -> np.ndarray:
+        """Return the flat vector of a matrix with a column for each output."""
         layer = (by_output[:-1], by_output[-1]) if self.objective.fit_intercept else (by_output, np.zeros(0))
         return self.objective.join([layer], np.float64)
 

@@ -91,7 +91,7 @@ class Loss(Strategy):
     normalized: ClassVar[bool] = False
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
-    smooth: ClassVar[bool] = False
+    smooth: bool = False
     log_link: ClassVar[bool] = False
     standardized: bool = False
     probability: ClassVar[Any] = None
@@ -228,7 +228,6 @@ class Huber(Loss):
     """
 
     degree = 2.0
-    smooth = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -236,6 +235,10 @@ class Huber(Loss):
     @property
     def standardized(self) -> bool:  # type: ignore[override]
         return isinstance(self.epsilon, str)
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]
+        return self.standardized  # a small epsilon leaves hardly a row whose loss is curved
 
     def hyper(self):
         return (1.35 if self.standardized else float(self.epsilon),)

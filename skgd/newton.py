@@ -71,4 +71,4 @@ class NewtonEpochs:
         problem, n_rows = self._problem, len(self._problem.rows)
         slopes = problem.slopes(self._point.raw) * (problem.share * n_rows)[:, np.newaxis]
         total = np.square(problem.rows).T @ np.square(slopes @ problem.basis.T) / _STREAM_BATCH**2
-        return (problem.flat(total @ problem.basis).astype(state.dtype),)
+        return (problem.joined(total).astype(state.dtype),)
