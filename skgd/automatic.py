@@ -107,8 +107,8 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     if not free or plan.tol is None or not objective.loss.smooth or (plan.alpha != "auto" and objective.l1_ratio):
         return False
     n_rows, n_columns = X.shape
-    coupled = objective.loss.normalized
-    width, number = (n_columns * objective.n_outputs, 1) if coupled else (n_columns, objective.n_outputs)
+    coupled, n_outputs = objective.loss.normalized, objective.n_outputs
+    width, number = (n_columns * (n_outputs - 1), 1) if coupled else (n_columns, n_outputs)
     return n_rows * n_columns <= _FEW_ENTRIES and (n_rows + width) * width**2 * number <= _FEW_PRODUCTS
 
 

@@ -146,12 +146,18 @@ def row_norm_of(squares: float, fit_intercept: bool) -> float:
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
+def standard_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of each column or, where nothing is centred, 0 and the size."""
+    largest, mean, _, _ = measures
+    return (mean if centered else 0.0) * largest, deviation_of(measures) if centered else size_of(measures)
+
+
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and the scale of dense columns; one-hot categories have the scale that sparse columns have."""
-    largest, mean, _, filled = measures
+    largest, _, _, filled = measures
+    center, scale = standard_coordinates(measures, centered, text_like)
     rare = is_sparse(filled) & (indicated(measures) > 0.0)
-    scale = choose(rare, rare_scale(largest, filled), deviation_of(measures) if centered else size_of(measures))
-    return (mean if centered else 0.0) * largest, scale
+    return center, choose(rare, rare_scale(largest, filled), scale)
 
 
 def rare_scale(largest: Any, filled: Any) -> Any:
@@ -412,14 +418,22 @@ class Coordinates:
     target_scale: np.ndarray | float = 1.0
 
     @classmethod
-    def of_columns(cls, columns: ColumnStatistics, *, sparse: bool, fit_intercept: bool, dtype: type) -> Coordinates:
+    def of_columns(
+        cls,
+        columns: ColumnStatistics,
+        *,
+        sparse: bool,
+        fit_intercept: bool,
+        dtype: type,
+        coordinates_of: Callable[[Measures, bool, bool], tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
         Dense columns are centred and divided by their standard deviation, and so are columns of sparse rows that most
         of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it up,
         nothing is centred.
         """
-        coordinates_of = sparse_coordinates if sparse else dense_coordinates
+        coordinates_of = coordinates_of or (sparse_coordinates if sparse else dense_coordinates)
         measures = columns.measures if columns.usual is None else columns.usual
         center, scale = coordinates_of(measures, fit_intercept, columns.text_like)
         centered = fit_intercept and not (sparse and not center.any())

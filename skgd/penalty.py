@@ -27,7 +27,9 @@ from skgd.losses import SquaredError
 
 _A_DECADE = 4  # strengths that are tried, of a squared error
 _DECADES = 3  # at most so many, up and down
-_PRIOR_SD = 1.0  # decades
+_PRIOR_SD = 2.0**0.5  # decades
+_ERRORS = 0.5  # standard errors over which the doubts of leave-one-out fade
+_EPS = float(np.finfo(np.float64).eps)
 _CLOSE = 1e-5  # of the constant model's loss: how near the minimum is enough to choose
 _STEPS = 50
 
@@ -35,7 +37,9 @@ _STEPS = 50
 def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the strength of the penalty, and the parameters of its minimum, nearly."""
     if isinstance(problem.objective.loss, SquaredError):
-        return chosen_for_squares(problem, start, copies)
+        ridge = _Ridge(problem, copies)
+        alpha = ridge.chosen(np.broadcast_to(problem.objective.worth * problem.objective.unit, problem.target.shape[1]))
+        return alpha, ridge.parameters(alpha)
     n_rows = copies.sum()
     share = problem.share * n_rows
     enough = _CLOSE * problem.at(start).value
@@ -72,38 +76,60 @@ def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[flo
     return float(10.0**decade / n_rows), fits[decade]
 
 
-def chosen_for_squares(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the same for the squared error, of which one eigendecomposition has the minima for all strengths."""
-    objective, share, n_rows = problem.objective, problem.share, copies.sum()
-    slopes = problem.slopes(problem.at(np.zeros_like(start)).raw)  # the negative targets
-    rows, columns = problem.rows, slice(None)
-    if objective.fit_intercept:
-        columns = slice(-1)
-        rows = rows[:, columns] - share @ rows[:, columns]
-        slopes = slopes - share @ slopes
-    weighted = rows * share[:, np.newaxis]
-    curvatures, directions = np.linalg.eigh(rows.T @ weighted)
-    kept = curvatures > max(rows.shape) * np.finfo(np.float64).eps * curvatures[-1]
-    curvatures, directions = curvatures[kept], directions[:, kept]
-    rotated = rows @ directions
-    squares, gradients = np.square(rotated), directions.T @ (weighted.T @ slopes)
-    strengths = 10.0 ** np.arange(-4.0, np.log10(n_rows) + 2.0, 1.0 / _A_DECADE) / n_rows
+class _Ridge:
+    """A least squares problem, whose minima for all strengths one eigendecomposition has."""
 
-    def left_out(alpha: float) -> float:
-        divisors = curvatures + alpha
-        influence = squares @ (1.0 / divisors) + bool(objective.fit_intercept)
-        errors = slopes - rotated @ (gradients / divisors[:, np.newaxis])
-        errors /= np.maximum(1.0 - share / copies * influence, 1e-12)[:, np.newaxis]
-        return float((share @ np.square(errors) * worth).sum())
+    def __init__(self, problem: Problem, copies: np.ndarray):
+        self.problem, self.has_intercept = problem, problem.objective.fit_intercept
+        self.n_rows, self.share, self.copied = copies.sum(), problem.share, problem.share / copies
+        rows = problem.rows[:, :-1] if self.has_intercept else problem.rows
+        targets = -problem.slopes(np.zeros_like(problem.target))
+        if self.has_intercept:
+            rows, targets = rows - self.share @ rows, targets - self.share @ targets
+        weighted = rows * self.share[:, np.newaxis]
+        curvatures, directions = np.linalg.eigh(rows.T @ weighted)
+        kept = curvatures > max(rows.shape) * _EPS * curvatures[-1]
+        self.targets, self.curvatures, self.directions = targets, curvatures[kept], directions[:, kept]
+        self.rotated = rows @ self.directions
+        self.squares, self.products = np.square(self.rotated), self.directions.T @ (weighted.T @ targets)
 
-    worth = objective.worth * objective.unit
-    alpha = min(map(float, strengths), key=left_out)
-    parameters = problem.at(start).parameters.copy()
-    parameters[columns] = -directions @ (gradients / (curvatures + alpha)[:, np.newaxis])
-    if objective.fit_intercept:
-        parameters[-1] = 0.0
-        parameters[-1] = -share @ problem.slopes(problem.at(parameters).raw)
-    return alpha, parameters
+    def parameters(self, alpha: float) -> np.ndarray:
+        """Return the parameters of the minimum."""
+        coef = self.directions @ (self.products / (self.curvatures + alpha)[:, np.newaxis])
+        if not self.has_intercept:
+            return coef
+        raw = self.problem.rows[:, :-1] @ coef
+        return np.vstack([coef, -self.share @ self.problem.slopes(raw)])
+
+    def scores(self, alpha: float) -> tuple[np.ndarray, float]:
+        """Return each row's squared error without it, and the negative logarithm of the evidence."""
+        divisors = self.curvatures + alpha
+        weights = self.products / divisors[:, np.newaxis]
+        errors = self.targets - self.rotated @ weights
+        influence = self.copied * (self.squares @ (1.0 / divisors) + self.has_intercept)
+        left_out = np.square(errors / np.maximum(1.0 - influence, 1e-10)[:, np.newaxis])
+        penalized = self.share @ np.square(errors) + alpha * np.square(weights).sum(axis=0)
+        n_free = self.n_rows - self.has_intercept
+        evidence = n_free * np.log(np.maximum(penalized, 1e-300)).sum()
+        evidence += len(weights.T) * (np.log(divisors).sum() - len(divisors) * np.log(alpha))
+        return left_out, 0.5 * float(evidence)
+
+    def chosen(self, worth: np.ndarray) -> float:
+        """Return the strength between those of the lowest leave-one-out loss and of the largest evidence."""
+        n_decades = np.ceil(np.log10(self.n_rows) + 1.5)
+        decades = np.arange(-4 * _A_DECADE, n_decades * _A_DECADE + 1) / _A_DECADE
+        strengths = 10.0**decades / self.n_rows
+        left_out, evidence = zip(*map(self.scores, map(float, strengths)), strict=True)
+        by_row = [losses @ worth for losses in left_out]
+        losses = np.array([self.share @ losses for losses in by_row])
+        best, likely = int(losses.argmin()), int(np.argmin(evidence))
+        between = np.arange(min(best, likely), max(best, likely) + 1)
+        differences = np.array([by_row[index] - by_row[best] for index in between])
+        rise = losses[between] - losses[best]
+        error = np.sqrt(np.maximum(np.square(differences) @ self.share - rise**2, 0.0) / self.n_rows)
+        doubt = np.where(rise > 0.0, rise / np.maximum(error, 1e-300), 0.0) / _ERRORS
+        support = np.exp(-0.5 * np.minimum(doubt, 1e3) ** 2)
+        return float(10.0 ** (support @ decades[between] / support.sum()) / self.n_rows)
 
 
 def minimum(problem: Problem, point: Point, enough: float) -> Point:

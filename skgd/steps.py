@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
-from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt, without_outliers
+from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt, standard_coordinates, without_outliers
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import in_coordinates
@@ -26,10 +26,11 @@ from skgd.strategy import plain_repr
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State, Data]:
+def learn(state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = False) -> tuple[State, Data]:
     """Learn class totals, statistics and coordinates from new rows.
 
     Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
+    For Newton's steps, which no scale hinders or helps, all columns are standardized alike.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -55,7 +56,9 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool) -> tuple[State,
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
     coordinates = Coordinates()
     if plan.precondition:
-        coordinates = Coordinates.of_columns(columns, sparse=sp.issparse(X), fit_intercept=fit_intercept, dtype=dtype)
+        of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
+        coordinates_of = standard_coordinates if newton else None
+        coordinates = Coordinates.of_columns(columns, **of_data, coordinates_of=coordinates_of)
     if regression and (plan.precondition or objective.loss.standardized):
         coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
         if not stream and fit_intercept and has_linear_tails(objective):

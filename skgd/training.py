@@ -59,7 +59,7 @@ def train_epochs(
     if newton and sp.issparse(data[0]):
         data = data[0].toarray(), *data[1:]
     copies = copies_of(data[2], len(data[1]))
-    state, data = learn(state, plan, data, stream=False)
+    state, data = learn(state, plan, data, stream=False, newton=newton)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
