@@ -77,6 +77,7 @@ import numpy as np
 
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
 from skgd.engines import USUAL_EPOCHS
+from skgd.losses import SquaredError
 from skgd.objective import Objective
 from skgd.optimizers import SGD, Optimizer
 from skgd.plan import Plan
@@ -87,7 +88,8 @@ _STREAM_BATCH = 8
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
-_FEW_PRODUCTS = 1e8
+_FEW_PRODUCTS = 2e9
+_USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Optimizer and penalty
@@ -106,9 +108,12 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
     if not free or plan.tol is None or not objective.loss.smooth or (plan.alpha != "auto" and objective.l1_ratio):
         return False
-    n_rows, n_columns = X.shape
-    coupled, n_outputs = objective.loss.normalized, objective.n_outputs
-    width, number = (n_columns * (n_outputs - 1), 1) if coupled else (n_columns, n_outputs)
+    (n_rows, n_columns), n_outputs = X.shape, objective.n_outputs
+    width, number = n_columns, n_outputs * _USUAL_STEPS
+    if isinstance(objective.loss, SquaredError):
+        number = 1
+    elif objective.loss.normalized:
+        width, number = n_columns * (n_outputs - 1), _USUAL_STEPS
     return n_rows * n_columns <= _FEW_ENTRIES and (n_rows + width) * width**2 * number <= _FEW_PRODUCTS
 
 
