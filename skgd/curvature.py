@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from skgd.coordinates import Matrix
 from skgd.objective import Objective
 
 Solve: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -49,14 +50,18 @@ class Problem:
     """
 
     def __init__(self, objective: Objective, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None):
-        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
         self.objective = objective
-        self.rows = np.column_stack([Z, np.ones(len(Z))]) if objective.fit_intercept else Z
+        self.rows = self._standardized(objective, X)
         self.target = objective.target(y)
         self.share = np.full(len(y), 1.0 / len(y)) if weight is None else weight / weight.sum()
         self.coupled = objective.loss.normalized and objective.n_outputs > 1
-        self.basis = _differences(objective.n_outputs) if self.coupled else np.eye(objective.n_outputs)
+        together = self.coupled and not objective.l1_ratio  # whose penalty is one on each output's own parameters
+        self.basis = _differences(objective.n_outputs) if together else np.eye(objective.n_outputs)
         self.l2 = self._l2()
+
+    def _standardized(self, objective: Objective, X: Matrix) -> Any:
+        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
+        return np.column_stack([Z, np.ones(len(Z))]) if objective.fit_intercept else Z
 
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
@@ -66,14 +71,15 @@ class Problem:
         return other
 
     def _l2(self) -> np.ndarray:
-        by_output = self._matrix(self.objective.penalty_by_parameter()[1])
+        by_output = self.matrix(self.objective.penalty_by_parameter()[1])
         return by_output[:, : self.basis.shape[1]]  # outputs that share a loss have the same
 
     def parameters(self, theta: np.ndarray) -> np.ndarray:
         """Return the matrix of a flat parameter vector."""
-        return self._matrix(theta) @ self.basis
+        return self.matrix(theta) @ self.basis
 
-    def _matrix(self, theta: np.ndarray) -> np.ndarray:
+    def matrix(self, theta: np.ndarray) -> np.ndarray:
+        """Return a flat vector as a matrix with a column for each output."""
         [(coef, intercept)] = self.objective.layers(np.asarray(theta, dtype=np.float64))
         return np.vstack([coef, intercept]) if self.objective.fit_intercept else coef
 

@@ -176,7 +176,7 @@ class TrainingParameters:
     fit_intercept: bool = True
     batch_size: int | Literal["auto"] | None = "auto"
     max_iter: int = 1000
-    tol: float | None = 1e-2
+    tol: float | Literal["auto"] | None = "auto"
     n_iter_no_change: int | Literal["auto"] = "auto"
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -305,8 +305,8 @@ def _check_numbers(estimator: Any) -> None:
     if not (isinstance(estimator.n_iter_no_change, str) and estimator.n_iter_no_change == "auto"):
         check("n_iter_no_change", Integral, 1, None, "left", " It may also be 'auto'.")
     check("validation_fraction", Real, 0.0, 1.0, "neither")
-    if estimator.tol is not None:
-        check("tol", Real, 0.0, None, "left")
+    if not (estimator.tol is None or (isinstance(estimator.tol, str) and estimator.tol == "auto")):
+        check("tol", Real, 0.0, None, "left", " It may also be 'auto', or None for all max_iter epochs.")
     if not isinstance(estimator.verbose, (bool, np.bool_)):
         check("verbose", Integral, 0, None, "left")
     if estimator.max_grad_norm is not None:
