@@ -64,7 +64,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skgd.automatic import has_few_columns, is_brief, products_of_columns
 from skgd.certificate import Certificate, Estimate
 from skgd.constant import value_of_zero
-from skgd.engines import EpochSummary, readout
+from skgd.engines import EpochSummary, initial_iterate, readout
+from skgd.optimizers import FTRL, SGD, AdaDelta, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import Approach, Data, Progress, State
@@ -83,6 +84,7 @@ _OF_NEWTON = 1e-6  # steps nearly square it
 _ROUNDING = 1e-12  # of the constant model's objective
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
 _NOISY = 1.5  # times as far as the average from the minimum
+_FASTEST = 256.0  # times the rate, in batches of all rows
 _SLOWER = 0.7  # times the rate
 _BETTER = 0.05  # of the distance: by less, a check is in vain
 _STALLED = 10  # checks in vain
@@ -138,6 +140,7 @@ class Stopping:
         self._ceiling = _DIVERGED * (1.0 + of_outliers + float(np.sum(unit * worth)))
         self._constant = 1.0 if self._has_intercept else value_of_zero(state, data) - of_outliers
         self._interval = _interval(state, data, n_steps)
+        self._batch = -(-len(data[1]) // n_steps)  # rows
         self._certificate: Certificate | None = None
 
     def resume(self, progress: Progress) -> None:
@@ -202,17 +205,18 @@ class Stopping:
             return math.nan
         iterate, optimizer = state.iterate, state.optimizer
         now = self._estimate(readout(iterate, optimizer, state.objective), state, data)
-        too_high = now.distance > self.approach.distance
+        too_high, too_low = now.distance > self.approach.distance, False
         if not self._is_enough(now) and iterate.average is not None and iterate.averaged:
             last = self._estimate(optimizer.readout(iterate.theta, iterate.slots, optimizer.hyper()), state, data)
             too_high = last.distance > _NOISY * now.distance
+            too_low = last.distance < now.distance
             if last.distance < now.distance and self._plan.average == "polynomial":
                 state.iterate, now = iterate._replace(averaged=0), last
         self.approach = replace(self.approach, too_high=too_high)
         self._be_told(now, epoch, self._goal)
         self.waited = 0
-        if self.approach.in_vain and too_high:
-            self._slow_down(state)
+        if too_low or (too_high and self.approach.in_vain):
+            self._adapt(state, faster=too_low)
         return self.approach.suboptimality
 
     def _is_time(self, epoch: int) -> bool:
@@ -258,13 +262,24 @@ class Stopping:
         elif self.approach.in_vain >= _STALLED:
             self.end("stalled")
 
-    def _slow_down(self, state: State) -> None:
-        """Make the noise of batches smaller, or the steps, where that is left to "auto"."""
-        approach, plan = self.approach, self._plan
-        if plan.batch_size == "auto" and approach.growth < state.columns.rows:
+    def _adapt(self, state: State, *, faster: bool) -> None:
+        """Make the noise of steps smaller or, where there is none, steps longer, if that is left to "auto".
+
+        Slots of gradients forget the noise of smaller batches.
+        """
+        approach, plan, optimizer = self.approach, self._plan, state.optimizer
+        grows = plan.batch_size == "auto" and approach.growth * self._batch < state.columns.rows
+        if grows and not faster:
             self.approach = replace(approach, growth=4 * approach.growth)
+            if optimizer.implicit:
+                slots = initial_iterate(state.iterate.theta, optimizer, False).slots
+                state.iterate = state.iterate._replace(slots=slots)
         elif isinstance(plan.schedule, Constant) and plan.schedule.learning_rate == "auto":
-            self.approach = replace(approach, slowdown=_SLOWER * approach.slowdown)
+            noisy = approach.growth * self._batch < state.columns.rows
+            fastest = 1.0 if noisy or _may_explode(optimizer) else _FASTEST
+            slowdown = min(approach.slowdown / _SLOWER if faster else approach.slowdown * _SLOWER, fastest)
+            in_vain = 0 if slowdown > approach.slowdown else approach.in_vain
+            self.approach = replace(approach, slowdown=slowdown, in_vain=in_vain)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -386,6 +401,11 @@ def _parameters_a_row(state: State) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 # Whether an epoch has made progress
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _may_explode(optimizer: Optimizer) -> bool:
+    """Say whether steps in proportion to the gradient, or to earlier steps, may grow without end at a high rate."""
+    return not optimizer.implicit and isinstance(optimizer, (SGD, AdaDelta, FTRL))
 
 
 def _scale_of(objective: float) -> float:

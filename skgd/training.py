@@ -186,7 +186,7 @@ class _Epochs:
         if self._newton:
             return batches, 1.0, self._steps.take(state)
         rates = approach.slowdown * rates_of(self._base, state, self._plan, -(-len(order) // size), memory)
-        longest = None if self._longest is None else approach.slowdown * self._longest
+        longest = None if self._longest is None else min(approach.slowdown, 1.0) * self._longest
         every = average_every(size, state.columns)
         summary = run(state, self._plan, batches, rates, longest, every, f"epoch {number}")
         return batches, float(rates[-1]), summary
