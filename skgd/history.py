@@ -59,9 +59,10 @@ def entry_of(
 
 
 def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
-    """Add one epoch's entry to the history."""
+    """Add one epoch's entry to the history, which an earlier release may have begun with fewer keys."""
+    n_entries = len(history["objective"])
     for key, value in entry.items():
-        history[key].append(value)
+        history.setdefault(key, [math.nan] * n_entries).append(value)
 
 
 def drop_unfinished(history: dict[str, list[float]]) -> None:

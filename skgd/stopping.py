@@ -9,20 +9,21 @@ convergence, and a `ConvergenceWarning` says so.
 The rules are stated here, in the form of `skgd.automatic`, and quoted by the table in ``docs/defaults.md``.
 
 ``tol="auto"``
-    with a number for ``tol`` or ``alpha``, the linear model is trained until the estimated distance to the minimum is at
-    most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses with
-    kinks. Why: a penalty of one's own, or a tolerance, asks for the minimum, and only a certificate says how near it is:
-    an objective that falls slowly may be far from it.
+    with a number for ``tol`` or ``alpha``, the linear model is trained until its estimated distance to the minimum is at
+    most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
+    with kinks. Why: a penalty of one's own, or a tolerance, asks for the minimum, and an objective that falls slowly
+    may be far from it.
 
-    it is checked when the objective has made no progress, in the sense of the next rules, and after 30 % more epochs, but
-    not more often than a tenth of the time of training allows. Where the average is farther from the minimum than the
-    last iterate, it begins anew; where a check is no better than the best so far, and the last iterate farther from
-    the minimum than the average, batches grow fourfold with ``batch_size="auto"``, else rates are halved with
-    ``learning_rate="auto"``; after ten such checks in a row, training has stalled. Why: the noise of batches, and
-    momentum that overshoots, are no end.
+    it is estimated when the objective has made no progress, in the sense of the next rules, and 10 % more epochs have
+    passed since the last time, else after 30 % more, but not more often than a tenth of the time of training allows.
+    Where the last iterate is nearer the minimum than the average, the average begins anew, and rates that had been
+    lowered rise again; in batches of all rows, also above their first value. Where the last iterate is 1.5 times as
+    far, and the estimate no better than the best one so far, batches grow fourfold with ``batch_size="auto"``, else
+    rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are no better, training has
+    stalled. Why: noise of batches, and momentum that overshoots, are no end.
 
-    Newton's steps end when their decrement is at most 1e-6 of what there is to gain, or ``tol``, if that is less. Why: it
-    is nearly squared by each of them.
+    Newton's steps end when their decrement is at most 1e-6 of what there is to gain, or ``tol``, if that is less. Why:
+    each of them nearly squares it.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or with a validation set;

@@ -22,7 +22,7 @@ SLOPES = np.array([1.0, -2.0, 0.5])
 Y, Y_VAL = (x @ SLOPES + 3.0 + 1.5 * rng.normal(size=len(x)) for x in (X, X_VAL))
 LABELS, LABELS_VAL = (np.array(["no", "yes"])[(y > 3.0).astype(int)] for y in (Y, Y_VAL))
 WEIGHT, WEIGHT_VAL = rng.uniform(0.5, 2.0, N), rng.uniform(0.5, 2.0, 25)
-KEYS = ["objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "validation_score", "seconds"]
+KEYS = ["objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "validation_score", "suboptimality", "seconds"]
 
 # The textbook's update, so that the book's formulas can be written down: plain coordinates, a constant rate.
 TEXTBOOK = {
