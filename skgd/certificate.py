@@ -75,7 +75,7 @@ class Certificate:
             if distance > best:
                 break
             best = distance
-            if best <= enough:
+            if best <= enough < np.inf:
                 break
         return Estimate(value, best)
 

@@ -226,14 +226,13 @@ class Stopping:
             return False
         return (self._has_waited and epoch >= _SOON * before) or epoch >= max(_LATER * before, self._interval)
 
-    def _estimate(self, theta: np.ndarray, state: State, data: Data) -> Estimate:
+    def _estimate(self, theta: np.ndarray, state: State, data: Data, *, fully: bool = False) -> Estimate:
         objective = state.objective
         if self._certificate is None:
             exact = isinstance(data[0], np.ndarray) and has_few_columns(objective, data[0])
             self._certificate = Certificate(objective, data, exact=exact)
-        value, distance = self._certificate(
-            theta, float(self._goal or 0.0) * max(self._constant - self.best, _ROUNDING)
-        )
+        gain = max(self._constant - self.best, _ROUNDING)
+        value, distance = self._certificate(theta, math.inf if fully else float(self._goal or 0.0) * gain)
         return Estimate(value - self._of_outliers, distance)
 
     def _relative(self, estimate: Estimate) -> float:
@@ -289,7 +288,7 @@ class Stopping:
         n_epochs = len(self.watched)
         if not self.done and self._goal is not None and self.approach.epoch < n_epochs:
             theta = readout(state.iterate, state.optimizer, state.objective)
-            self._be_told(self._estimate(theta, state, data), n_epochs, self._goal)
+            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs, self._goal)
         if not self.done:
             self.end("max_iter")
         message = self._message(state) if n_epochs and self._plan.tol is not None else ""

@@ -58,7 +58,8 @@ def train_epochs(
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
     if newton and sp.issparse(data[0]):
-        data = data[0].toarray(), *data[1:]
+        sparse: Any = data[0]
+        data = sparse.toarray(), *data[1:]
     copies = copies_of(data[2], len(data[1]))
     state, data = learn(state, plan, data, stream=False, newton=newton)
     _, y, weight = data
