@@ -2,9 +2,9 @@ r"""How far the objective of a linear model is above its minimum: an estimate fr
 
 It is the fall that a quadratic model of the objective promises, with the gradient :math:`g` over all rows, penalty
 included, and the Hessian :math:`H`. Without an L1 penalty it is Newton's decrement, :math:`\frac12 g^\top H^{-1} g`.
-With one, it is the fall of the quadratic model plus the L1 norm; its minimum is found by feature-sign search. Where rows
-are sparse or columns many, conjugate gradients take the place of the factorization: what they find is the fall so far, a
-lower bound that they stop to improve when it grows no more.
+With one, it is the fall of the quadratic model plus the L1 norm; its minimum is found by feature-sign search. Where
+rows are sparse or columns many, conjugate gradients take the place of the factorization: what they find is the fall so
+far, a lower bound that they stop to improve when it grows no more.
 
 Losses with kinks have no Hessian. Theirs is that of the loss averaged over an interval around each prediction, which is
 above the loss by at most what the estimate adds for it; of several intervals, the one with the lowest sum counts.
@@ -46,8 +46,8 @@ class Estimate(NamedTuple):
 class Certificate:
     """Estimates, for one data set, how far parameters are from the minimum.
 
-    With ``exact``, by factorizations of the Hessian, which take time for each pair of columns; else by products with it.
-    """
+    With ``exact``, by factorizations of the Hessian, which take time for each pair of columns; else by products with
+    it. """
 
     def __init__(self, objective: Objective, data: Data, *, exact: bool):
         self._problem = (_Problem if exact else _LazyProblem)(objective, *data)

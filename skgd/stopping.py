@@ -1,16 +1,16 @@
 """When training ends, and what is said about it.
 
-Where ``tol`` and ``alpha`` are left to "auto", training ends as soon as rows tell that more of it would not make a better
-model: the statistical end. Where one of them is a number, it ends at the minimum, as far as ``tol`` asks for it: when all
-rows certify that the objective is above its minimum by at most ``tol`` times what the minimum gains over the best
-constant model (`skgd.certificate`). Whatever ends training otherwise, ``max_iter`` or checks that find it no nearer, is no
-convergence, and a `ConvergenceWarning` says so.
+Where ``tol`` and ``alpha`` are left to "auto", training ends as soon as rows tell that more of it would not make a
+better model: the statistical end. Where one of them is a number, it ends at the minimum, as far as ``tol`` asks for it:
+when all rows certify that the objective is above its minimum by at most ``tol`` times what the minimum gains over the
+best constant model (`skgd.certificate`). Whatever ends training otherwise, ``max_iter`` or checks that find it no
+nearer, is no convergence, and a `ConvergenceWarning` says so.
 
 The rules are stated here, in the form of `skgd.automatic`, and quoted by the table in ``docs/defaults.md``.
 
 ``tol="auto"``
-    with a number for ``tol`` or ``alpha``, the linear model is trained until its estimated distance to the minimum is at
-    most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
+    with a number for ``tol`` or ``alpha``, the linear model is trained until its estimated distance to the minimum is
+    at most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
     with kinks. Why: a penalty of one's own, or a tolerance, asks for the minimum, and an objective that falls slowly
     may be far from it.
 
@@ -26,10 +26,11 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     each of them nearly squares it.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
-    with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or with a validation set;
-    with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of itself plus 3 % of the
-    best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative to itself, because a
-    good objective is small; the second part ends what fits perfectly; networks rest on plateaus, and leave them.
+    with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
+    with a validation set; with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of
+    itself plus 3 % of the best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative
+    to itself, because a good objective is small; the second part ends what fits perfectly; networks rest on plateaus,
+    and leave them.
 
     outputs count relative to what a constant leaves to gain of each, without what rows add that are ten scales of the
     target from it, where the loss grows no faster than linearly. Why: the unit of one target, or the frequency of one

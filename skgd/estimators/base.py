@@ -102,25 +102,26 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     n_iter_ : int
         The number of epochs of the last call.
     converged_ : bool
-        Whether ``fit`` ended because its criterion was met (see ``tol``): a certified minimum, or no more progress where
-        the criterion is that.
+        Whether ``fit`` ended because its criterion was met (see ``tol``): a certified minimum, or no more progress
+        where the criterion is that.
     stop_reason_ : str
         Why ``fit`` ended: "converged" (the certificate is at most ``tol``), "no progress" or "validation" (the
         objective, or the loss of the validation set, came to rest), "stalled" (checks found it no nearer the minimum),
         "max_iter", "callback", "interrupted"; "stream" after ``partial_fit``, and "unfinished" in a callback.
     suboptimality_ : float
-        The last estimate of how far the objective is above its minimum, relative to what the minimum gains over the best
-        constant model; nan where it was not computed.
+        The last estimate of how far the objective is above its minimum, relative to what the minimum gains over the
+        best constant model; nan where it was not computed.
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), suboptimality (nan where it was not checked), seconds. Loss and gradient norm are means over the epoch's
-        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
-        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
-        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
+        ``score``; both nan without a validation set), suboptimality (nan where it was not checked), seconds. Loss and
+        gradient norm are means over the epoch's batches, each before its step; the objective adds the penalty before
+        the last step (in ``partial_fit``, its mean); the learning rate is that of the last step; the validation set is
+        looked at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so
+        on. A call of ``partial_fit`` is an entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on
+        with the list. ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a
+        picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.

@@ -108,9 +108,9 @@ class TrainingParameters:
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is[regressor: AdaGrad, or Adam with hidden layers.][classifier: Adam with hidden
         layers. For the linear model it is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros with 50 other
-        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit steps of
-        one row each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what the first
-        one chose, ``optimizer_``.]
+        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit
+        steps of one row each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what
+        the first one chose, ``optimizer_``.]
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
@@ -134,13 +134,13 @@ class TrainingParameters:
     tol : float, "auto" or None, default="auto"
         When training ends. A number, at least 0, trains the linear model until the objective is estimated to be above
         its minimum by at most ``tol`` times what the minimum gains over the best constant model (``suboptimality_``).
-        With a number for ``alpha``, "auto" does so, too, for 1e-3 (1e-2 for losses with kinks, such as hinge). Otherwise
-        "auto" ends where more training would not make a better model: when the objective has not fallen below its best
-        so far for ``n_iter_no_change`` epochs, by 1e-2 of itself (plus 3 % of the untrained model's loss, so that what
-        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with more than
-        one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more training would fit the rows'
-        noise. Where there are 100 rows and more for each parameter, a first epoch of shuffled rows at automatic rates
-        is compared with its own middle: the loss of rows from there, before their step and at the
+        With a number for ``alpha``, "auto" does so, too, for 1e-3 (1e-2 for losses with kinks, such as hinge).
+        Otherwise "auto" ends where more training would not make a better model: when the objective has not fallen below
+        its best so far for ``n_iter_no_change`` epochs, by 1e-2 of itself (plus 3 % of the untrained model's loss, so
+        that what fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
+        more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more training would fit
+        the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of shuffled rows at
+        automatic rates is compared with its own middle: the loss of rows from there, before their step and at the
         end[classifier:. Neither holds where ``optimizer="auto"`` is plain SGD. There, an epoch has to make progress
         within itself, too: the loss of its last quarter has to be below that of the third by the fraction 0.12, and
         above the fraction 0.05 of the untrained model's]. With hidden layers or a validation set, training ends after
