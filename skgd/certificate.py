@@ -116,7 +116,7 @@ def least_subgradient(gradient: np.ndarray, parameters: np.ndarray, l1: np.ndarr
 def fall_to_zeros(
     hessian: np.ndarray, parameters: np.ndarray, gradient: np.ndarray, l1: np.ndarray, n_rows: int
 ) -> tuple[float, np.ndarray]:
-    """Return how far a quadratic function plus the L1 norm is above its minimum at some parameters, and where that is.
+    """Return how far a quadratic function plus the L1 norm is above its minimum, and where that is.
 
     Signs are held until a coefficient reaches zero; then the best point of the way is taken, and signs are chosen anew.
     """
@@ -174,7 +174,7 @@ def _fall_in_turns(
 def fall_by_products(
     product: Callable[[np.ndarray], np.ndarray], gradient: np.ndarray, diagonal: np.ndarray, far: float
 ) -> float:
-    """Return by how much a quadratic function falls in conjugate gradients' steps, until they add little, or to ``far``."""
+    """Return by how much a quadratic function falls in conjugate gradients' steps, until these add little, or ``far``."""
     falls = [0.0]
     residual = -gradient
     direction = residual / diagonal

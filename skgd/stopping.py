@@ -314,7 +314,8 @@ class Stopping:
         asked = f"about {suboptimality:.2g} of what there is to gain; tol={self._asked:.2g} was asked for."
         if self.ending.reason == "stalled":
             return f"Training stalled after {n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
-        return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {enough} {self._cause(state)}"
+        asked = f"{asked} {enough}"
+        return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
 
     @property
     def _asked(self) -> float:
@@ -325,13 +326,13 @@ class Stopping:
             return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
         if self.approach.too_high:
             return (
-                "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a schedule "
-                "lower it, or set batch_size=None."
+                "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "
+                "schedule lower it, or set batch_size=None."
             )
         return (
-            "Columns are strongly correlated, or steps are too short: leave optimizer, learning_rate and batch_size alone, "
-            "which takes Newton's steps where columns are few, make the columns independent (PCA(whiten=True)), or raise "
-            "learning_rate."
+            "Columns are strongly correlated, or steps are too short: leave optimizer, learning_rate and batch_size "
+            "alone, which takes Newton's steps where columns are few, make the columns independent "
+            "(PCA(whiten=True)), or raise learning_rate."
         )
 
 
