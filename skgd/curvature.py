@@ -1,9 +1,9 @@
 r"""The objective of a linear model with its curvature: Newton's steps, and how far away the minimum is.
 
-Gradient descent at the rate one, in coordinates in which the objective's curvature is one in all directions, is Newton's
-method: its steps are :math:`-H^{-1} g`, with :math:`g` the gradient over all rows and :math:`H` the Hessian. It depends
-neither on units nor on correlations of the columns. Half of :math:`g^\top H^{-1} g`, the Newton decrement, estimates how
-far the objective is above its minimum.
+Gradient descent at the rate one, in coordinates in which the objective's curvature is one in all directions, is
+Newton's method: its steps are :math:`-H^{-1} g`, with :math:`g` the gradient over all rows and :math:`H` the Hessian.
+It depends neither on units nor on correlations of the columns. Half of :math:`g^\top H^{-1} g`, the Newton decrement,
+estimates how far the objective is above its minimum.
 
 A step costs one product for each pair of entries of each row, so that it pays where columns are few.
 
@@ -156,7 +156,7 @@ class Problem:
         return self.rows.T @ ((self.share * curvature)[:, np.newaxis] * self.rows)
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
-        """Return the point after a step, halved until the objective falls as its slope promises; else the same point."""
+        """Return the point after a step, halved until the objective falls as its slope promises, or the same point."""
         slope, along, share = float((gradient * step).sum()), self.rows @ step @ self.basis.T, 1.0
         for _ in range(_HALVINGS):
             there = self._point(point.parameters + share * step, point.raw + share * along)

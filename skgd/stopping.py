@@ -47,6 +47,8 @@ from skgd.steps import Batches
 # predicting the mean is on its way to infinity.
 _DIVERGED = 1e10
 _HOPELESS = 2.0  # times that of the best constant model
+_QUADRATIC = 1e-4  # of ``tol``, because Newton's steps converge so fast that one more costs little
+_ROUNDING = 1e-12
 _HUGE = float(np.finfo(np.float64).max)
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
@@ -100,15 +102,19 @@ class Stopping:
         if self._looks_inside:
             falling = falling and _falls_within(summary.losses, self._plan.tol or 0.0)
         self._looks_back = False
-        if not np.isnan(summary.decrement):
-            self.best = min(self.best, value)
-            gain = max(1.0 - value, 0.0)
-            self.waited = int(summary.decrement <= 1e-4 * (self._plan.tol or 0.0) * gain + 1e-12)
-            self.done = bool(self.waited)
-            return lowest
+        if not math.isnan(summary.decrement):
+            return self._observe_decrement(value, summary.decrement)
         self.best = min(self.best, value)
         self.waited = 0 if falling else self.waited + 1
         self.done = self._has_waited
+        return lowest
+
+    def _observe_decrement(self, value: float, decrement: float) -> bool:
+        """Be told of one of Newton's steps, after which there is little left to gain if there was little before."""
+        lowest, self.best = value < self.best, min(self.best, value)
+        gain = max(1.0 - value, 0.0)
+        self.waited = 0 if lowest else self.waited + 1
+        self.done = decrement <= _QUADRATIC * (self._plan.tol or 0.0) * gain + _ROUNDING or self.waited >= 3
         return lowest
 
     def warn_unless_converged(self) -> None:

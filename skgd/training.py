@@ -17,8 +17,8 @@ from skgd.constant import begun_at_constant, best_constant, yardstick
 from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_entry
-from skgd.optimizers import laziness_of
 from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
+from skgd.optimizers import laziness_of
 from skgd.packing import Packing
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State
@@ -56,18 +56,18 @@ def train_epochs(
     epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
-    if newton and sp.issparse(data[0]):
-        data = data[0].toarray(), *data[1:]
-    copies = copies_of(data[2], len(data[1]))
-    state, data = learn(state, plan, data, stream=False, newton=newton)
+    X, y, weight = data
+    copies = copies_of(y, weight)
+    dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
+    state, data = learn(state, plan, (dense, y, weight), stream=False, newton=newton)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
     if newton and plan.alpha == "auto":
-        state = with_chosen_penalty(state, plan, data, copies)
-    epochs = _Epochs(state, plan, data, random_state, newton)
+        state = with_chosen_penalty(state, data, copies)
+    epochs: Any = NewtonEpochs(plan, data, random_state) if newton else _Epochs(state, plan, data, random_state)
     n_steps, orders = epochs.n_steps, epochs.orders
     stopping = Stopping(state, plan, of_outliers, n_steps, shuffled=orders.shuffled, validates=validation is not None)
     from_zero = state.t == epoch * n_steps
@@ -120,11 +120,10 @@ def train_epochs(
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
-    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, newton: bool):
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
         _, y, _ = data
-        self._newton = newton
         self._plan, self._data = plan, data
-        self._size = len(y) if newton else batch_size(state, plan, regression=y.dtype.kind == "f")
+        self._size = batch_size(state, plan, regression=y.dtype.kind == "f")
         self._every = average_every(self._size, state.columns)
         self._packing: Packing | None = None
         self.n_steps = -(-len(y) // self._size)
@@ -133,10 +132,6 @@ class _Epochs:
     def begin(self, state: State, from_zero: bool) -> State:
         """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
         X, y, weight = self._data
-        if self._newton:
-            self._steps = NewtonEpochs(state, self._data)
-            self._base = 1.0
-            return state
         state.engine = choose(
             state.optimizer,
             state.objective,
@@ -159,8 +154,6 @@ class _Epochs:
     def take(self, state: State, number: int, memory: Any) -> tuple[Batches, float, EpochSummary]:
         """Take an epoch; return its batches, last rate and summary. ``memory`` is what the schedule remembers."""
         batches = Batches(*self._data, self.orders.draw(), self._size)
-        if self._newton:
-            return batches, 1.0, self._steps.take(state)
         rates = rates_of(self._base, state, self._plan, self.n_steps, memory)
         summary = run(state, self._plan, batches, rates, self._longest, self._every, f"epoch {number}")
         return batches, float(rates[-1]), summary

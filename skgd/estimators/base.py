@@ -98,6 +98,10 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The intercepts of each layer.
+    alpha_ : float
+        The strength of the penalty. Where ``alpha="auto"`` chose it, the penalty is one on the coefficients of columns,
+        and in a regression of a target, divided by their standard deviations: on such data, ``alpha=alpha_`` gives the
+        same model.
     n_iter_ : int
         The number of epochs of the last call.
     t_ : int
@@ -393,6 +397,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             **parameters,
             "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
+            "alpha_": state.objective.alpha,
             "t_": state.t,
             "engine_": state.engine,
             "optimizer_": state.optimizer,
