@@ -38,8 +38,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is
     learnt in any format.
 
-    with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices.
-    Why: no scale helps or hinders these steps, and the penalty means the same for each column.
+    with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices,
+    but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
+    steps, and the penalty means the same for each column, whatever outliers it has.
 
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly

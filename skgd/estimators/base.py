@@ -100,8 +100,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         The intercepts of each layer.
     alpha_ : float
         The strength of the penalty. Where ``alpha="auto"`` chose it, the penalty is one on the coefficients of columns,
-        and in a regression of a target, divided by their standard deviations: on such data, ``alpha=alpha_`` gives the
-        same model.
+        and in a regression of a target, divided by their standard deviations (at most three times a robust one, where
+        there are outliers): on such data, ``alpha=alpha_`` gives the same model.
     n_iter_ : int
         The number of epochs of the last call.
     t_ : int
