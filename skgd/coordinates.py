@@ -287,10 +287,11 @@ def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
 
 
 def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
-    r"""Return the measures of dense columns whose outliers do not own the variance.
+    r"""Return the measures of dense columns whose outliers do not own mean and variance.
 
     The standard deviation is at most three times a robust one: the power mean :math:`(\text{mean} \sqrt{|d|})^2` of the
-    distances from the median that are not zero, in units of that of a normal variable.
+    distances from the median that are not zero, in units of that of a normal variable. Where it would be larger, the
+    median takes the place of the mean, too.
     """
     largest, mean, variance, filled = measures
     unit = nonzero(largest)
@@ -298,7 +299,8 @@ def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: 
     distance = np.abs(X - center) / unit
     share = nonzero(_mean(distance > 0.0, weight))
     usual = np.square(_mean(np.sqrt(distance), weight) / share) * _NORMAL_POWER_MEAN
-    return largest, mean, choose(usual > 0.0, np.minimum(variance, np.square(OWNED * usual)), variance), filled
+    owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
+    return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
 
 
 @dataclass(frozen=True)
