@@ -9,7 +9,14 @@ texts if they have 50 other entries or more. The compiled loops of streams decid
 optimizer's own rate is its ``auto_learning_rate``.
 
 ``optimizer="auto"``
-    AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
+    ``fit`` of a linear model with few columns, where the loss is smooth, ``l1_ratio`` is 0, ``precondition`` and
+    ``fit``'s other parameters are left alone but for ``alpha``, ``tol``, ``max_iter`` and weights: Newton's steps, over
+    all rows, dense or sparse. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
+    squared, is at most 2e9, with one output for a squared error and all classes but one as columns of softmax, and X
+    has at most 4 million entries. Why: they cost less than epochs in batches, and are at the minimum, whatever
+    correlations, outlying rows and rare classes there are.
+
+    else AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
     columns keep long steps.
 
     ``fit`` of a classifier on texts, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: plain
@@ -30,6 +37,10 @@ optimizer's own rate is its ``auto_learning_rate``.
     of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one
     value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is
     learnt in any format.
+
+    with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices,
+    but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
+    steps, and the penalty means the same for each column, whatever outliers it has.
 
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
@@ -60,8 +71,14 @@ optimizer's own rate is its ``auto_learning_rate``.
     mostly zeros share few columns: a mean over many gains little.
 
 ``alpha="auto"``
-    1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. It is a penalty on the standardised
-    coefficients, relative to the target's unit. Why: units don't matter; few epochs regularise by themselves.
+    with Newton's steps: the strength with which rows left out of the training are predicted best, λ = alpha · rows
+    being one of 1e-3, ..., 1e3 that is hardly worse than the best and nearest to 1; for a squared error a mean, on a
+    logarithmic scale, of the best λ and that of the largest evidence, as far as rows left out do not object. Why: small
+    tables want a penalty, and tables differ in which; the estimates are noisy, and coefficients of about one likely.
+
+    else 1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. It is a penalty on the
+    standardised coefficients, relative to the target's unit. Why: units don't matter; few epochs regularise by
+    themselves.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are

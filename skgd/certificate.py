@@ -47,7 +47,7 @@ class Certificate:
     """Estimates, for one data set, how far parameters are from the minimum.
 
     With ``exact``, by factorizations of the Hessian, which take time for each pair of columns; else by products with
-    it. """
+    it."""
 
     def __init__(self, objective: Objective, data: Data, *, exact: bool):
         self._problem = (_Problem if exact else _LazyProblem)(objective, *data)

@@ -11,13 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd.coordinates import Coordinates, target_coordinates
+from skgd.coordinates import OWNED, Coordinates, medians, target_coordinates
 from skgd.objective import Objective
 from skgd.plan import Plan
 from skgd.state import Data, State
 
 _NOTHING = 1e-15  # of a unit of the loss: rounding
-_OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
 _WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
 _LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
 _HALVINGS = 70  # of an interval: to the last bit
@@ -116,7 +115,7 @@ def has_linear_tails(objective: Objective) -> bool:
 def without_outlying_targets(coordinates: Coordinates, y: np.ndarray, weight: np.ndarray | None) -> Coordinates:
     """Return the coordinates with median and robust scale of the targets whose outliers own mean and deviation."""
     center, scale = _robust_center_and_scale(y, weight)
-    owned = coordinates.target_scale > _OWNED * scale
+    owned = coordinates.target_scale > OWNED * scale
     return replace(
         coordinates,
         target_center=np.where(owned, center, coordinates.target_center),
@@ -129,19 +128,9 @@ def _robust_center_and_scale(y: np.ndarray, weight: np.ndarray | None) -> tuple[
 
     Where most are equal, it is the mean absolute deviation; 1 for a constant target.
     """
-    center = _medians(y, weight)
+    center = medians(y, weight)
     deviations = np.abs(y - center)
-    scale = _NORMAL * _medians(deviations, weight)
+    scale = _NORMAL * medians(deviations, weight)
     mean = np.average(deviations, axis=0, weights=weight)
     scale = np.where(scale > 0.0, scale, mean)
     return center, np.where(scale > 0.0, scale, np.where(center != 0.0, np.abs(center), 1.0))
-
-
-def _medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return the lower weighted median of each column."""
-    if weight is None:
-        return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
-    order = np.argsort(values, axis=0, kind="stable")
-    shares = np.cumsum(weight[order], axis=0)
-    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
-    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]

@@ -34,6 +34,8 @@ _MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
 _SOME_ROWS = 2**12
+OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
+_NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean of a normal variable's distances
 _OUTLYING = 5.0  # usual sizes of entries: more than those of nearly all words in texts
 
 
@@ -272,6 +274,33 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
     unit = choose(usual > 0.0, np.minimum(_OUTLYING * usual, 1.0), 1.0)
     # No entry is larger than one then, nor a mean square than their share.
     return unit * largest, mean / unit, np.minimum(variance / np.square(unit), filled), filled
+
+
+def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the lower weighted median of each column."""
+    if weight is None:
+        return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
+    order = np.argsort(values, axis=0, kind="stable")
+    shares = np.cumsum(weight[order], axis=0)
+    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
+    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
+
+
+def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
+    r"""Return the measures of dense columns whose outliers do not own mean and variance.
+
+    The standard deviation is at most three times a robust one: the power mean :math:`(\text{mean} \sqrt{|d|})^2` of the
+    distances from the median that are not zero, in units of that of a normal variable. Where it would be larger, the
+    median takes the place of the mean, too.
+    """
+    largest, mean, variance, filled = measures
+    unit = nonzero(largest)
+    center = medians(X, weight)
+    distance = np.abs(X - center) / unit
+    share = nonzero(_mean(distance > 0.0, weight))
+    usual = np.square(_mean(np.sqrt(distance), weight) / share) * _NORMAL_POWER_MEAN
+    owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
+    return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Problem:
         return self.rows.T @ ((self.share * curvature)[:, np.newaxis] * self.rows)
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
-        """Return the point after a step, halved until the objective falls as its slope promises; else the same point."""
+        """Return the point after a step, halved until the objective falls as its slope promises, or the same point."""
         slope, along, share = float((gradient * step).sum()), self.rows @ step @ self.basis.T, 1.0
         for _ in range(_HALVINGS):
             there = self._point(point.parameters + share * step, point.raw + share * along)

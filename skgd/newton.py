@@ -1,25 +1,36 @@
-"""Epochs of one step each, over all rows: Newton's, of a linear model of few columns.
+"""Epochs of one step each, over all rows: Newton's, for a linear model of few columns.
 
-`skgd.curvature` makes the steps, `skgd.penalty` chooses the strength of the penalty first.
+`skgd.automatic` says where ``fit`` takes them, `skgd.curvature` makes them, and `skgd.penalty` chooses the strength of
+the penalty first, which leads close to the minimum already: one epoch or two are left.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from skgd.curvature import Problem
+from skgd.curvature import Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
+from skgd.engines.vectorized import penalties_of, summarized
 from skgd.penalty import chosen
 from skgd.plan import Plan
-from skgd.state import Data, State
+from skgd.state import Approach, Data, State
+from skgd.steps import Batches, Orders
 
-_STREAM_BATCH = 8
+_STREAM_BATCH = 8  # rows, of a stream that goes on from here
 
 
-def with_chosen_penalty(state: State, plan: Plan, data: Data, copies: np.ndarray) -> State:
-    """Return the state with the strength of the penalty that the data choose, near the minimum."""
+def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return of how many rows each is a copy: its weight, if weights are whole numbers, else one."""
+    if weight is None or not (weight == np.rint(weight)).all():
+        return np.ones(len(y))
+    return weight
+
+
+def with_chosen_penalty(state: State, data: Data, copies: np.ndarray) -> State:
+    """Return the state with the strength of the penalty that the data choose, close to the minimum."""
     problem = Problem(state.objective, *data)
     alpha, parameters = chosen(problem, problem.parameters(state.iterate.theta), copies)
     theta = problem.flat(parameters).astype(state.dtype)
@@ -27,48 +38,54 @@ def with_chosen_penalty(state: State, plan: Plan, data: Data, copies: np.ndarray
     return replace(state, objective=replace(state.objective, alpha=alpha), iterate=iterate)
 
 
-def copies_of(weight: np.ndarray | None, n_rows: int) -> np.ndarray:
-    """Return of how many rows each is a copy: its weight, if weights are whole numbers, else one."""
-    if weight is None or not (weight == np.rint(weight)).all():
-        return np.ones(n_rows)
-    return weight
-
-
 class NewtonEpochs:
-    """Newton's steps on one data set."""
+    """How the epochs of one ``fit`` are taken that are Newton's steps, with the interface of those in batches."""
 
-    def __init__(self, state: State, data: Data):
-        self._problem = Problem(state.objective, *data)
+    n_steps = 1
+
+    def __init__(self, plan: Plan, data: Data, random_state: np.random.RandomState):
+        self.data, n_rows = data, len(data[1])
+        self.orders = Orders(plan, n_rows, n_rows, random_state)
+
+    def begin(self, state: State, *, from_zero: bool) -> State:
+        """Return the state as these epochs change it."""
+        self._problem = Problem(state.objective, *self.data)
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
+        state.engine = "vectorized"
+        return state
 
-    def take(self, state: State) -> EpochSummary:
-        """Take a step, and set the state's iterate."""
-        problem, before, objective = self._problem, self._point, self._problem.objective
+    def whole(self, state: State) -> State:
+        """Return the state for all columns."""
+        return state
+
+    def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
+        """Take an epoch; return its batch, its rate and its summary."""
+        problem, before = self._problem, self._point
         gradient = problem.gradient(before)
         step = problem.newton_step(before, gradient)
-        self._point = point = problem.moved(before, step, gradient)
-        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
-        theta = problem.flat(point.parameters).astype(state.dtype)
-        iterate = initial_iterate(theta, state.optimizer, state.averaging)
-        state.iterate = iterate._replace(t=state.t + 1, slots=self._slots(state))
-        penalty, of_worth = objective.penalty(problem.flat(before.parameters)), objective.penalty(
-            problem.flat(before.parameters), objective.worth
-        )
+        self._point = problem.moved(before, step, gradient)
+        theta = problem.flat(self._point.parameters).astype(state.dtype)
+        slots = self._slots(state, self._point)
+        state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
+        summary = self._summary(before, gradient)._replace(decrement=self._decrement(gradient, step))
         n_rows = len(problem.rows)
-        losses = (problem.share @ problem.losses(before.raw)) * objective.unit
-        return EpochSummary(
-            float(losses.sum()),
-            penalty,
-            float((losses * objective.worth).sum()) + of_worth,
-            [float(np.square(gradient).sum())],
-            n_rows,
-            np.array([float((losses * objective.worth).sum()) * n_rows]),
-            float(-0.5 * ((gradient * step).sum(axis=0) * worth[: gradient.shape[1]]).sum()),
-        )
+        return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
 
-    def _slots(self, state: State) -> tuple[np.ndarray, ...]:
-        """Return what the optimizer of a stream that goes on would remember of one pass over the rows."""
+    def _summary(self, point: Point, gradient: np.ndarray) -> EpochSummary:
+        objective, n_rows = self._problem.objective, len(self._problem.rows)
+        losses = (self._problem.share @ self._problem.losses(point.raw)) * objective.unit
+        record = np.array([[losses.sum(), np.square(gradient).sum(), (losses * objective.worth).sum()]])
+        return summarized(n_rows * record, penalties_of(objective, self._problem.flat(point.parameters)), n_rows)
+
+    def _decrement(self, gradient: np.ndarray, step: np.ndarray) -> float:
+        """Return how far the objective was above its minimum, by its worth."""
+        objective, n_columns = self._problem.objective, gradient.shape[1]
+        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)[:n_columns]
+        return float(-0.5 * ((gradient * step).sum(axis=0) * worth).sum())
+
+    def _slots(self, state: State, point: Point) -> tuple[np.ndarray, ...]:
+        """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows in its batches."""
         problem, n_rows = self._problem, len(self._problem.rows)
-        slopes = problem.slopes(self._point.raw) * (problem.share * n_rows)[:, np.newaxis]
-        total = np.square(problem.rows).T @ np.square(slopes @ problem.basis.T) / _STREAM_BATCH**2
+        slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(point.raw)) @ problem.basis.T
+        total = np.square(problem.rows).T @ np.square(slopes) / _STREAM_BATCH**2
         return (problem.joined(total).astype(state.dtype),)

@@ -1,19 +1,21 @@
-r"""The strength of the penalty, chosen by the data: that with the lowest loss of rows left out.
+r"""The strength of the penalty, chosen by the data: by how well each row is predicted from all others.
 
-Without row i, Newton's step from the minimum over all rows moves the prediction of that row by
-:math:`(I - A_i C_i)^{-1} A_i g_i`, where :math:`g_i` and :math:`C_i` are slope and curvature of its loss, and
-:math:`A_i = x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A whole-number weight counts as copies of
-the row, of which one is left out.
+Without row i, the prediction of that row moves from the minimum over all rows by about :math:`(I - A_i C_i)^{-1} A_i
+g_i`, by one step of Newton's, where :math:`g_i` and :math:`C_i` are slope and curvature of its loss, and :math:`A_i =
+x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A weight that is a whole number counts as so many
+copies of the row, of which one is left out.
 
-The strength times the number of rows, :math:`\lambda = n \alpha`, is looked for from 1, where standardized coefficients
-are about one if they come from the prior that the penalty stands for, decade by decade, while the loss falls. Among
-those that are hardly worse, the nearest to 1 is taken: leave-one-out losses are noisy, the more so the weaker the penalty
-where classes can be separated.
+The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from 1, decade by decade, while the loss
+falls: a penalty of 1 expects standardized coefficients of about one. Of those hardly worse than the best, that
+closest to 1 is taken, because the losses of rows left out are noisy, most of all where classes can be separated. For
+the squared error, all strengths cost little more than one, and the strength is a compromise between the lowest loss
+and the largest evidence, to the extent to which the loss does not object.
 
 References
 ----------
 D. M. Allen, "The relationship between variable selection and data augmentation and a method for prediction",
 Technometrics 16, 1974.
+D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
 K. Rahnama Rad and A. Maleki, "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out
 cross-validation", JRSS B 82, 2020.
 """
@@ -25,111 +27,72 @@ import numpy as np
 from skgd.curvature import Point, Problem
 from skgd.losses import SquaredError
 
-_A_DECADE = 4  # strengths that are tried, of a squared error
-_DECADES = 3  # at most so many, up and down
-_PRIOR_SD = 2.0**0.5  # decades
-_ERRORS = 0.5  # standard errors over which the doubts of leave-one-out fade
-_EPS = float(np.finfo(np.float64).eps)
-_CLOSE = 1e-5  # of the constant model's loss: how near the minimum is enough to choose
+_DECADES = 3  # from lambda = 1, up and down
+_PRIOR_SD = 2.0**0.5  # decades: a priori, lambda is about one
+_CLOSE = 1e-5  # of the loss at the start: how near the minimum is enough to choose
 _STEPS = 50
+_A_DECADE = 4  # strengths that are tried for the squared error
+_DOUBT = 0.5  # standard errors over which the objection of leave-one-out grows
+_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 1e-12
 
 
 def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the strength of the penalty, and the parameters of its minimum, nearly."""
     if isinstance(problem.objective.loss, SquaredError):
         ridge = _Ridge(problem, copies)
-        alpha = ridge.chosen(np.broadcast_to(problem.objective.worth * problem.objective.unit, problem.target.shape[1]))
+        alpha = ridge.chosen()
         return alpha, ridge.parameters(alpha)
-    n_rows = copies.sum()
-    share = problem.share * n_rows
-    enough = _CLOSE * problem.at(start).value
-    fits: dict[int, np.ndarray] = {}
-    losses: dict[int, np.ndarray] = {}
-    scores: dict[int, float] = {}
+    return _Search(problem, start, copies).chosen()
 
-    def visit(decade: int, start: np.ndarray) -> None:
-        penalized = problem.penalized(10.0**decade / n_rows)
-        point = minimum(penalized, penalized.at(start), enough)
-        fits[decade] = point.parameters
-        losses[decade] = leave_one_out(penalized, point, copies)
-        scores[decade] = float(share @ losses[decade]) + 0.5 * (decade / _PRIOR_SD) ** 2
 
-    visit(0, start)
-    for direction in (1, -1):
-        decade = 0
-        while abs(decade) < _DECADES:
-            visit(decade + direction, fits[decade])
-            decade += direction
-            if not scores[decade] <= scores[decade - direction]:
+# ---------------------------------------------------------------------------------------------------------------------
+# Smooth losses
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Search:
+    """The strengths that are tried, by their decade, with the minimum of each and the losses of rows left out."""
+
+    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray):
+        self._problem, self._copies, self._n_rows = problem, copies, copies.sum()
+        self._enough = _CLOSE * problem.at(start).value
+        self._parameters: dict[int, np.ndarray] = {}
+        self._losses: dict[int, np.ndarray] = {}
+        self._scores: dict[int, float] = {}
+        self._try(0, start)
+
+    def _try(self, decade: int, start: np.ndarray) -> None:
+        problem = self._problem.penalized(float(10.0**decade / self._n_rows))
+        point = minimum(problem, problem.at(start), self._enough)
+        losses = leave_one_out(problem, point, self._copies)
+        prior = 0.5 * (decade / _PRIOR_SD) ** 2
+        self._parameters[decade], self._losses[decade] = point.parameters, losses
+        self._scores[decade] = float(self._n_rows * problem.share @ losses) + prior
+
+    def chosen(self) -> tuple[float, np.ndarray]:
+        for direction in (1, -1):
+            decade = 0
+            while abs(decade) < _DECADES:
+                decade += direction
+                self._try(decade, self._parameters[decade - direction])
+                if not self._scores[decade] <= self._scores[decade - direction]:
+                    break
+            if decade > 1:  # the loss fell: no minimum lies in the other direction
                 break
-        if decade > 1:
-            break
-    best = min(scores, key=lambda decade: scores[decade])
+        best = min(self._scores, key=self._scores.__getitem__)
+        decade = min((decade for decade in self._scores if self._is_hardly_worse(decade, best)), key=abs)
+        return float(10.0**decade / self._n_rows), self._parameters[decade]
 
-    def is_hardly_worse(decade: int) -> bool:
-        difference = losses[decade] - losses[best]
-        mean = share @ difference / n_rows
-        error = np.sqrt(max(share @ difference**2 / n_rows - mean**2, 0.0) * n_rows)
-        return bool(scores[decade] - scores[best] <= error)
-
-    decade = min((decade for decade in scores if is_hardly_worse(decade)), key=abs)
-    return float(10.0**decade / n_rows), fits[decade]
+    def _is_hardly_worse(self, decade: int, best: int) -> bool:
+        """Say whether a strength is within one standard error, of the differences row by row, of the best one."""
+        error = standard_error(self._losses[decade] - self._losses[best], self._problem.share, self._n_rows)
+        return self._scores[decade] - self._scores[best] <= self._n_rows * error
 
 
-class _Ridge:
-    """A least squares problem, whose minima for all strengths one eigendecomposition has."""
-
-    def __init__(self, problem: Problem, copies: np.ndarray):
-        self.problem, self.has_intercept = problem, problem.objective.fit_intercept
-        self.n_rows, self.share, self.copied = copies.sum(), problem.share, problem.share / copies
-        rows = problem.rows[:, :-1] if self.has_intercept else problem.rows
-        targets = -problem.slopes(np.zeros_like(problem.target))
-        if self.has_intercept:
-            rows, targets = rows - self.share @ rows, targets - self.share @ targets
-        weighted = rows * self.share[:, np.newaxis]
-        curvatures, directions = np.linalg.eigh(rows.T @ weighted)
-        kept = curvatures > max(rows.shape) * _EPS * curvatures[-1]
-        self.targets, self.curvatures, self.directions = targets, curvatures[kept], directions[:, kept]
-        self.rotated = rows @ self.directions
-        self.squares, self.products = np.square(self.rotated), self.directions.T @ (weighted.T @ targets)
-
-    def parameters(self, alpha: float) -> np.ndarray:
-        """Return the parameters of the minimum."""
-        coef = self.directions @ (self.products / (self.curvatures + alpha)[:, np.newaxis])
-        if not self.has_intercept:
-            return coef
-        raw = self.problem.rows[:, :-1] @ coef
-        return np.vstack([coef, -self.share @ self.problem.slopes(raw)])
-
-    def scores(self, alpha: float) -> tuple[np.ndarray, float]:
-        """Return each row's squared error without it, and the negative logarithm of the evidence."""
-        divisors = self.curvatures + alpha
-        weights = self.products / divisors[:, np.newaxis]
-        errors = self.targets - self.rotated @ weights
-        influence = self.copied * (self.squares @ (1.0 / divisors) + self.has_intercept)
-        left_out = np.square(errors / np.maximum(1.0 - influence, 1e-10)[:, np.newaxis])
-        penalized = self.share @ np.square(errors) + alpha * np.square(weights).sum(axis=0)
-        n_free = self.n_rows - self.has_intercept
-        evidence = n_free * np.log(np.maximum(penalized, 1e-300)).sum()
-        evidence += len(weights.T) * (np.log(divisors).sum() - len(divisors) * np.log(alpha))
-        return left_out, 0.5 * float(evidence)
-
-    def chosen(self, worth: np.ndarray) -> float:
-        """Return the strength between those of the lowest leave-one-out loss and of the largest evidence."""
-        n_decades = np.ceil(np.log10(self.n_rows) + 1.5)
-        decades = np.arange(-4 * _A_DECADE, n_decades * _A_DECADE + 1) / _A_DECADE
-        strengths = 10.0**decades / self.n_rows
-        left_out, evidence = zip(*map(self.scores, map(float, strengths)), strict=True)
-        by_row = [losses @ worth for losses in left_out]
-        losses = np.array([self.share @ losses for losses in by_row])
-        best, likely = int(losses.argmin()), int(np.argmin(evidence))
-        between = np.arange(min(best, likely), max(best, likely) + 1)
-        differences = np.array([by_row[index] - by_row[best] for index in between])
-        rise = losses[between] - losses[best]
-        error = np.sqrt(np.maximum(np.square(differences) @ self.share - rise**2, 0.0) / self.n_rows)
-        doubt = np.where(rise > 0.0, rise / np.maximum(error, 1e-300), 0.0) / _ERRORS
-        support = np.exp(-0.5 * np.minimum(doubt, 1e3) ** 2)
-        return float(10.0 ** (support @ decades[between] / support.sum()) / self.n_rows)
+def standard_error(values: np.ndarray, share: np.ndarray, n_rows: float) -> float:
+    """Return the standard error of a weighted mean."""
+    return float(np.sqrt(max(share @ values**2 - (share @ values) ** 2, 0.0) / n_rows))
 
 
 def minimum(problem: Problem, point: Point, enough: float) -> Point:
@@ -144,27 +107,95 @@ def minimum(problem: Problem, point: Point, enough: float) -> Point:
 
 
 def leave_one_out(problem: Problem, point: Point, copies: np.ndarray) -> np.ndarray:
-    """Return the loss of each row, summed over outputs, predicted by the model of all others, nearly."""
-    rows, slopes, curvatures = problem.rows, problem.slopes(point.raw), problem.curvatures(point.raw)
+    """Return the loss of each row, summed over outputs, where one copy of it is left out of the training, nearly."""
+    slopes, curvatures = problem.slopes(point.raw), problem.curvatures(point.raw)
     share = problem.share / copies
-    solves, n_columns = problem.inverses(curvatures), slopes.shape[1]
-    if problem.coupled:
-        n_inputs = rows.shape[1]
-        hessian = solves[0](np.eye(n_columns * n_inputs)).reshape(n_columns, n_inputs, n_columns, n_inputs)
-        influence = np.empty((len(slopes), n_columns, n_columns))
-        for j in range(n_columns):
-            for k in range(j + 1):
-                influence[:, j, k] = influence[:, k, j] = share * _quadratic_forms(rows, hessian[j, :, k])
-        left = (1.0 + 1e-12) * np.eye(n_columns) - curvatures @ influence
-        moved = (influence @ np.linalg.solve(left, slopes[:, :, np.newaxis]))[:, :, 0]
-    else:
-        eye = np.eye(rows.shape[1])
-        forms = [_quadratic_forms(rows, solve(eye)) for solve in dict.fromkeys(solves)]
-        influence = np.column_stack(forms) * share[:, np.newaxis]
-        moved = influence * slopes / np.maximum(1.0 - influence * curvatures, 1e-12)
-    losses = problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
-    return losses
+    move = _moves_together if problem.coupled else _moves_apart
+    moved = move(problem, share, slopes, curvatures)
+    return problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
+
+
+def _moves_apart(problem: Problem, share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+    """Return by how much the prediction of each row moves without it, output by output."""
+    solves, identity = problem.inverses(curvatures), np.eye(problem.rows.shape[1])
+    forms = {solve: share * _quadratic_forms(problem.rows, solve(identity)) for solve in dict.fromkeys(solves)}
+    influence = np.column_stack([forms[solve] for solve in solves])
+    return influence * slopes / np.maximum(1.0 - influence * curvatures, _ROUNDING)
+
+
+def _moves_together(problem: Problem, share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+    """Return the same where the outputs share one loss."""
+    rows, n_columns = problem.rows, slopes.shape[1]
+    [solve] = problem.inverses(curvatures)
+    inverse = solve(np.eye(n_columns * rows.shape[1])).reshape(n_columns, rows.shape[1], n_columns, rows.shape[1])
+    influence = np.empty_like(curvatures)
+    for j in range(n_columns):
+        for k in range(j + 1):
+            influence[:, j, k] = influence[:, k, j] = share * _quadratic_forms(rows, inverse[j, :, k])
+    left = (1.0 + _ROUNDING) * np.eye(n_columns) - curvatures @ influence
+    return (influence @ np.linalg.solve(left, slopes[:, :, np.newaxis]))[:, :, 0]
 
 
 def _quadratic_forms(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", rows @ matrix, rows)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The squared error
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Ridge:
+    """A least squares problem, of which one eigendecomposition has the minima for all strengths."""
+
+    def __init__(self, problem: Problem, copies: np.ndarray):
+        objective = problem.objective
+        self._problem, self._has_intercept = problem, objective.fit_intercept
+        self._n_rows, self._share, self._copied = copies.sum(), problem.share, problem.share / copies
+        self._worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
+        self._rows = problem.rows[:, :-1] if self._has_intercept else problem.rows
+        rows, targets = self._rows, -problem.slopes(np.zeros_like(problem.target))
+        if self._has_intercept:
+            rows, targets = rows - self._share @ rows, targets - self._share @ targets
+        weighted = rows * self._share[:, np.newaxis]
+        variances, directions = np.linalg.eigh(rows.T @ weighted)
+        kept = variances > max(rows.shape) * _EPS * variances[-1]
+        self._targets, self._variances, self._directions = targets, variances[kept], directions[:, kept]
+        self._scores = rows @ self._directions
+        self._squares, self._products = np.square(self._scores), self._directions.T @ (weighted.T @ targets)
+
+    def parameters(self, alpha: float) -> np.ndarray:
+        """Return the parameters of the minimum."""
+        coef = self._directions @ (self._products / (self._variances + alpha)[:, np.newaxis])
+        if not self._has_intercept:
+            return coef
+        return np.vstack([coef, -self._share @ self._problem.slopes(self._rows @ coef)])
+
+    def _left_out_and_evidence(self, alpha: float) -> tuple[np.ndarray, float]:
+        """Return the squared error of each row without it, and the logarithm of the evidence, times two."""
+        divisors = self._variances + alpha
+        weights = self._products / divisors[:, np.newaxis]
+        errors = self._targets - self._scores @ weights
+        influence = self._copied * (self._squares @ (1.0 / divisors) + self._has_intercept)
+        left_out = np.square(errors / np.maximum(1.0 - influence, _ROUNDING)[:, np.newaxis]) @ self._worth
+        objective = self._share @ np.square(errors) + alpha * np.square(weights).sum(axis=0)
+        fit = (self._n_rows - self._has_intercept) * np.log(np.maximum(objective, 1e-300)).sum()
+        volume = len(objective) * (np.log(divisors).sum() - len(divisors) * np.log(alpha))
+        return left_out, -float(fit + volume)
+
+    def chosen(self) -> float:
+        """Return the strength."""
+        decades = np.arange(-4.0, np.ceil(np.log10(self._n_rows) + 1.5) + 0.5 / _A_DECADE, 1.0 / _A_DECADE)
+        strengths = 10.0**decades / self._n_rows
+        left_out, evidence = zip(*map(self._left_out_and_evidence, map(float, strengths)), strict=True)
+        losses = [float(self._share @ by_row) for by_row in left_out]
+        best, likely = int(np.argmin(losses)), int(np.argmax(evidence))
+        between = range(min(best, likely), max(best, likely) + 1)
+        support = np.array([self._support(left_out[index] - left_out[best]) for index in between])
+        return float(10.0 ** (support @ decades[between] / support.sum()) / self._n_rows)
+
+    def _support(self, rise: np.ndarray) -> float:
+        """Return how little a rise of the losses of rows left out, from the lowest, objects to a strength."""
+        mean, error = float(self._share @ rise), standard_error(rise, self._share, self._n_rows)
+        doubt = max(mean, 0.0) / max(_DOUBT * error, 1e-300)
+        return float(np.exp(-0.5 * min(doubt, 100.0) ** 2))

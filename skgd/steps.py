@@ -11,7 +11,15 @@ import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
-from skgd.coordinates import Coordinates, Matrix, measure_columns, relearnt, standard_coordinates, without_outliers
+from skgd.coordinates import (
+    Coordinates,
+    Matrix,
+    measure_columns,
+    relearnt,
+    standard_coordinates,
+    without_outliers,
+    without_outlying_values,
+)
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import in_coordinates
@@ -42,7 +50,9 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = 
         _check_total(weight.sum(), state.columns.weight)
     measure = measure_columns if stream else choose_measure(**least_work(plan, X))
     columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
-    if not stream and sp.issparse(X):
+    if newton:
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
+    elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression:
         targets = targets.updated(y, weight)

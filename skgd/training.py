@@ -57,19 +57,18 @@ def train_epochs(
     epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
-    if newton and sp.issparse(data[0]):
-        sparse: Any = data[0]
-        data = sparse.toarray(), *data[1:]
-    copies = copies_of(data[2], len(data[1]))
-    state, data = learn(state, plan, data, stream=False, newton=newton)
+    X, y, weight = data
+    copies = copies_of(y, weight)
+    dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
+    state, data = learn(state, plan, (dense, y, weight), stream=False, newton=newton)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
     if newton and plan.alpha == "auto":
-        state = with_chosen_penalty(state, plan, data, copies)
-    epochs = _Epochs(state, plan, data, random_state, newton)
+        state = with_chosen_penalty(state, data, copies)
+    epochs: Any = NewtonEpochs(plan, data, random_state) if newton else _Epochs(state, plan, data, random_state)
     n_steps, orders = epochs.n_steps, epochs.orders
     validates = validation is not None
     stopping = Stopping(state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates)
@@ -144,11 +143,10 @@ def _steps_of(resumed: Progress | None, n_steps: int) -> int:
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
-    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, newton: bool):
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
         _, y, _ = data
-        self._newton = newton
         self._plan, self.data = plan, data
-        self._size = len(y) if newton else batch_size(state, plan, regression=y.dtype.kind == "f")
+        self._size = batch_size(state, plan, regression=y.dtype.kind == "f")
         self._packing: Packing | None = None
         self.n_steps = -(-len(y) // self._size)
         self.orders = Orders(plan, len(y), self._size, random_state)
@@ -156,10 +154,6 @@ class _Epochs:
     def begin(self, state: State, *, from_zero: bool) -> State:
         """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
         X, y, weight = self.data
-        if self._newton:
-            self._steps = NewtonEpochs(state, self.data)
-            self._base = 1.0
-            return state
         state.engine = choose(
             state.optimizer,
             state.objective,
@@ -184,8 +178,6 @@ class _Epochs:
         order = self.orders.draw()
         size = min(self._size * approach.growth, len(order))
         batches = Batches(*self.data, order, size)
-        if self._newton:
-            return batches, 1.0, self._steps.take(state)
         rates = approach.slowdown * rates_of(self._base, state, self._plan, -(-len(order) // size), memory)
         longest = None if self._longest is None else min(approach.slowdown, 1.0) * self._longest
         every = average_every(size, state.columns)

@@ -133,7 +133,7 @@ def check_indices(X: Any, name: str = "X") -> None:
 
 
 def canonical(X: Any) -> Any:
-    """Return a CSR matrix without duplicate entries and with indices of one type, as a sparse array; an ndarray as it is."""
+    """Return a CSR array without duplicate entries, whose indices have one type; an ndarray as it is."""
     if isinstance(X, np.ndarray):
         return X
     if has_duplicates(X):

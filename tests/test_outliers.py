@@ -238,7 +238,6 @@ def solver_on_incomes(sigma, seed):
     return make_pipeline(RobustScaler(), LogisticRegression(C=1e6, max_iter=100_000, tol=1e-8)).fit(X, y).score(X, y)
 
 
-@not_yet
 @both_formats
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
@@ -249,7 +248,6 @@ def test_a_column_with_a_heavy_tail_is_learnt(sigma, seed, as_format):
     assert accuracy >= reference - 0.01
 
 
-@not_yet
 @both_formats
 @pytest.mark.parametrize("sigma", [2.0, 3.0])
 def test_a_column_with_a_heavy_tail_is_learnt_beside_categories(sigma, as_format):

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, r2_score
 from skgd import GDClassifier, GDRegressor
 
 # Some of the cases, not all: docs/defaults.md says what remains.
-not_yet = pytest.mark.xfail(raises=AssertionError, reason="a limit that docs/defaults.md states", strict=False)
+
 
 both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
 units = pytest.mark.parametrize("unit", [1e-3, 1e3, 1e6])
@@ -157,7 +157,6 @@ def assert_expected_counts(probability, y, tolerance=0.1):
     assert_allclose(expected, counted, rtol=tolerance)
 
 
-@not_yet
 @both_formats
 @kinds
 @pytest.mark.parametrize("n_rare", [20, 200])
@@ -168,7 +167,6 @@ def test_as_many_rows_are_expected_of_a_rare_class_as_there_are(n_rare, kind, as
     assert_expected_counts(probability, np.c_[1 - y, y])
 
 
-@not_yet
 @both_formats
 @kinds
 @pytest.mark.parametrize("seed", range(2))
@@ -178,7 +176,6 @@ def test_as_many_rows_are_expected_of_a_rare_label_as_there_are(seed, kind, as_f
     assert_expected_counts(model.predict_proba(as_format(X)), labels)
 
 
-@not_yet
 @both_formats
 @kinds
 @pytest.mark.parametrize("n_rare", [21, 100])
@@ -227,7 +224,6 @@ def test_about_as_many_rows_are_expected_of_a_rare_class_by_a_network_as_there_a
     assert_expected_counts(model.predict_proba(X)[:, [1]], labels[:, [0]], tolerance=0.2)
 
 
-@not_yet
 @both_formats
 def test_a_label_of_one_row_in_each_thousand_is_learnt_beside_a_common_one(as_format):
     """By its log-loss, to within 1 % of that of its share."""

@@ -99,6 +99,10 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The intercepts of each layer.
+    alpha_ : float
+        The strength of the penalty. Where ``alpha="auto"`` chose it, the penalty is one on the coefficients of columns,
+        and in a regression of a target, divided by their standard deviations (at most three times a robust one, where
+        there are outliers): on such data, ``alpha=alpha_`` gives the same model.
     n_iter_ : int
         The number of epochs of the last call.
     converged_ : bool
@@ -412,6 +416,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             "converged_": ending.converged,
             "stop_reason_": ending.reason,
             "suboptimality_": ending.suboptimality,
+            "alpha_": state.objective.alpha,
             "t_": state.t,
             "engine_": state.engine,
             "optimizer_": state.optimizer,

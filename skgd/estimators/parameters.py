@@ -106,20 +106,22 @@ class TrainingParameters:
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``. "auto" is[regressor: AdaGrad, or Adam with hidden layers.][classifier: Adam with hidden
-        layers. For the linear model it is AdaGrad, but plain SGD in ``fit`` on rows of mostly zeros with 50 other
-        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit
-        steps of one row each, without a penalty, for one epoch or a few, which regularise. Later calls go on with what
-        the first one chose, ``optimizer_``.]
+        ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
+        Newton's steps over all rows where columns are few, the loss is smooth, ``l1_ratio`` is 0 and the parameters of
+        steps and batches are left alone.[classifier: It is plain SGD in ``fit`` on rows of mostly zeros with 50 other
+        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit steps
+        of one row each, without a penalty, for one epoch or a few, which regularise.] Later calls go on with
+        ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
         step numbers to rates. None takes the optimizer's own.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is 1e-5 where less than 15 % of X is not zero, as in
-        text[classifier: (divided by the square root of the number of classes, if there are three or more)], on
-        coefficients that are standardised, so that units do not matter; else 0.[classifier: It is 0, too, where
-        ``optimizer="auto"`` is plain SGD.]
+        The strength of the penalty, at least 0. "auto" is a penalty on coefficients of standardized columns, so that
+        units do not matter. Where ``fit`` takes Newton's steps, the data choose it, by how well rows are predicted that
+        are left out of the training. Else it is 1e-5 where less than 15 % of X is not zero, as in text[classifier:
+        (divided by the square root of the number of classes, if there are three or more)], and 0 for other
+        data[classifier: and where ``optimizer="auto"`` is plain SGD]. See ``alpha_``.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True

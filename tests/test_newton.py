@@ -1,0 +1,200 @@
+"""Newton's steps, and the penalty that the data choose, against solvers of scikit-learn and SciPy and brute force."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.preprocessing import StandardScaler
+
+from skgd import GDClassifier, GDRegressor
+from skgd.coordinates import Coordinates
+from skgd.curvature import Problem
+from skgd.losses import Gamma, LogLoss, ModifiedHuber, Poisson, SoftmaxLoss, SquaredError, SquaredHinge, Tweedie
+from skgd.objective import Objective
+from skgd.penalty import leave_one_out, minimum
+
+DIABETES, PROGRESSION = load_diabetes(return_X_y=True, scaled=False)
+CANCER, MALIGNANT = load_breast_cancer(return_X_y=True)
+both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+
+
+def problem(loss, y, n_outputs=1, alpha=0.01, weight=None, X=None):
+    X = StandardScaler().fit_transform(DIABETES[: len(y)]) if X is None else X
+    softmax = isinstance(loss, SoftmaxLoss)
+    objective = Objective(loss, X.shape[1], n_outputs, True, alpha, 0.0, Coordinates(), exclusive_classes=softmax)
+    return Problem(objective, X, y, weight)
+
+
+# -- the minimum ------------------------------------------------------------------------------------------------------
+
+
+@both_formats
+@pytest.mark.parametrize("weighted", [False, True])
+def test_default_regression_is_ridge_with_the_strength_it_names(as_format, weighted):
+    weight = np.random.default_rng(0).random(len(PROGRESSION)) if weighted else None
+    y = np.column_stack([PROGRESSION, -3.0 * PROGRESSION + DIABETES[:, 2] ** 2])
+    model = GDRegressor().fit(as_format(DIABETES), y, sample_weight=weight)
+    of_columns, of_targets = (StandardScaler().fit(values, sample_weight=weight) for values in (DIABETES, y))
+    Z, targets = of_columns.transform(DIABETES), of_targets.transform(y)
+    total = len(y) if weight is None else weight.sum()
+    ridge = Ridge(alpha=total * model.alpha_).fit(Z, targets, sample_weight=weight)
+    np.testing.assert_allclose(of_targets.transform(model.predict(DIABETES)), ridge.predict(Z), atol=1e-8)
+
+
+@both_formats
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_iris])
+def test_default_classification_is_logistic_regression_with_the_strength_it_names(load, as_format):
+    X, y = load(return_X_y=True)
+    model = GDClassifier().fit(as_format(X), y)
+    Z = StandardScaler().fit_transform(X)
+    solver = LogisticRegression(C=1.0 / (len(y) * model.alpha_), tol=1e-10, max_iter=10000).fit(Z, y)
+    np.testing.assert_allclose(model.predict_proba(X), solver.predict_proba(Z), atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-4, 1.0])
+def test_a_number_for_alpha_is_a_penalty_on_the_users_coefficients(alpha):
+    model = GDRegressor(alpha=alpha).fit(DIABETES, PROGRESSION)
+    ridge = Ridge(alpha=len(PROGRESSION) * alpha, solver="svd").fit(DIABETES, PROGRESSION)
+    np.testing.assert_allclose(model.coef_, ridge.coef_, rtol=1e-6)
+    assert model.alpha_ == alpha
+
+
+def test_the_strength_on_standardized_data_gives_the_same_model():
+    Z = StandardScaler().fit_transform(CANCER)
+    model = GDClassifier().fit(CANCER, MALIGNANT)
+    named = GDClassifier(alpha=model.alpha_).fit(Z, MALIGNANT)
+    np.testing.assert_allclose(named.predict_proba(Z), model.predict_proba(CANCER), atol=1e-6)
+
+
+OF_NUMBERS = [SquaredError(), Poisson(), Gamma(), Tweedie(1.5)]
+
+
+@pytest.mark.parametrize("loss", [*OF_NUMBERS, LogLoss(), SquaredHinge(), ModifiedHuber()], ids=repr)
+@pytest.mark.parametrize("with_outliers", [False, True])
+def test_smooth_losses_reach_the_minimum_that_scipy_finds(loss, with_outliers):
+    X = StandardScaler().fit_transform(DIABETES)
+    if with_outliers:
+        X[:3] *= 30.0
+    y = PROGRESSION / 50.0 if loss in OF_NUMBERS else np.where(PROGRESSION > 140.0, *loss.label_values[::-1])
+    model = (GDRegressor if loss in OF_NUMBERS else GDClassifier)(loss, alpha=0.1).fit(X, y)
+
+    def objective(parameters):
+        coef, intercept = parameters[:-1], parameters[-1]
+        return np.mean(loss.value(y, X @ coef + intercept, loss.hyper())) + 0.05 * coef @ coef
+
+    found = minimize(objective, np.zeros(X.shape[1] + 1), method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
+    assert objective(np.append(model.coef_.ravel(), model.intercept_)) <= found.fun * (1.0 + 1e-7)
+
+
+# -- how far away the minimum is --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), LogLoss(), SoftmaxLoss()], ids=repr)
+def test_the_decrement_is_the_distance_to_the_minimum(loss):
+    rng = np.random.default_rng(0)
+    n_outputs = 3 if isinstance(loss, SoftmaxLoss) else 1
+    y = np.digitize(PROGRESSION, [100.0, 180.0]) if n_outputs == 3 else (PROGRESSION > 140.0).astype(int)
+    y = PROGRESSION[:, np.newaxis] / 77.0 if isinstance(loss, SquaredError) else y
+    at_hand = problem(loss, y, n_outputs)
+    start = at_hand.at(np.zeros((DIABETES.shape[1] + 1, at_hand.basis.shape[1])))
+    lowest = minimum(at_hand, start, 1e-14)
+    near = at_hand.at(lowest.parameters + 0.05 * rng.normal(size=lowest.parameters.shape))
+    gradient = at_hand.gradient(near)
+    decrement = -0.5 * (gradient * at_hand.newton_step(near, gradient)).sum()
+    exact = isinstance(loss, SquaredError)
+    assert decrement == pytest.approx(near.value - lowest.value, rel=1e-6 if exact else 0.1)
+
+
+def test_the_gradient_is_the_finite_difference():
+    y = np.digitize(PROGRESSION, [100.0, 180.0])
+    at_hand = problem(SoftmaxLoss(), y, 3)
+    rng = np.random.default_rng(0)
+    there, direction = 0.3 * rng.normal(size=(2, DIABETES.shape[1] + 1, 2))
+    slope = (at_hand.at(there + 1e-6 * direction).value - at_hand.at(there - 1e-6 * direction).value) / 2e-6
+    assert (at_hand.gradient(at_hand.at(there)) * direction).sum() == pytest.approx(slope, rel=1e-7)
+
+
+# -- rows left out ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), LogLoss(), SoftmaxLoss()], ids=repr)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_of_rows_left_out_are_those_of_brute_force(loss, weighted):
+    n_rows, n_outputs = 40, 3 if isinstance(loss, SoftmaxLoss) else 1
+    t = PROGRESSION[:n_rows]
+    y = np.digitize(t, [90.0, 150.0]) if n_outputs == 3 else (t > 120.0).astype(int)
+    y = t[:, np.newaxis] / 77.0 if isinstance(loss, SquaredError) else y
+    copies = np.resize([1.0, 2.0, 3.0], n_rows) if weighted else np.ones(n_rows)
+    X = StandardScaler().fit_transform(DIABETES[:n_rows, :4])
+    whole = problem(loss, y, n_outputs, alpha=0.05, weight=copies, X=X)
+    start = whole.at(np.zeros((5, whole.basis.shape[1])))
+    approximate = leave_one_out(whole, minimum(whole, start, 1e-14), copies)
+    exact = []
+    for row in range(n_rows):
+        fewer = copies.copy()
+        fewer[row] -= 1.0
+        # The penalty stays what it was, while the sum of the weights falls by one.
+        part = problem(loss, y, n_outputs, alpha=0.05 * copies.sum() / fewer.sum(), weight=fewer, X=X)
+        point = minimum(part, part.at(start.parameters), 1e-14)
+        exact.append(part.losses(point.raw)[row].sum())
+    np.testing.assert_allclose(approximate, exact, rtol=1e-8 if isinstance(loss, SquaredError) else 0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize(("model", "y"), [(GDRegressor(), PROGRESSION), (GDClassifier(), PROGRESSION > 140.0)])
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_number_weights_are_copies(model, y, seed):
+    rng = np.random.default_rng(seed)
+    copies = rng.integers(0, 4, len(y))
+    weighted = clone(model).fit(DIABETES, y, sample_weight=copies)
+    copied = clone(model).fit(np.repeat(DIABETES, copies, axis=0), np.repeat(y, copies))
+    assert weighted.alpha_ == pytest.approx(copied.alpha_, rel=1e-9)
+    np.testing.assert_allclose(weighted.coef_, copied.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [30, 60, 200])
+@pytest.mark.parametrize("noise", [0.1, 3.0])
+def test_new_rows_are_predicted_as_well_as_with_cross_validated_penalties(n_rows, noise):
+    rng = np.random.default_rng(n_rows)
+    X = rng.normal(size=(n_rows + 2000, 20)) * np.geomspace(1e-3, 1e3, 20)
+    y = (X / np.geomspace(1e-3, 1e3, 20)) @ rng.normal(size=20) + noise * rng.normal(size=len(X))
+    scaler = StandardScaler().fit(X[:n_rows])
+    rival = RidgeCV(np.logspace(-4, 4, 33)).fit(scaler.transform(X[:n_rows]), y[:n_rows])
+    model = GDRegressor().fit(X[:n_rows], y[:n_rows])
+    score = rival.score(scaler.transform(X[n_rows:]), y[n_rows:])
+    assert model.score(X[n_rows:], y[n_rows:]) > score - 0.03
+
+
+# -- what lasts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_goes_on_from_the_minimum():
+    """AdaGrad's memory is that of the rows that were fitted: its first steps are no longer than its later ones."""
+    model = GDClassifier().fit(CANCER[:400], MALIGNANT[:400])
+    fitted = model.score(CANCER[400:], MALIGNANT[400:])
+    for start in range(0, 400, 50):
+        model.partial_fit(CANCER[start : start + 50], MALIGNANT[start : start + 50])
+        assert model.score(CANCER[400:], MALIGNANT[400:]) > fitted - 0.03
+
+
+def test_correlated_columns_do_not_hinder():
+    x = np.linspace(-2.0, 3.0, 500)[:, np.newaxis]
+    X = x ** np.arange(1, 8)
+    y = np.sin(2.0 * x.ravel()) + 0.1 * np.random.default_rng(0).normal(size=500)
+    solver = np.linalg.lstsq(np.column_stack([X, np.ones(500)]), y, rcond=None)[0]
+    least = np.mean((np.column_stack([X, np.ones(500)]) @ solver - y) ** 2)
+    model = GDRegressor(alpha=0.0).fit(X, y)
+    assert np.mean((model.predict(X) - y) ** 2) == pytest.approx(least, rel=1e-4)
+
+
+def test_expected_counts_of_rare_classes_are_the_observed_ones():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20000, 5))
+    y = np.where(rng.random(20000) < 0.001 * np.exp(X[:, 0]), 2, (X[:, 1] > 0.0).astype(int))
+    model = GDClassifier().fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=0), np.bincount(y), rtol=1e-5)
+    labels = np.column_stack([y == 2, X[:, 1] > 0.0])
+    model = GDClassifier().fit(X, labels)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=0), labels.sum(axis=0), rtol=1e-3)
