@@ -101,7 +101,7 @@ from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
 
-_STREAM_BATCH = 8
+STREAM_BATCH = 8
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
@@ -210,7 +210,7 @@ def stream_batch_size(plan: Plan, n_rows: int) -> int:
     """Return the number of rows in a batch of ``partial_fit``."""
     if plan.batch_size is None:
         return n_rows
-    return _STREAM_BATCH if plan.batch_size == "auto" else plan.batch_size
+    return STREAM_BATCH if plan.batch_size == "auto" else plan.batch_size
 
 
 def least_work(plan: Plan, X: Matrix) -> dict[str, int]:

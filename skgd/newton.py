@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from skgd.automatic import STREAM_BATCH
 from skgd.curvature import Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
@@ -18,8 +19,6 @@ from skgd.penalty import chosen
 from skgd.plan import Plan
 from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
-
-_STREAM_BATCH = 8  # rows, of a stream that goes on from here
 
 
 def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -87,5 +86,5 @@ class NewtonEpochs:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows in its batches."""
         problem, n_rows = self._problem, len(self._problem.rows)
         slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(point.raw)) @ problem.basis.T
-        total = np.square(problem.rows).T @ np.square(slopes) / _STREAM_BATCH**2
+        total = np.square(problem.rows).T @ np.square(slopes) / STREAM_BATCH**2
         return (problem.joined(total).astype(state.dtype),)

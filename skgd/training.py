@@ -57,17 +57,16 @@ def train_epochs(
     epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
-    X, y, weight = data
-    copies = copies_of(y, weight)
+    X, y, given_weight = data
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
-    state, data = learn(state, plan, (dense, y, weight), stream=False, newton=newton)
+    state, data = learn(state, plan, (dense, y, given_weight), stream=False, newton=newton)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
     if newton and plan.alpha == "auto":
-        state = with_chosen_penalty(state, data, copies)
+        state = with_chosen_penalty(state, data, copies_of(y, given_weight))
     epochs: Any = NewtonEpochs(plan, data, random_state) if newton else _Epochs(state, plan, data, random_state)
     n_steps, orders = epochs.n_steps, epochs.orders
     validates = validation is not None
