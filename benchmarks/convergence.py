@@ -1,4 +1,4 @@
-"""Convergence: how many of some random runs end far from the minimum without a warning, and how far a few named ones end.
+"""Convergence: how many of some random runs end far from the minimum without a warning.
 
 ``python -m benchmarks.convergence`` prints what every run came to, too.
 """
@@ -47,7 +47,7 @@ def _summary(case: str, results: list[dict[str, Any]], limit: float, target: flo
 
 
 def run(number: int) -> dict[str, Any]:
-    """Fit a random model to random data, and return how far it is from the minimum, relative to what there was to gain."""
+    """Fit a random model to random data, and return how far it is from the minimum, relative to the gain."""
     rng = np.random.default_rng(number)
     optimizer = str(rng.choice([*OPTIMIZERS, "auto"]))
     tolerance, batch_size = str(rng.choice([*TOLERANCES])), [None, 32][rng.integers(2)]

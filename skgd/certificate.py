@@ -47,7 +47,8 @@ class Certificate:
     """Estimates, for one data set, how far parameters are from the minimum.
 
     With ``exact``, by factorizations of the Hessian, which take time for each pair of columns; else by products with
-    it."""
+    it.
+    """
 
     def __init__(self, objective: Objective, data: Data, *, exact: bool):
         self._problem = (_Problem if exact else _LazyProblem)(objective, *data)
@@ -156,7 +157,7 @@ def fall_to_zeros(
 def _fall_in_turns(
     hessian: np.ndarray, parameters: np.ndarray, gradient: np.ndarray, l1: np.ndarray, n_rows: int
 ) -> float:
-    """Return the fall of the same with the parameters of one class after the other: all together have no one minimum."""
+    """Return the fall of the same in the parameters of one class after the other: the minimum of all is not unique."""
     n_classes, n_inputs = parameters.shape
     blocks = hessian.reshape(n_classes, n_inputs, n_classes, n_inputs)
     now, total = parameters, 0.0
@@ -174,7 +175,7 @@ def _fall_in_turns(
 def fall_by_products(
     product: Callable[[np.ndarray], np.ndarray], gradient: np.ndarray, diagonal: np.ndarray, far: float
 ) -> float:
-    """Return by how much a quadratic function falls in conjugate gradients' steps, until these add little, or ``far``."""
+    """Return by how much conjugate gradients lower a quadratic function, until they add little, or to ``far``."""
     falls = [0.0]
     residual = -gradient
     direction = residual / diagonal

@@ -364,7 +364,8 @@ def _interval(state: State, data: Data, n_steps: int) -> int:
     seconds = 1e-3 + 1e-7 * n_entries
     if isinstance(X, np.ndarray) and has_few_columns(objective, X):
         seconds += 2e-10 * products_of_columns(objective, X)
-    return max(round(10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)), 1)
+    epochs = 10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)
+    return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few rows more, as of copies, do not change
 
 
 def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: bool) -> float:

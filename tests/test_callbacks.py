@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer, mean_absolute_error, roc_auc_score
 from sklearn.model_selection import GridSearchCV
@@ -220,7 +221,7 @@ def test_callbacks_see_the_passes_of_warm_start_and_none_of_partial_fit():
 
 
 def test_warnings_point_at_the_call_of_fit():
-    with pytest.warns(UserWarning, match="falling fast") as caught:
+    with pytest.warns(ConvergenceWarning, match="away from the minimum by about") as caught:
         short(GDRegressor, max_iter=3, tol=0.01, batch_size=None, learning_rate=0.2).fit(X, X @ SLOPES)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="interrupted") as caught:
@@ -867,7 +868,11 @@ def test_other_data_and_parameters_are_refused(name, tmp_path):
 def test_what_may_change(tmp_path):
     params = {"tol": 1e-3, "n_iter_no_change": 5, "max_iter": 9, "verbose": 0, "warm_start": True}
     resumed = killed_after(short(GDRegressor), 4, tmp_path / "file").set_params(**params)
-    assert_same_training(resumed.fit(X, Y), short(GDRegressor, **params | {"warm_start": False}).fit(X, Y))
+    with pytest.warns(ConvergenceWarning, match="max_iter=9"):
+        resumed.fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="max_iter=9"):
+        whole = short(GDRegressor, **params | {"warm_start": False}).fit(X, Y)
+    assert_same_training(resumed, whole)
 
 
 def written_epochs(monkeypatch, callback, **params):

@@ -226,10 +226,12 @@ def test_is_a_table_with_a_row_an_epoch():
     assert list(table) == KEYS
     assert len(table) == model.n_iter_ == EPOCHS
     assert all(type(value) is float for values in model.history_.values() for value in values)
-    assert np.isfinite(table).to_numpy().all()
+    assert np.isfinite(table.drop(columns="suboptimality")).to_numpy().all()
+    assert table["suboptimality"].isna().all()  # tol=None: nothing was checked
     without = pd.DataFrame(GDRegressor(**TEXTBOOK).fit(X, Y).history_)
-    assert list(without.columns[without.isna().all()]) == ["validation_loss", "validation_score"]
-    assert without.drop(columns=["validation_loss", "validation_score"]).notna().to_numpy().all()
+    absent = ["validation_loss", "validation_score", "suboptimality"]
+    assert list(without.columns[without.isna().all()]) == absent
+    assert without.drop(columns=absent).notna().to_numpy().all()
 
 
 def test_goes_on_through_partial_fit_and_warm_start():

@@ -109,8 +109,8 @@ class TrainingParameters:
         ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
         Newton's steps over all rows where columns are few, the loss is smooth, ``l1_ratio`` is 0 and the parameters of
         steps and batches are left alone.[classifier: It is plain SGD in ``fit`` on rows of mostly zeros with 50 other
-        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit steps
-        of one row each, without a penalty, for one epoch or a few, which regularise.] Later calls go on with
+        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit
+        steps of one row each, without a penalty, for one epoch or a few, which regularise.] Later calls go on with
         ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
