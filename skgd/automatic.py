@@ -9,12 +9,14 @@ texts if they have 50 other entries or more. The compiled loops of streams decid
 optimizer's own rate is its ``auto_learning_rate``.
 
 ``optimizer="auto"``
-    ``fit`` of a linear model with few columns, where the loss is smooth, ``l1_ratio`` is 0, ``precondition`` and
-    ``fit``'s other parameters are left alone but for ``alpha``, ``tol``, ``max_iter`` and weights: Newton's steps, over
-    all rows, dense or sparse. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
+    ``fit`` of a linear model with few columns, where ``precondition`` and ``fit``'s other parameters are left alone but
+    for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton's steps, over all rows, dense or sparse; of
+    losses with kinks, such as hinge, only with a number for ``alpha`` or ``tol``, on means of the loss over intervals
+    that become smaller. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
     squared, is at most 2e9, with one output for a squared error and all classes but one as columns of softmax, and X
     has at most 4 million entries. Why: they cost less than epochs in batches, and are at the minimum, whatever
-    correlations, outlying rows and rare classes there are.
+    correlations, outlying rows and rare classes there are; without a penalty, the minimum of a loss with kinks is no
+    better than where batches end.
 
     else AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
     columns keep long steps.
@@ -123,9 +125,10 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     free = plan.optimizer is None and not plan.hidden_layer_sizes and isinstance(plan.schedule, Constant)
     free = free and plan.schedule.learning_rate == plan.batch_size == plan.n_iter_no_change == "auto"
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
-    if not free or plan.tol is None or not objective.loss.smooth or (plan.alpha != "auto" and objective.l1_ratio):
+    if not free or plan.tol is None:
         return False
-    return has_few_columns(objective, X)
+    loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
+    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and has_few_columns(objective, X)
 
 
 def has_few_columns(objective: Objective, X: Matrix) -> bool:

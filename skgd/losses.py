@@ -78,6 +78,8 @@ class Loss(Strategy):
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
     smooth : bool
         Whether the loss is convex and :meth:`gradient` continuous, so that few columns may be fitted by Newton's steps.
+    smoothable : bool
+        Whether the loss is convex, so that these may be steps on its means over intervals, which have no kinks.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
     standardized : bool
@@ -92,6 +94,7 @@ class Loss(Strategy):
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
     smooth: bool = False
+    smoothable: bool = False
     log_link: ClassVar[bool] = False
     standardized: bool = False
     probability: ClassVar[Any] = None
@@ -152,6 +155,8 @@ class AbsoluteError(Loss):
     (2.0, 1.0)
     """
 
+    smoothable = True
+
     @staticmethod
     def value(y, raw, hyper):
         return np.abs(raw - y)
@@ -180,6 +185,8 @@ class Quantile(Loss):
     >>> round(float(loss.value(1.0, 3.0, loss.hyper())), 3), round(float(loss.value(3.0, 1.0, loss.hyper())), 3)
     (0.2, 1.8)
     """
+
+    smoothable = True
 
     def __init__(self, quantile: float = 0.5):
         self.quantile = quantile
@@ -228,6 +235,7 @@ class Huber(Loss):
     """
 
     degree = 2.0
+    smoothable = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -280,6 +288,8 @@ class EpsilonInsensitive(Loss):
     >>> float(loss.value(0.0, 0.25, loss.hyper())), float(loss.value(0.0, 2.0, loss.hyper()))
     (0.0, 1.5)
     """
+
+    smoothable = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -532,6 +542,8 @@ class Hinge(Loss):
     >>> float(Hinge.value(1.0, -2.0, ())), float(Hinge.value(1.0, 2.0, ()))
     (3.0, 0.0)
     """
+
+    smoothable = True
 
     @staticmethod
     def value(y, raw, hyper):

@@ -67,6 +67,7 @@ from skgd.automatic import has_few_columns, is_brief, products_of_columns
 from skgd.certificate import Certificate, Estimate
 from skgd.constant import value_of_zero
 from skgd.engines import EpochSummary, initial_iterate, readout
+from skgd.objective import Objective
 from skgd.optimizers import FTRL, SGD, AdaDelta, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
@@ -129,9 +130,10 @@ class Stopping:
         self.approach = Approach()
         self.watched: list[float] = []
         self._plan, self._of_outliers, self._validates = plan, of_outliers, validates
+        self._smooth = state.objective.loss.smooth
         self._has_intercept = state.objective.fit_intercept
         self._tol = _STATISTICAL if plan.tol == "auto" else float(plan.tol or 0.0)
-        self._goal = _goal(state, plan, validates)
+        self._goal = goal_of(state.objective, plan, validates)
         exact = validates or self._goal is not None
         self._tolerance = _tolerance(state, plan, self._tol, n_steps, exact=exact)
         self._patience = _patience(state, plan, n_steps, validates)
@@ -183,7 +185,7 @@ class Stopping:
         lowest = value < self.best
         if not np.isnan(summary.decrement):
             self.best = min(self.best, value)
-            self._be_told(Estimate(value, summary.decrement), len(self.watched), min(self._asked, _OF_NEWTON))
+            self._be_told(Estimate(value, summary.decrement), len(self.watched), self._of_steps)
             return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
@@ -261,7 +263,8 @@ class Stopping:
         if suboptimality <= goal or distance <= _ROUNDING:
             self.end("converged", converged=True)
         elif self.approach.in_vain >= _STALLED:
-            self.end("stalled")
+            near = suboptimality <= self._asked
+            self.end("converged" if near else "stalled", converged=near)
 
     def _adapt(self, state: State, *, faster: bool) -> None:
         """Make the noise of steps smaller or, where there is none, steps longer, if that is left to "auto".
@@ -291,7 +294,8 @@ class Stopping:
             theta = readout(state.iterate, state.optimizer, state.objective)
             self._be_told(self._estimate(theta, state, data, fully=True), n_epochs, self._goal)
         if not self.done:
-            self.end("max_iter")
+            near = self._goal is not None and self.approach.suboptimality <= self._goal
+            self.end("converged" if near else "max_iter", converged=near)
         message = self._message(state) if n_epochs and self._plan.tol is not None else ""
         if message:
             warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
@@ -318,8 +322,14 @@ class Stopping:
         return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
 
     @property
+    def _of_steps(self) -> float:
+        """How near the minimum Newton's steps are to come."""
+        return min(self._asked, _OF_NEWTON if self._smooth else _NUMERICAL)
+
+    @property
     def _asked(self) -> float:
-        return _OF_NEWTON if self._goal is None else self._goal
+        """How near the minimum, where that is estimated."""
+        return self._goal or _OF_NEWTON
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
@@ -347,14 +357,15 @@ def warn_interrupted(epoch: int) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _goal(state: State, plan: Plan, validates: bool) -> float | None:
+def goal_of(objective: Objective, plan: Plan, validates: bool) -> float | None:
     """Return how near the minimum training is to come, relative to what there is to gain, or None for another end."""
-    statistical = plan.tol is None or (plan.tol == "auto" and plan.alpha == "auto")
-    if statistical or validates or plan.hidden_layer_sizes:
+    if plan.tol is None or validates or plan.hidden_layer_sizes:
         return None
-    if plan.tol == "auto":
-        return _NUMERICAL if state.objective.loss.smooth else _WITH_KINKS
-    return None if plan.tol is None else float(plan.tol)
+    if plan.tol == plan.alpha == "auto" or not (objective.loss.smooth or objective.loss.smoothable):
+        return None
+    if plan.tol != "auto":
+        return float(plan.tol)
+    return _NUMERICAL if objective.loss.smooth else _WITH_KINKS
 
 
 def _interval(state: State, data: Data, n_steps: int) -> int:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size, takes_newton_steps
 from skgd.constant import begun_at_constant, best_constant, yardstick
-from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
+from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
 from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
@@ -23,7 +23,7 @@ from skgd.packing import Packing
 from skgd.plan import Plan
 from skgd.state import Approach, Data, Progress, State
 from skgd.steps import Batches, Orders, divergence, learn, rates_of, run
-from skgd.stopping import Ending, Stopping, warn_interrupted
+from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 
 
 class Observer(Protocol):
@@ -65,11 +65,14 @@ def train_epochs(
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
-    if newton and plan.alpha == "auto":
+    if newton and plan.alpha == "auto" and state.objective.loss.smooth:
         state = with_chosen_penalty(state, data, copies_of(y, given_weight))
-    epochs: Any = NewtonEpochs(plan, data, random_state) if newton else _Epochs(state, plan, data, random_state)
-    n_steps, orders = epochs.n_steps, epochs.orders
     validates = validation is not None
+    to_minimum = goal_of(state.objective, plan, validates) is not None
+    epochs: Any = NewtonEpochs(plan, data, random_state)
+    if not newton:
+        epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
+    n_steps, orders = epochs.n_steps, epochs.orders
     stopping = Stopping(state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates)
     before = state.t - _steps_of(resumed, n_steps)
     if resumed is not None:
@@ -142,9 +145,9 @@ def _steps_of(resumed: Progress | None, n_steps: int) -> int:
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
-    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, n_epochs: int):
         _, y, _ = data
-        self._plan, self.data = plan, data
+        self._plan, self.data, self._n_epochs = plan, data, min(plan.max_iter, n_epochs)
         self._size = batch_size(state, plan, regression=y.dtype.kind == "f")
         self._packing: Packing | None = None
         self.n_steps = -(-len(y) // self._size)
@@ -156,7 +159,7 @@ class _Epochs:
         state.engine = choose(
             state.optimizer,
             state.objective,
-            n_epochs=min(self._plan.max_iter, USUAL_EPOCHS),
+            n_epochs=self._n_epochs,
             n_steps=self.n_steps,
             n_entries=X.size,
             sparse=sp.issparse(X),

@@ -107,11 +107,11 @@ class TrainingParameters:
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
-        Newton's steps over all rows where columns are few, the loss is smooth, ``l1_ratio`` is 0 and the parameters of
-        steps and batches are left alone.[classifier: It is plain SGD in ``fit`` on rows of mostly zeros with 50 other
-        entries or more, as in text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: implicit
-        steps of one row each, without a penalty, for one epoch or a few, which regularise.] Later calls go on with
-        ``optimizer_``.
+        Newton's steps over all rows where columns are few and the parameters of steps and batches are left alone (with
+        hinge and other losses with kinks, only where ``alpha`` or ``tol`` is a number).[classifier: It is plain SGD in
+        ``fit`` on rows of mostly zeros with 50 other entries or more, as in text, with ``learning_rate``, ``alpha``,
+        ``batch_size`` and ``tol`` left alone: implicit steps of one row each, without a penalty, for one epoch or a
+        few, which regularise.] Later calls go on with ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
