@@ -10,8 +10,6 @@ Both are written in plain arithmetic, elementwise, so that the same function ser
 which looks at a whole row, fits too: a loss with ``normalized = True`` is handed log-probabilities (``raw`` minus the
 row's log-sum-exp), and is elementwise from there.
 
-The classes stand in order of growing complexity.
-
 Examples
 --------
 A loss of one's own needs a value and a gradient, nothing else:
@@ -76,10 +74,9 @@ class Loss(Strategy):
     degree : float
         The power of the target's scale with which the loss grows. ``precondition=True`` shows the optimizer the loss
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
-    smooth : bool
-        Whether the loss is convex and :meth:`gradient` continuous, so that few columns may be fitted by Newton's steps.
-    smoothable : bool
-        Whether the loss is convex, so that these may be steps on its means over intervals, which have no kinks.
+    smooth, smoothable : bool
+        Whether the loss is convex, and :meth:`gradient` continuous, or not: then few columns may be fitted by Newton's
+        steps, on the loss or on its means over intervals.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
     standardized : bool

@@ -73,7 +73,7 @@ def minimum_with_l1(
         among = np.flatnonzero(active)
         step = np.zeros_like(now)
         step[among] = -inverse(hessian[np.ix_(among, among)], n_rows)(slope[among])
-        promised = max(promised, -0.5 * float(slope @ step))
+        promised = -0.5 * float(slope @ step)
         with np.errstate(divide="ignore", invalid="ignore"):
             crossings = np.where(step != 0.0, -now / step, np.inf)
         shares = np.append(crossings[(crossings > 0.0) & (crossings < 1.0) & (l1 > 0.0)], 1.0)
@@ -89,7 +89,7 @@ def minimum_with_l1(
             break
         else:  # what is left of the slopes is rounding
             rests = True
-    return now, max(fall, promised)
+    return now, fall + promised  # by the last step, if it were not for signs that change
 
 
 def minimum_in_turns(

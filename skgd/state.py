@@ -111,6 +111,8 @@ class Progress:
     watched: tuple[float, ...] = ()  # what stopping has been told of each epoch
     approach: Approach = Approach()
     steps: int | None = None  # of this fit
+    best_epoch: int = 0  # whose parameters best_iterate has
+    best_score: float = math.nan
 
 
 def start_state(

@@ -102,11 +102,16 @@ _CALLER = 6
 
 
 class Ending(NamedTuple):
-    """Why training has ended, whether its own criterion was met, and how far from the minimum, where that is known."""
+    """Why training has ended, whether its own criterion was met, and how far from the minimum, where that is known.
+
+    ``kept`` is the epoch whose parameters are kept, and ``score`` its score on the validation set.
+    """
 
     reason: str = "unfinished"
     converged: bool = False
     suboptimality: float = math.nan
+    kept: int = 0
+    score: float = math.nan
 
 
 class Stopping:

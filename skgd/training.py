@@ -54,7 +54,10 @@ def train_epochs(
     """
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
-    epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
+    epoch, best_iterate, best_epoch, best_score = 0, None, 0, np.nan
+    if resumed is not None:
+        epoch, best_iterate, best_epoch = resumed.epoch, resumed.best_iterate, resumed.best_epoch
+        best_score = resumed.best_score
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
@@ -92,6 +95,8 @@ def train_epochs(
             watched=tuple(stopping.watched),
             approach=stopping.approach,
             steps=state.t - before,
+            best_epoch=best_epoch,
+            best_score=best_score,
         )
 
     try:
@@ -117,7 +122,7 @@ def train_epochs(
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
             if lowest and validation is not None:
-                best_iterate = shown.iterate
+                best_iterate, best_epoch, best_score = shown.iterate, epoch, score
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
         ending = stopping.conclude(state, epochs.data)
@@ -132,7 +137,8 @@ def train_epochs(
     state = epochs.whole(state)
     if best_iterate is not None:
         state.iterate = best_iterate
-    return state, len(watched) - began, ending
+    n_epochs = len(watched) - began
+    return state, n_epochs, ending._replace(kept=best_epoch or n_epochs, score=best_score)
 
 
 def _steps_of(resumed: Progress | None, n_steps: int) -> int:

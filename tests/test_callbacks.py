@@ -504,7 +504,7 @@ def test_early_stopping_restores_the_best_whatever_ends_the_training(end):
     others = {"callback": [After(8, True)], "interrupt": [After(8, KeyboardInterrupt())]}.get(end, [])
     model = short(GDRegressor, **params).set_callbacks(EarlyStopping(X_VAL, Y_VAL, patience=100), *others)
     if end == "tol":
-        model.set_params(tol=0.5, n_iter_no_change=4)
+        model.set_params(tol=0.5, n_iter_no_change=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if end == "interrupt" else "error")
         model.fit(X, Y)

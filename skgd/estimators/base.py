@@ -115,6 +115,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     suboptimality_ : float
         The last estimate of how far the objective is above its minimum, relative to what the minimum gains over the
         best constant model; nan where it was not computed.
+    best_iter_ : int
+        The epoch of the last call whose parameters are kept: with a validation set, that with its lowest loss, else the
+        last one.
+    best_score_ : float
+        The ``score`` on the validation set after that epoch; nan without one.
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
@@ -156,6 +161,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     converged_: bool
     stop_reason_: str
     suboptimality_: float
+    best_iter_: int
+    best_score_: float
     t_: int
     engine_: Engine
     optimizer_: Optimizer
@@ -253,7 +260,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
 
         def attributes(state: State, progress: Progress) -> dict[str, Any]:
             so_far = {key: list(values) for key, values in history.items()}
-            ending = Ending(suboptimality=progress.approach.suboptimality)
+            ending = Ending(suboptimality=progress.approach.suboptimality, kept=progress.epoch)
             return self._fitted_attributes(replace(state), progress.epoch, ending) | {"history_": so_far}
 
         run = None
@@ -286,7 +293,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
         state, entry = train_stream(state, plan, data)
-        self._publish(state, 1, history, Ending("stream"))
+        self._publish(state, 1, history, Ending("stream", kept=1))
         self._trained_with = self._resolved[0]
         append(history, entry)
 
@@ -416,6 +423,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             "converged_": ending.converged,
             "stop_reason_": ending.reason,
             "suboptimality_": ending.suboptimality,
+            "best_iter_": ending.kept,
+            "best_score_": ending.score,
             "alpha_": state.objective.alpha,
             "t_": state.t,
             "engine_": state.engine,
