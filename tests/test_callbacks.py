@@ -511,6 +511,8 @@ def test_early_stopping_restores_the_best_whatever_ends_the_training(end):
     best = models[int(np.argmin(values[: model.n_iter_]))]
     assert (model.n_iter_ < 8) == (end == "tol")
     assert_array_equal(model.coef_, best.coef_)
+    assert model.best_iter_ == best.n_iter_
+    assert np.isnan(model.best_score_)
 
 
 def test_other_callbacks_see_the_restored_estimator_at_the_end():

@@ -360,3 +360,15 @@ def test_a_penalty_beyond_the_largest_number_is_no_nan(method, dtype, size):
     for name in ("objective", "loss", "gradient_norm"):
         assert np.isfinite(model.history_[name]).all()
     assert np.isfinite(model.coef_).all()
+
+
+def test_the_kept_epoch_is_that_with_the_lowest_validation_loss():
+    model = GDRegressor(**TEXTBOOK).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    best = int(np.argmin(model.history_["validation_loss"]))
+    assert type(model.best_iter_) is int
+    assert (model.best_iter_, model.best_score_) == (best + 1, model.history_["validation_score"][best])
+    assert model.best_score_ == model.score(X_VAL, Y_VAL)
+    without = GDRegressor(**TEXTBOOK).fit(X, Y)
+    assert without.best_iter_ == without.n_iter_
+    assert np.isnan(without.best_score_)
+    assert without.partial_fit(X, Y).best_iter_ == 1

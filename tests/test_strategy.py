@@ -326,7 +326,7 @@ def test_mostly_zeros_are_the_same_in_any_format():
 
 
 def test_training_ends_where_the_loss_comes_to_rest_within_an_epoch():
-    model = classifier(max_iter=100).fit(*mostly_zeros(4000))
+    model = classifier(max_iter=100, tol="auto").fit(*mostly_zeros(4000))
     assert model.n_iter_ < 10
     assert model.stop_reason_ == "no progress"
 

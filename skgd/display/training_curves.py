@@ -181,7 +181,7 @@ class TrainingDisplay:
                 style = {**line_style(len(axes.lines), len(epochs)), "label": label, **line_kw}
                 (self.lines_[quantity],) = axes.plot(abscissa, self.history[quantity], **style)
             if self.kept_epoch is not None:
-                label = "kept epoch" if name is None else f"{name}: kept epoch"
+                label = f"kept epoch: {self.kept_epoch}" if name is None else f"{name}: kept epoch, {self.kept_epoch}"
                 color = axes.lines[-1].get_color()
                 axes.axvline(abscissa[self.kept_epoch - 1], linestyle=":", color=color, label=label)
             axes.set_ylabel(unit)
