@@ -37,12 +37,9 @@ settings = {
 }
 model = GDRegressor(alpha=0.0, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 display = TrainingDisplay.from_estimator(model)
-best = int(np.argmin(model.history_["validation_loss"]))
-display.ax_.axvline(best + 1, color="black", linestyle=":", label=f"best epoch: {best + 1}")
 display.ax_.set_title("No penalty: overfitting")
-display.ax_.legend()
-losses = model.history_["validation_loss"]
-print(f"validation loss: {losses[best]:.2f} in epoch {best + 1}, {losses[-1]:.2f} in the last epoch")
+losses, best = model.history_["validation_loss"], model.best_iter_
+print(f"validation loss: {losses[best - 1]:.2f} in epoch {best}, {losses[-1]:.2f} in the last epoch")
 
 # %%
 # Whichever epoch is the last: the model keeps the coefficients of the best one.

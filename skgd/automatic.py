@@ -9,19 +9,21 @@ texts if they have 50 other entries or more. The compiled loops of streams decid
 optimizer's own rate is its ``auto_learning_rate``.
 
 ``optimizer="auto"``
-    ``fit`` of a linear model with few columns, where the loss is smooth, ``l1_ratio`` is 0, ``precondition`` and
-    ``fit``'s other parameters are left alone but for ``alpha``, ``tol``, ``max_iter`` and weights: Newton's steps, over
-    all rows, dense or sparse. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
+    ``fit`` of a linear model with few columns, where ``precondition`` and ``fit``'s other parameters are left alone but
+    for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton's steps, over all rows, dense or sparse; of
+    losses with kinks, such as hinge, only with a number for ``alpha`` or ``tol``, on means of the loss over intervals
+    that become smaller. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
     squared, is at most 2e9, with one output for a squared error and all classes but one as columns of softmax, and X
     has at most 4 million entries. Why: they cost less than epochs in batches, and are at the minimum, whatever
-    correlations, outlying rows and rare classes there are.
+    correlations, outlying rows and rare classes there are; without a penalty, the minimum of a loss with kinks is no
+    better than where batches end.
 
     else AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
     columns keep long steps.
 
-    ``fit`` of a classifier on texts, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: plain SGD. Why:
-    in implicit steps of one row each, it is well regularised without a penalty if it stops early, and is done sooner;
-    on rows of fewer entries, as of categories and short texts, AdaGrad is as good or better.
+    ``fit`` of a classifier on texts, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: plain
+    SGD. Why: in implicit steps of one row each, it is well regularised without a penalty if it stops early, and is done
+    sooner; on rows of fewer entries, as of categories and short texts, AdaGrad is as good or better.
 
     with hidden layers: Adam. Why: each layer's gradient has a size of its own.
 
@@ -123,15 +125,26 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     free = plan.optimizer is None and not plan.hidden_layer_sizes and isinstance(plan.schedule, Constant)
     free = free and plan.schedule.learning_rate == plan.batch_size == plan.n_iter_no_change == "auto"
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
-    if not free or plan.tol is None or not objective.loss.smooth or (plan.alpha != "auto" and objective.l1_ratio):
+    if not free or plan.tol is None:
         return False
-    (n_rows, n_columns), n_outputs = X.shape, objective.n_outputs
-    width, number = n_columns, n_outputs * _USUAL_STEPS
-    if isinstance(objective.loss, SquaredError):
+    loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
+    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and has_few_columns(objective, X)
+
+
+def has_few_columns(objective: Objective, X: Matrix) -> bool:
+    """Say whether columns are so few that a linear model's Hessian can be factorized some times."""
+    n_hessians = 1 if isinstance(objective.loss, SquaredError) else _USUAL_STEPS
+    return X.shape[0] * X.shape[1] <= _FEW_ENTRIES and products_of_columns(objective, X) * n_hessians <= _FEW_PRODUCTS
+
+
+def products_of_columns(objective: Objective, X: Matrix) -> float:
+    """Return how many products it takes to make and to factorize the Hessian of a linear model."""
+    (n_rows, width), number = X.shape, objective.n_outputs
+    if isinstance(objective.loss, SquaredError):  # outputs share one
         number = 1
     elif objective.loss.normalized:
-        width, number = n_columns * (n_outputs - 1), _USUAL_STEPS
-    return n_rows * n_columns <= _FEW_ENTRIES and (n_rows + width) * width**2 * number <= _FEW_PRODUCTS
+        width, number = width * max(number - 1, 1), 1
+    return float((n_rows + width) * width**2 * number)
 
 
 def is_brief(state: State, plan: Plan) -> bool:
@@ -143,7 +156,7 @@ def _is_free(plan: Plan) -> bool:
     """Say whether ``optimizer="auto"`` may decide on all that goes with it."""
     free = plan.optimizer is None and not plan.hidden_layer_sizes
     free = free and plan.schedule.learning_rate == plan.alpha == plan.batch_size == "auto"
-    return free and isinstance(plan.schedule, Constant)
+    return free and plan.tol in ("auto", None) and isinstance(plan.schedule, Constant)
 
 
 def alpha_for(state: State, plan: Plan) -> float:

@@ -73,7 +73,8 @@ class EarlyStopping:
     .. math:: v_k < v^* - \delta
 
     with :math:`\delta` = ``min_delta``. The fitted estimator has the parameters of the epoch with the least value, the
-    first of equals, bit for bit, whatever ended the training; ``history_`` and ``n_iter_`` tell of all epochs.
+    first of equals, bit for bit, whatever ended the training: ``best_iter_``, with ``best_score_``, unless the loss is
+    monitored. ``history_`` and ``n_iter_`` tell of all epochs.
 
     Parameters
     ----------
@@ -165,8 +166,9 @@ class EarlyStopping:
         value = self._value(fitted_estimator)
         waited = 0 if value < best.value - self.min_delta else best.waited + 1
         if value < best.value:
-            names = ("coef_", "intercept_", "coefs_", "intercepts_", "t_", "_state", "_fingerprint")
+            names = ("coef_", "intercept_", "coefs_", "intercepts_", "best_iter_", "t_", "_state", "_fingerprint")
             attributes = {name: value for name, value in vars(fitted_estimator).items() if name in names}
+            attributes["best_score_"] = math.nan if self.monitor == "loss" else -value
             best = replace(best, value=value, attributes=attributes)
         estimator._early_stopping = replace(best, waited=waited)
         return waited >= self.patience

@@ -98,6 +98,13 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
     return worth, float((worth * (losses - removable)).sum())
 
 
+def value_of_zero(state: State, data: Data) -> float:
+    """Return the objective, by its worth, where all parameters are zero."""
+    _, y, weight = data
+    losses = state.objective.mean_losses_of_constant(np.zeros(state.objective.n_outputs), y, weight)
+    return float(np.sum(state.objective.worth * losses))
+
+
 def has_linear_tails(objective: Objective) -> bool:
     """Say whether a loss of numbers grows no faster than linearly, so that outliers do not own it."""
     distances, target = np.array([1e150, 1e300]), np.zeros(2)

@@ -5,6 +5,9 @@ Newton's method: its steps are :math:`-H^{-1} g`, with :math:`g` the gradient ov
 It depends neither on units nor on correlations of the columns. Half of :math:`g^\top H^{-1} g`, the Newton decrement,
 estimates how far the objective is above its minimum.
 
+With an L1 penalty, the step is to the minimum of the quadratic model plus the L1 norm. Losses with kinks have no
+Hessian: slopes and curvatures are those of the loss averaged over an interval around each prediction.
+
 A step costs one product for each pair of entries of each row, so that it pays where columns are few.
 
 References
@@ -14,22 +17,23 @@ S. Boyd and L. Vandenberghe, "Convex Optimization", 2004, section 9.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from skgd.coordinates import Matrix
 from skgd.objective import Objective
-
-Solve: TypeAlias = Callable[[np.ndarray], np.ndarray]
+from skgd.quadratic import Solve, inverse, minimum_in_turns, minimum_with_l1
 
 _EPS = float(np.finfo(np.float64).eps)
 _DIFFERENCE = _EPS ** (1 / 3)  # the step of central differences, for the least error
 _HALVINGS = 40
+WIDTHS = 0.25 ** np.arange(10)  # of intervals around kinks, in units of the standardized prediction
 _ENOUGH = 1e-4  # of the fall that the slope promises (Armijo)
+_LITTLE = 0.1  # of the curvature over wider intervals, where in none of few rows lies a kink
+_FLAT = 0.01  # of the slope at the start
 
 
 class Point(NamedTuple):
@@ -45,35 +49,43 @@ class Problem:
 
     It has a column for each output. Where the outputs share one loss, as the classes of softmax do, only differences of
     their predictions matter: then there is one column less, and ``basis`` makes the outputs' parameters from them.
-    ``share`` is each row's share of the weight, and ``l2`` the factor of half the squared parameters.
+    ``share`` is each row's share of the weight, ``l1`` and ``l2`` are the factors of the norm and of half the squared
+    parameters, and ``width`` is half that of the interval over which slopes and curvatures are means.
     """
 
+    width = 0.0
+
     def __init__(self, objective: Objective, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None):
-        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
         self.objective = objective
-        self.rows = np.column_stack([Z, np.ones(len(Z))]) if objective.fit_intercept else Z
+        self.rows = self._standardized(objective, X)
         self.target = objective.target(y)
         self.share = np.full(len(y), 1.0 / len(y)) if weight is None else weight / weight.sum()
         self.coupled = objective.loss.normalized and objective.n_outputs > 1
-        self.basis = _differences(objective.n_outputs) if self.coupled else np.eye(objective.n_outputs)
-        self.l2 = self._l2()
+        together = self.coupled and not objective.l1_ratio  # whose penalty is one on each output's own parameters
+        self.basis = _differences(objective.n_outputs) if together else np.eye(objective.n_outputs)
+        self.l1, self.l2 = self._penalties()
+
+    def _standardized(self, objective: Objective, X: Matrix) -> Any:
+        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
+        return np.column_stack([Z, np.ones(len(Z))]) if objective.fit_intercept else Z
 
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
         other = copy(self)
         other.objective = replace(self.objective, alpha=alpha)
-        other.l2 = other._l2()
+        other.l1, other.l2 = other._penalties()
         return other
 
-    def _l2(self) -> np.ndarray:
-        by_output = self._matrix(self.objective.penalty_by_parameter()[1])
-        return by_output[:, : self.basis.shape[1]]  # outputs that share a loss have the same
+    def _penalties(self) -> list[np.ndarray]:
+        n_columns = self.basis.shape[1]  # outputs that share a loss have the same
+        return [self.matrix(factors)[:, :n_columns] for factors in self.objective.penalty_by_parameter()]
 
     def parameters(self, theta: np.ndarray) -> np.ndarray:
         """Return the matrix of a flat parameter vector."""
-        return self._matrix(theta) @ self.basis
+        return self.matrix(theta) @ self.basis
 
-    def _matrix(self, theta: np.ndarray) -> np.ndarray:
+    def matrix(self, theta: np.ndarray) -> np.ndarray:
+        """Return a flat vector as a matrix with a column for each output."""
         [(coef, intercept)] = self.objective.layers(np.asarray(theta, dtype=np.float64))
         return np.vstack([coef, intercept]) if self.objective.fit_intercept else coef
 
@@ -95,17 +107,35 @@ class Problem:
 
     def slopes(self, raw: np.ndarray) -> np.ndarray:
         """Return the derivatives of the losses of each row by the columns of the prediction."""
+        if not self.width:
+            return self._slopes(raw)
+        return (self.losses(raw + self.width) - self.losses(raw - self.width)) / (2.0 * self.width)
+
+    def _slopes(self, raw: np.ndarray) -> np.ndarray:
         predictor = self.objective.predictor(raw)
         slopes = self.objective.loss_gradients(self.target, self.objective.normalized(predictor))
         return slopes @ self.basis if self.coupled else slopes
 
     def curvatures(self, raw: np.ndarray) -> np.ndarray:
         """Return the second derivatives, (rows, outputs), or (rows, columns, columns) where outputs share a loss."""
+        if self.width:
+            wider = [self._curvatures_of_means(raw, width) for width in WIDTHS[self.width < WIDTHS]]
+            return np.maximum(self._curvatures_of_means(raw, self.width), _LITTLE * np.max([*wider, 0.0 * raw], axis=0))
         if not self.coupled:
             return np.maximum(self._differences(raw, np.maximum(1.0, np.abs(raw))), 0.0)
         size = np.maximum(1.0, np.abs(raw).max(axis=1, keepdims=True))
         by_column = [self._differences(raw, size, direction) for direction in self.basis.T]
         return np.stack(by_column, axis=2)
+
+    def _curvatures_of_means(self, raw: np.ndarray, width: float) -> np.ndarray:
+        return np.maximum(self._slopes(raw + width) - self._slopes(raw - width), 0.0) / (2.0 * width)
+
+    def smoothing(self, raw: np.ndarray) -> np.ndarray:
+        """Return about by how much the mean over the interval is above each loss: half of what the chord is."""
+        if not self.width:
+            return np.zeros_like(raw)
+        ends = 0.5 * (self.losses(raw + self.width) + self.losses(raw - self.width))
+        return 0.5 * np.maximum(ends - self.losses(raw), 0.0)
 
     def _differences(self, raw: np.ndarray, size: np.ndarray, direction: np.ndarray | float = 1.0) -> np.ndarray:
         step = _DIFFERENCE * size
@@ -118,31 +148,48 @@ class Problem:
         return self._point(parameters, self.rows @ parameters @ self.basis.T)
 
     def _point(self, parameters: np.ndarray, raw: np.ndarray) -> Point:
-        penalty = 0.5 * float((self.l2 * parameters**2).sum())
+        penalty = float((self.l1 * np.abs(parameters) + 0.5 * self.l2 * parameters**2).sum())
         return Point(parameters, raw, float((self.share @ self.losses(raw)).sum()) + penalty)
 
     def gradient(self, point: Point) -> np.ndarray:
-        """Return the gradient, a matrix like the parameters."""
+        """Return the gradient of all but the L1 norm, a matrix like the parameters."""
         return self.rows.T @ (self.share[:, np.newaxis] * self.slopes(point.raw)) + self.l2 * point.parameters
 
-    def newton_step(self, point: Point, gradient: np.ndarray) -> np.ndarray:
-        """Return Newton's step from a point, a matrix like the parameters."""
+    def newton_step(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return Newton's step from a point, a matrix like the parameters, and how far each column's model falls."""
+        if self.l1.any():
+            return self._step_with_l1(point, gradient)
         solves = self.inverses(self.curvatures(point.raw))
         if self.coupled:
-            return -solves[0](gradient.T.ravel()).reshape(gradient.shape[::-1]).T
-        return -np.column_stack([solve(column) for solve, column in zip(solves, gradient.T, strict=True)])
+            step = -solves[0](gradient.T.ravel()).reshape(gradient.shape[::-1]).T
+        else:
+            step = -np.column_stack([solve(column) for solve, column in zip(solves, gradient.T, strict=True)])
+        return step, -0.5 * (gradient * step).sum(axis=0)
+
+    def _step_with_l1(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hessians, n_rows = self._hessians(self.curvatures(point.raw)), len(self.rows)
+        parameters, gradient, l1 = point.parameters.T, gradient.T, self.l1.T
+        if self.coupled:
+            there, fall = minimum_in_turns(hessians[0], parameters, gradient, l1, n_rows)
+            return (there - parameters).T, np.full(len(l1), fall / len(l1))
+        of_outputs = zip(hessians, parameters, gradient, l1, strict=True)
+        minima, falls = zip(*(minimum_with_l1(*each, n_rows) for each in of_outputs), strict=True)
+        return (np.array(minima) - parameters).T, np.array(falls)
 
     def inverses(self, curvatures: np.ndarray) -> list[Solve]:
         """Return what multiplies by the inverse Hessian: of each output, or of all columns together, one by one."""
         if self.coupled:
             return [inverse(self._coupled_hessian(curvatures), len(self.rows))]
-        alike = (curvatures == curvatures[:, :1]).all() and (self.l2 == self.l2[:, :1]).all()
         n_outputs = curvatures.shape[1]
-        made = [
-            inverse(self._products(curvatures[:, k]) + np.diag(self.l2[:, k]), len(self.rows))
-            for k in range(1 if alike else n_outputs)
-        ]
+        alike = (curvatures == curvatures[:, :1]).all() and (self.l2 == self.l2[:, :1]).all()
+        made = [inverse(each, len(self.rows)) for each in self._hessians(curvatures[:, :1] if alike else curvatures)]
         return made * n_outputs if alike else made
+
+    def _hessians(self, curvatures: np.ndarray) -> list[np.ndarray]:
+        """Return the Hessian of each output, or of all together where they share a loss."""
+        if self.coupled:
+            return [self._coupled_hessian(curvatures)]
+        return [self._products(curvatures[:, k]) + np.diag(self.l2[:, k]) for k in range(curvatures.shape[1])]
 
     def _coupled_hessian(self, curvatures: np.ndarray) -> np.ndarray:
         n_columns, n_inputs = curvatures.shape[1], self.rows.shape[1]
@@ -156,36 +203,34 @@ class Problem:
         return self.rows.T @ ((self.share * curvature)[:, np.newaxis] * self.rows)
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
-        """Return the point after a step, halved until the objective falls as its slope promises, or the same point."""
-        slope, along, share = float((gradient * step).sum()), self.rows @ step @ self.basis.T, 1.0
+        """Return the point after a step, halved until the objective falls as its slope promises, or the same point.
+
+        Of losses that are means over an interval, only slopes are at hand: there, it may rise half as fast at the end.
+        """
+        scores, share = self.rows @ step, 1.0
+        along = scores @ self.basis.T
+        descent = -float((gradient * step).sum() + (self.l1 * _slopes_of_norm(point.parameters, step)).sum())
         for _ in range(_HALVINGS):
             there = self._point(point.parameters + share * step, point.raw + share * along)
-            if there.value <= point.value + _ENOUGH * share * slope:
+            if self.width:
+                enough = self._slope(there, step, scores) <= _FLAT * descent
+            else:
+                enough = there.value <= point.value - _ENOUGH * share * descent
+            if enough:
                 return there
             share *= 0.5
         return point
 
+    def _slope(self, point: Point, step: np.ndarray, scores: np.ndarray) -> float:
+        """Return how fast the objective grows along a step, which changes predictions by ``scores``, that ends here."""
+        of_losses = (self.share @ (self.slopes(point.raw) * scores)).sum()
+        of_norm = -(self.l1 * _slopes_of_norm(point.parameters, -step)).sum()
+        return float(of_losses + of_norm + (self.l2 * point.parameters * step).sum())
 
-def inverse(hessian: np.ndarray, n_rows: int) -> Solve:
-    """Return what multiplies by the inverse of a positive semidefinite matrix, made of products of so many rows.
 
-    Directions whose curvature is rounding are hardly moved along.
-    """
-    size = np.sqrt(np.diag(hessian))
-    size[size == 0.0] = 1.0
-    scaled, rounding = hessian / size / size[:, np.newaxis], max(n_rows, len(size)) * _EPS
-    while True:
-        try:
-            factor = cho_factor(scaled + rounding * np.eye(len(size)), check_finite=False)
-            break
-        except LinAlgError:
-            rounding *= 10.0
-
-    def solve(values: np.ndarray) -> np.ndarray:
-        units = size if values.ndim == 1 else size[:, np.newaxis]
-        return cho_solve(factor, values / units, check_finite=False) / units
-
-    return solve
+def _slopes_of_norm(parameters: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return how fast absolute values grow at the beginning of a step."""
+    return np.where(parameters == 0.0, np.abs(step), np.sign(parameters) * step)
 
 
 def _differences(n_outputs: int) -> np.ndarray:

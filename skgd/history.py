@@ -15,6 +15,7 @@ _KEYS = (
     "learning_rate",
     "validation_loss",
     "validation_score",
+    "suboptimality",
     "seconds",
 )
 
@@ -36,7 +37,13 @@ def bounded(history: dict[str, list[float]]) -> dict[str, list[float]]:
     return {key: values[-STREAM_HISTORY:] for key, values in history.items()}
 
 
-def entry_of(summary: EpochSummary, rate: float, validated: tuple[float, float], started: float) -> dict[str, float]:
+def entry_of(
+    summary: EpochSummary,
+    rate: float,
+    started: float,
+    validated: tuple[float, float] = (math.nan, math.nan),
+    suboptimality: float = math.nan,
+) -> dict[str, float]:
     """Return one epoch's entry of the history; ``validated`` are the loss and the score of the validation set."""
     values = (
         summary.loss + summary.penalty,
@@ -44,6 +51,7 @@ def entry_of(summary: EpochSummary, rate: float, validated: tuple[float, float],
         math.sqrt(sum(summary.squared_norms)),
         float(rate),
         *validated,
+        suboptimality,
         time.perf_counter() - started,
     )
     by_layer = [math.sqrt(square) for square in summary.squared_norms] if len(summary.squared_norms) > 1 else []
@@ -51,9 +59,10 @@ def entry_of(summary: EpochSummary, rate: float, validated: tuple[float, float],
 
 
 def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
-    """Add one epoch's entry to the history."""
+    """Add one epoch's entry to the history, which an earlier release may have begun with fewer keys."""
+    n_entries = len(history["objective"])
     for key, value in entry.items():
-        history[key].append(value)
+        history.setdefault(key, [math.nan] * n_entries).append(value)
 
 
 def drop_unfinished(history: dict[str, list[float]]) -> None:
@@ -65,10 +74,16 @@ def drop_unfinished(history: dict[str, list[float]]) -> None:
 
 def print_entry(epoch: int, entry: dict[str, float], header: bool) -> None:
     """Print an epoch's entry as a line of a table, without the columns of a validation set where there is none."""
-    shown = {key: value for key, value in entry.items() if value == value}
+    shown = {key: value for key, value in entry.items() if value == value and key != "suboptimality"}
     if header:
         print("epoch" + "".join(f"  {key:>{_width(key)}}" for key in shown))
     print(f"{epoch:>5d}" + "".join(f"  {value:>{_width(key)}.4g}" for key, value in shown.items()))
+
+
+def print_ending(reason: str, suboptimality: float) -> None:
+    """Print why training has ended, and how far from the minimum, where that is known."""
+    known = "" if math.isnan(suboptimality) else f", suboptimality {suboptimality:.2g}"
+    print(f"ended: {reason}{known}")
 
 
 def _width(key: str) -> int:

@@ -10,8 +10,6 @@ Both are written in plain arithmetic, elementwise, so that the same function ser
 which looks at a whole row, fits too: a loss with ``normalized = True`` is handed log-probabilities (``raw`` minus the
 row's log-sum-exp), and is elementwise from there.
 
-The classes stand in order of growing complexity.
-
 Examples
 --------
 A loss of one's own needs a value and a gradient, nothing else:
@@ -76,8 +74,9 @@ class Loss(Strategy):
     degree : float
         The power of the target's scale with which the loss grows. ``precondition=True`` shows the optimizer the loss
         divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
-    smooth : bool
-        Whether the loss is convex and :meth:`gradient` continuous, so that few columns may be fitted by Newton's steps.
+    smooth, smoothable : bool
+        Whether the loss is convex, and :meth:`gradient` continuous, or not: then few columns may be fitted by Newton's
+        steps, on the loss or on its means over intervals.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
     standardized : bool
@@ -92,6 +91,7 @@ class Loss(Strategy):
     curvature: ClassVar[float] = 1.0
     degree: float = 1.0
     smooth: bool = False
+    smoothable: bool = False
     log_link: ClassVar[bool] = False
     standardized: bool = False
     probability: ClassVar[Any] = None
@@ -152,6 +152,8 @@ class AbsoluteError(Loss):
     (2.0, 1.0)
     """
 
+    smoothable = True
+
     @staticmethod
     def value(y, raw, hyper):
         return np.abs(raw - y)
@@ -180,6 +182,8 @@ class Quantile(Loss):
     >>> round(float(loss.value(1.0, 3.0, loss.hyper())), 3), round(float(loss.value(3.0, 1.0, loss.hyper())), 3)
     (0.2, 1.8)
     """
+
+    smoothable = True
 
     def __init__(self, quantile: float = 0.5):
         self.quantile = quantile
@@ -228,6 +232,7 @@ class Huber(Loss):
     """
 
     degree = 2.0
+    smoothable = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -280,6 +285,8 @@ class EpsilonInsensitive(Loss):
     >>> float(loss.value(0.0, 0.25, loss.hyper())), float(loss.value(0.0, 2.0, loss.hyper()))
     (0.0, 1.5)
     """
+
+    smoothable = True
 
     def __init__(self, epsilon: float | Literal["auto"] = "auto"):
         self.epsilon = epsilon
@@ -532,6 +539,8 @@ class Hinge(Loss):
     >>> float(Hinge.value(1.0, -2.0, ())), float(Hinge.value(1.0, 2.0, ()))
     (3.0, 0.0)
     """
+
+    smoothable = True
 
     @staticmethod
     def value(y, raw, hyper):

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH
-from skgd.curvature import Point, Problem
+from skgd.curvature import WIDTHS, Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
 from skgd.penalty import chosen
 from skgd.plan import Plan
-from skgd.state import Data, State
+from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
+
+_SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval is worth more than
 
 
 def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -43,12 +45,14 @@ class NewtonEpochs:
     n_steps = 1
 
     def __init__(self, plan: Plan, data: Data, random_state: np.random.RandomState):
-        self._data, n_rows = data, len(data[1])
+        self.data, n_rows = data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
-    def begin(self, state: State, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool) -> State:
         """Return the state as these epochs change it."""
-        self._problem = Problem(state.objective, *self._data)
+        self._problem = Problem(state.objective, *self.data)
+        self._widths = iter([] if state.objective.loss.smooth else WIDTHS)
+        self._problem.width = next(self._widths, 0.0)
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
         state.engine = "vectorized"
         return state
@@ -57,18 +61,22 @@ class NewtonEpochs:
         """Return the state for all columns."""
         return state
 
-    def take(self, state: State, number: int, memory: Any) -> tuple[Batches, float, EpochSummary]:
+    def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
         """Take an epoch; return its batch, its rate and its summary."""
         problem, before = self._problem, self._point
         gradient = problem.gradient(before)
-        step = problem.newton_step(before, gradient)
+        step, falls = problem.newton_step(before, gradient)
         self._point = problem.moved(before, step, gradient)
         theta = problem.flat(self._point.parameters).astype(state.dtype)
         slots = self._slots(state, self._point)
         state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
-        summary = self._summary(before, gradient)._replace(decrement=self._decrement(gradient, step))
+        added = self._by_worth(problem.share @ problem.smoothing(before.raw))
+        fall = self._by_worth(falls)
+        summary = self._summary(before, gradient)._replace(decrement=fall + added)
+        if fall <= _SMALL * added:
+            problem.width = next(self._widths, problem.width)
         n_rows = len(problem.rows)
-        return Batches(*self._data, np.arange(n_rows), n_rows), 1.0, summary
+        return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
 
     def _summary(self, point: Point, gradient: np.ndarray) -> EpochSummary:
         objective, n_rows = self._problem.objective, len(self._problem.rows)
@@ -76,11 +84,11 @@ class NewtonEpochs:
         record = np.array([[losses.sum(), np.square(gradient).sum(), (losses * objective.worth).sum()]])
         return summarized(n_rows * record, penalties_of(objective, self._problem.flat(point.parameters)), n_rows)
 
-    def _decrement(self, gradient: np.ndarray, step: np.ndarray) -> float:
-        """Return how far the objective was above its minimum, by its worth."""
-        objective, n_columns = self._problem.objective, gradient.shape[1]
-        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)[:n_columns]
-        return float(-0.5 * ((gradient * step).sum(axis=0) * worth).sum())
+    def _by_worth(self, by_column: np.ndarray) -> float:
+        """Return the sum of parts of the objective, by their worth."""
+        objective = self._problem.objective
+        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)[: len(by_column)]
+        return float(by_column @ worth)
 
     def _slots(self, state: State, point: Point) -> tuple[np.ndarray, ...]:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows in its batches."""

@@ -99,9 +99,9 @@ def minimum(problem: Problem, point: Point, enough: float) -> Point:
     """Return the minimum, but for a Newton decrement below ``enough`` before the last step."""
     for _ in range(_STEPS):
         gradient = problem.gradient(point)
-        step = problem.newton_step(point, gradient)
+        step, falls = problem.newton_step(point, gradient)
         point = problem.moved(point, step, gradient)
-        if -0.5 * (gradient * step).sum() <= enough:
+        if falls.sum() <= enough:
             break
     return point
 

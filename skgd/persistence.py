@@ -21,14 +21,26 @@ from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS
 from skgd.run import Beginning, Best, Unfinished
 from skgd.schedules import SCHEDULES
-from skgd.state import Past, Progress, State
+from skgd.state import Approach, Past, Progress, State
 from skgd.strategy import Strategy
 from skgd.stream import Stream
 
 FORMAT = 1
 
 _REGISTRIES: tuple[Mapping[str, type], ...] = (ACTIVATIONS, CLASSIFIER_LOSSES, OPTIMIZERS, REGRESSOR_LOSSES, SCHEDULES)
-_PARTS = (Beginning, Best, ColumnStatistics, Coordinates, Iterate, Objective, Past, Progress, State, Unfinished)
+_PARTS = (
+    Approach,
+    Beginning,
+    Best,
+    ColumnStatistics,
+    Coordinates,
+    Iterate,
+    Objective,
+    Past,
+    Progress,
+    State,
+    Unfinished,
+)
 _KINDS = {kind.__name__: kind for kind in (*_PARTS, SoftmaxLoss, *(k for each in _REGISTRIES for k in each.values()))}
 _KIND = "skgd kind"  # the key of the name
 

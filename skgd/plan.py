@@ -23,7 +23,7 @@ class Plan:
     alpha: float | str
     batch_size: int | Literal["auto"] | None
     max_iter: int
-    tol: float | None
+    tol: float | Literal["auto"] | None
     n_iter_no_change: int | Literal["auto"]
     shuffle: bool
     average: bool | int | str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -81,6 +82,20 @@ class State:
 
 
 @dataclass(frozen=True)
+class Approach:
+    """How near the minimum training has come, by its checks, and what was changed to come nearer."""
+
+    epoch: int = 0  # of the last check
+    value: float = math.inf  # the lowest objective, by its worth, of all checks
+    distance: float = math.inf  # the shortest
+    suboptimality: float = math.nan  # of the last check: the distance relative to what there is to gain
+    in_vain: int = 0  # checks since one that was better
+    slowdown: float = 1.0  # of the rates
+    growth: int = 1  # of the batches
+    too_high: bool = False  # whether rates seem to be: the average is nearer the minimum than the last iterate
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where ``fit`` stands between two epochs: from here, with the same data, it goes on to the same bits."""
 
@@ -94,6 +109,10 @@ class Progress:
     stopped: bool = False
     past: Past = Past()
     watched: tuple[float, ...] = ()  # what stopping has been told of each epoch
+    approach: Approach = Approach()
+    steps: int | None = None  # of this fit
+    best_epoch: int = 0  # whose parameters best_iterate has
+    best_score: float = math.nan
 
 
 def start_state(

@@ -1,12 +1,36 @@
 """When training ends, and what is said about it.
 
+Where ``tol`` and ``alpha`` are left to "auto", training ends as soon as rows tell that more of it would not make a
+better model: the statistical end. Where one of them is a number, it ends at the minimum, as far as ``tol`` asks for it:
+when all rows certify that the objective is above its minimum by at most ``tol`` times what the minimum gains over the
+best constant model (`skgd.certificate`). Whatever ends training otherwise, ``max_iter`` or checks that find it no
+nearer, is no convergence, and a `ConvergenceWarning` says so.
+
 The rules are stated here, in the form of `skgd.automatic`, and quoted by the table in ``docs/defaults.md``.
 
-``tol=1e-2``, ``n_iter_no_change="auto"``
-    stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or with a validation set;
-    with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of itself plus 3 % of the
-    best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative to itself, because a
-    good objective is small; the second part ends what fits perfectly; networks rest on plateaus, and leave them.
+``tol="auto"``
+    with a number for ``tol`` or ``alpha``, the linear model is trained until its estimated distance to the minimum is
+    at most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
+    with kinks. Why: a penalty of one's own, or a tolerance, asks for the minimum, and an objective that falls slowly
+    may be far from it.
+
+    it is estimated when the objective has made no progress, in the sense of the next rules, and 10 % more epochs have
+    passed since the last time, else after 30 % more, but not more often than a tenth of the time of training allows.
+    Where the last iterate is nearer the minimum than the average, the average begins anew, and rates that had been
+    lowered rise again; in batches of all rows, also above their first value. Where the last iterate is 1.5 times as
+    far, and the estimate no better than the best one so far, batches grow fourfold with ``batch_size="auto"``, else
+    rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are no better, training has
+    stalled. Why: noise of batches, and momentum that overshoots, are no end.
+
+    Newton's steps end when their decrement is at most 1e-6 of what there is to gain, or ``tol``, if that is less. Why:
+    each of them nearly squares it.
+
+``tol="auto"``, ``n_iter_no_change="auto"``
+    with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
+    with a validation set; with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of
+    itself plus 3 % of the best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative
+    to itself, because a good objective is small; the second part ends what fits perfectly; networks rest on plateaus,
+    and leave them.
 
     outputs count relative to what a constant leaves to gain of each, without what rows add that are ten scales of the
     target from it, where the loss grows no faster than linearly. Why: the unit of one target, or the frequency of one
@@ -33,23 +57,40 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.automatic import is_brief
-from skgd.engines import EpochSummary
+from skgd.automatic import has_few_columns, is_brief, products_of_columns
+from skgd.certificate import Certificate, Estimate
+from skgd.constant import value_of_zero
+from skgd.engines import EpochSummary, initial_iterate, readout
+from skgd.objective import Objective
+from skgd.optimizers import FTRL, SGD, AdaDelta, Optimizer
 from skgd.plan import Plan
-from skgd.state import Progress, State
+from skgd.schedules import Constant
+from skgd.state import Approach, Data, Progress, State
 from skgd.steps import Batches
 
 # With learning_rate="auto", or a small enough explicit one, the objective falls. An objective this many times that of
 # predicting the mean is on its way to infinity.
 _DIVERGED = 1e10
 _HOPELESS = 2.0  # times that of the best constant model
-_QUADRATIC = 1e-4  # of ``tol``, because Newton's steps converge so fast that one more costs little
-_ROUNDING = 1e-12
 _HUGE = float(np.finfo(np.float64).max)
+
+_STATISTICAL = 1e-2  # what tol="auto" is where training ends by what rows tell
+_NUMERICAL = 1e-3  # and where it is to end at the minimum
+_WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
+_OF_NEWTON = 1e-6  # steps nearly square it
+_ROUNDING = 1e-12  # of the constant model's objective
+_SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
+_NOISY = 1.5  # times as far as the average from the minimum
+_FASTEST = 256.0  # times the rate, in batches of all rows
+_SLOWER = 0.7  # times the rate
+_BETTER = 0.05  # of the distance: by less, a check is in vain
+_STALLED = 10  # checks in vain
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 _FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
@@ -60,33 +101,83 @@ _MANY_ROWS = 100  # for each parameter: then, one epoch may be enough
 _CALLER = 6
 
 
-class Stopping:
-    """When one call of ``fit`` ends: told of each epoch, it counts those without progress.
+class Ending(NamedTuple):
+    """Why training has ended, whether its own criterion was met, and how far from the minimum, where that is known.
 
-    ``done`` says whether to stop, and may be set, too.
+    ``kept`` is the epoch whose parameters are kept, and ``score`` its score on the validation set.
     """
 
-    def __init__(self, state: State, plan: Plan, of_outliers: float, n_steps: int, *, shuffled: bool, validates: bool):
-        self.best, self.waited, self.done = _HUGE, 0, False
+    reason: str = "unfinished"
+    converged: bool = False
+    suboptimality: float = math.nan
+    kept: int = 0
+    score: float = math.nan
+
+
+class Stopping:
+    """When one call of ``fit`` ends: told of each epoch, it counts those without progress, and checks how far it is.
+
+    ``ending`` is set where training is to stop, and may be set, too.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        plan: Plan,
+        data: Data,
+        of_outliers: float,
+        n_steps: int,
+        *,
+        shuffled: bool,
+        validates: bool,
+    ):
+        self.best, self.waited, self.ending = _HUGE, 0, Ending()
+        self.approach = Approach()
         self.watched: list[float] = []
-        self._plan, self._of_outliers = plan, of_outliers
+        self._plan, self._of_outliers, self._validates = plan, of_outliers, validates
+        self._smooth = state.objective.loss.smooth
         self._has_intercept = state.objective.fit_intercept
-        self._tolerance = _tolerance(state, plan, n_steps, validates)
+        self._tol = _STATISTICAL if plan.tol == "auto" else float(plan.tol or 0.0)
+        self._goal = goal_of(state.objective, plan, validates)
+        exact = validates or self._goal is not None
+        self._tolerance = _tolerance(state, plan, self._tol, n_steps, exact=exact)
         self._patience = _patience(state, plan, n_steps, validates)
         self._looks_inside = is_brief(state, plan) and not validates
-        may_be_enough = shuffled and not validates and _may_be_enough(state, plan, n_steps, self._patience)
-        self._looks_back = may_be_enough  # in the first epoch
+        may_be_enough = self._goal is None and shuffled and not validates
+        self._looks_back = may_be_enough and _may_be_enough(state, plan, n_steps, self._patience)  # in the first epoch
         unit, worth = state.objective.unit, state.objective.worth
         self._ceiling = _DIVERGED * (1.0 + of_outliers + float(np.sum(unit * worth)))
+        self._constant = 1.0 if self._has_intercept else value_of_zero(state, data) - of_outliers
+        self._interval = _interval(state, data, n_steps)
+        self._batch = -(-len(data[1]) // n_steps)  # rows
+        self._certificate: Certificate | None = None
 
     def resume(self, progress: Progress) -> None:
         """Go on from where an earlier call has ended."""
         self.best, self.waited, self.watched = progress.best, progress.waited, list(progress.watched)
-        self.done = progress.stopped or self._has_waited
+        self.approach = progress.approach
+        if progress.stopped:
+            self.end("callback")
+        elif self._goal is not None:
+            self._judge(self.approach.suboptimality, self.approach.distance, self._goal)
+        elif self._has_waited:
+            self._end_without_progress()
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop."""
+        return self.ending.reason != "unfinished"
+
+    def end(self, reason: str, converged: bool = False) -> None:
+        """Stop for a reason."""
+        self.ending = Ending(reason, converged, self.approach.suboptimality)
 
     @property
     def _has_waited(self) -> bool:
         return self._plan.tol is not None and self.waited >= self._patience
+
+    def _end_without_progress(self) -> None:
+        self.end("validation" if self._validates else "no progress", converged=True)
 
     def exploded(self, summary: EpochSummary) -> bool:
         """Say whether the loss is on its way to infinity."""
@@ -97,54 +188,167 @@ class Stopping:
         value -= self._of_outliers
         self.watched.append(value)
         lowest = value < self.best
+        if not np.isnan(summary.decrement):
+            self.best = min(self.best, value)
+            self._be_told(Estimate(value, summary.decrement), len(self.watched), self._of_steps)
+            return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
         if self._looks_inside:
-            falling = falling and _falls_within(summary.losses, self._plan.tol or 0.0)
+            falling = falling and _falls_within(summary.losses, self._tol)
         self._looks_back = False
-        if not math.isnan(summary.decrement):
-            return self._observe_decrement(value, summary.decrement)
         self.best = min(self.best, value)
         self.waited = 0 if falling else self.waited + 1
-        self.done = self._has_waited
+        if self._goal is None and self._has_waited:
+            self._end_without_progress()
         return lowest
 
-    def _observe_decrement(self, value: float, decrement: float) -> bool:
-        """Be told of one of Newton's steps, after which there is little left to gain if there was little before."""
-        lowest, self.best = value < self.best, min(self.best, value)
-        gain = max(1.0 - value, 0.0)
-        self.waited = 0 if lowest else self.waited + 1
-        self.done = decrement <= _QUADRATIC * (self._plan.tol or 0.0) * gain + _ROUNDING or self.waited >= 3
-        return lowest
+    # -- the certificate ----------------------------------------------------------------------------------------------
 
-    def warn_unless_converged(self) -> None:
-        """Warn where the objective was still falling fast in the last tenth of the epochs, when they were all taken.
+    def check(self, epoch: int, state: State, data: Data) -> float:
+        """Estimate how far the minimum is, where it is time to; stop there, or change what keeps training from it.
 
-        Warn, too, where a model that could do as well as a constant one does not come near it.
+        The average of the state may begin anew. Return the estimate, relative to what there is to gain, or nan.
         """
-        if self._plan.tol is None or not self.watched:
-            return
-        if self.best > _HOPELESS and (self._plan.hidden_layer_sizes or self._has_intercept):
-            warnings.warn(
+        if self._goal is None or not self._is_time(epoch):
+            return math.nan
+        iterate, optimizer = state.iterate, state.optimizer
+        now = self._estimate(readout(iterate, optimizer, state.objective), state, data)
+        too_high, too_low = now.distance > self.approach.distance, False
+        if not self._is_enough(now) and iterate.average is not None and iterate.averaged:
+            last = self._estimate(optimizer.readout(iterate.theta, iterate.slots, optimizer.hyper()), state, data)
+            too_high = last.distance > _NOISY * now.distance
+            too_low = last.distance < now.distance
+            if last.distance < now.distance and self._plan.average == "polynomial":
+                state.iterate, now = iterate._replace(averaged=0), last
+        self.approach = replace(self.approach, too_high=too_high)
+        self._be_told(now, epoch, self._goal)
+        self.waited = 0
+        if too_low or (too_high and self.approach.in_vain):
+            self._adapt(state, faster=too_low)
+        return self.approach.suboptimality
+
+    def _is_time(self, epoch: int) -> bool:
+        before = self.approach.epoch
+        if epoch - before < self._interval and before:
+            return False
+        return (self._has_waited and epoch >= _SOON * before) or epoch >= max(_LATER * before, self._interval)
+
+    def _estimate(self, theta: np.ndarray, state: State, data: Data, *, fully: bool = False) -> Estimate:
+        objective = state.objective
+        if self._certificate is None:
+            exact = isinstance(data[0], np.ndarray) and has_few_columns(objective, data[0])
+            self._certificate = Certificate(objective, data, exact=exact)
+        gain = max(self._constant - self.best, _ROUNDING)
+        value, distance = self._certificate(theta, math.inf if fully else float(self._goal or 0.0) * gain)
+        return Estimate(value - self._of_outliers, distance)
+
+    def _relative(self, estimate: Estimate) -> float:
+        gain = self._constant - estimate.value + estimate.distance
+        return estimate.distance / max(gain, _ROUNDING)
+
+    def _is_enough(self, estimate: Estimate) -> bool:
+        return estimate.distance <= _ROUNDING or self._relative(estimate) <= (self._goal or 0.0)
+
+    def _be_told(self, estimate: Estimate, epoch: int, goal: float) -> None:
+        before = self.approach
+        better = estimate.distance < (1.0 - _BETTER) * before.distance
+        better = better or estimate.value < before.value - _BETTER * estimate.distance
+        self.approach = replace(
+            before,
+            epoch=epoch,
+            value=min(estimate.value, before.value),
+            distance=min(estimate.distance, before.distance),
+            suboptimality=self._relative(estimate),
+            in_vain=0 if better else before.in_vain + 1,
+        )
+        self._judge(self.approach.suboptimality, estimate.distance, goal)
+
+    def _judge(self, suboptimality: float, distance: float, goal: float) -> None:
+        if suboptimality <= goal or distance <= _ROUNDING:
+            self.end("converged", converged=True)
+        elif self.approach.in_vain >= _STALLED:
+            near = suboptimality <= self._asked
+            self.end("converged" if near else "stalled", converged=near)
+
+    def _adapt(self, state: State, *, faster: bool) -> None:
+        """Make the noise of steps smaller or, where there is none, steps longer, if that is left to "auto".
+
+        Slots of gradients forget the noise of smaller batches.
+        """
+        approach, plan, optimizer = self.approach, self._plan, state.optimizer
+        grows = plan.batch_size == "auto" and approach.growth * self._batch < state.columns.rows
+        if grows and not faster:
+            self.approach = replace(approach, growth=4 * approach.growth)
+            if optimizer.implicit:
+                slots = initial_iterate(state.iterate.theta, optimizer, False).slots
+                state.iterate = state.iterate._replace(slots=slots)
+        elif isinstance(plan.schedule, Constant) and plan.schedule.learning_rate == "auto":
+            noisy = approach.growth * self._batch < state.columns.rows
+            fastest = 1.0 if noisy or _may_explode(optimizer) else _FASTEST
+            slowdown = min(approach.slowdown / _SLOWER if faster else approach.slowdown * _SLOWER, fastest)
+            in_vain = 0 if slowdown > approach.slowdown else approach.in_vain
+            self.approach = replace(approach, slowdown=slowdown, in_vain=in_vain)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def conclude(self, state: State, data: Data) -> Ending:
+        """Return why training has ended, after a last check where it was ``max_iter``, and warn where that is due."""
+        n_epochs = len(self.watched)
+        if not self.done and self._goal is not None and self.approach.epoch < n_epochs:
+            theta = readout(state.iterate, state.optimizer, state.objective)
+            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs, self._goal)
+        if not self.done:
+            near = self._goal is not None and self.approach.suboptimality <= self._goal
+            self.end("converged" if near else "max_iter", converged=near)
+        message = self._message(state) if n_epochs and self._plan.tol is not None else ""
+        if message:
+            warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
+        return self.ending
+
+    def _message(self, state: State) -> str:
+        """Return the warning that is due where training ended without its criterion, or a constant is far better."""
+        plan, suboptimality = self._plan, self.ending.suboptimality
+        if self.best > _HOPELESS and (plan.hidden_layer_sizes or self._has_intercept):
+            return (
                 f"Training ended where the objective is {self.best:.3g} times that of the best constant model. Set "
-                "fit_intercept=True and precondition=True, or center y.",
-                ConvergenceWarning,
-                stacklevel=_CALLER,
+                "fit_intercept=True and precondition=True, or center y."
             )
-            return
-        if self.done or self.waited > 0:
-            return
-        max_iter, last = self._plan.max_iter, self.watched[-1]
-        before = len(self.watched) - 1 - max(max_iter // 10, 1)
-        fall = (1.0 if before < 0 else self.watched[before]) - last
-        if fall > 0.1 * _scale_of(last):
-            warnings.warn(
-                f"The objective was still falling fast after max_iter={max_iter} epochs: by {fall:.3g} to {last:.3g} "
-                "times that of the best constant model in the last tenth of them. Increase max_iter, raise "
-                "learning_rate, or set tol=None if this number of epochs is what you want.",
-                ConvergenceWarning,
-                stacklevel=_CALLER,
+        if self.ending.reason not in ("max_iter", "stalled"):
+            return ""
+        n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."
+        if math.isnan(suboptimality):
+            what = "validation loss" if self._validates else "objective"
+            return f"Training ended at max_iter={n_epochs} epochs, before the {what} came to rest. {enough}"
+        asked = f"about {suboptimality:.2g} of what there is to gain; tol={self._asked:.2g} was asked for."
+        if self.ending.reason == "stalled":
+            return f"Training stalled after {n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+        asked = f"{asked} {enough}"
+        return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+
+    @property
+    def _of_steps(self) -> float:
+        """How near the minimum Newton's steps are to come."""
+        return min(self._asked, _OF_NEWTON if self._smooth else _NUMERICAL)
+
+    @property
+    def _asked(self) -> float:
+        """How near the minimum, where that is estimated."""
+        return self._goal or _OF_NEWTON
+
+    def _cause(self, state: State) -> str:
+        if state.optimizer.weight_decay:
+            return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
+        if self.approach.too_high:
+            return (
+                "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "
+                "schedule lower it, or set batch_size=None."
             )
+        return (
+            "Columns are strongly correlated, or steps are too short: leave optimizer, learning_rate and batch_size "
+            "alone, which takes Newton's steps where columns are few, make the columns independent "
+            "(PCA(whiten=True)), or raise learning_rate."
+        )
 
 
 def warn_interrupted(epoch: int) -> None:
@@ -158,11 +362,32 @@ def warn_interrupted(epoch: int) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _tolerance(state: State, plan: Plan, n_steps: int, validates: bool) -> float:
+def goal_of(objective: Objective, plan: Plan, validates: bool) -> float | None:
+    """Return how near the minimum training is to come, relative to what there is to gain, or None for another end."""
+    if plan.tol is None or validates or plan.hidden_layer_sizes:
+        return None
+    if plan.tol == plan.alpha == "auto" or not (objective.loss.smooth or objective.loss.smoothable):
+        return None
+    if plan.tol != "auto":
+        return float(plan.tol)
+    return _NUMERICAL if objective.loss.smooth else _WITH_KINKS
+
+
+def _interval(state: State, data: Data, n_steps: int) -> int:
+    """Return how many epochs one check takes a tenth of the time of, about."""
+    objective, X = state.objective, data[0]
+    n_entries = X.size * objective.n_outputs
+    seconds = 1e-3 + 1e-7 * n_entries
+    if isinstance(X, np.ndarray) and has_few_columns(objective, X):
+        seconds += 2e-10 * products_of_columns(objective, X)
+    epochs = 10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)
+    return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few rows more, as of copies, do not change
+
+
+def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: bool) -> float:
     """Return by which fraction of itself the objective has to fall in an epoch of so many steps."""
-    tol = (plan.tol or 0.0) * min(1.0, n_steps / _FULL_EPOCH)
-    exact = plan.alpha != "auto" or validates or n_steps == 1
-    if exact or plan.hidden_layer_sizes or is_brief(state, plan):
+    tol *= min(1.0, n_steps / _FULL_EPOCH)
+    if exact or n_steps == 1 or plan.hidden_layer_sizes or is_brief(state, plan):
         return tol
     return tol * (1.0 + 120.0 * min(_parameters_a_row(state), 0.2))
 
@@ -195,6 +420,11 @@ def _parameters_a_row(state: State) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 # Whether an epoch has made progress
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _may_explode(optimizer: Optimizer) -> bool:
+    """Say whether steps in proportion to the gradient, or to earlier steps, may grow without end at a high rate."""
+    return not optimizer.implicit and isinstance(optimizer, (SGD, AdaDelta, FTRL))
 
 
 def _scale_of(objective: float) -> float:

@@ -54,7 +54,7 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         start = stop
     loss, *squares, penalty = (total / n_rows for total in sums)
     summary = EpochSummary(loss, penalty, loss + penalty, squares, n_rows, np.empty(0))
-    entry = entry_of(summary, rate, (np.nan, np.nan), started)
+    entry = entry_of(summary, rate, started)
     state.past = past.followed_by(entry, plan.schedule)
     if plan.verbose:
         print_entry(state.past.epochs, entry, header=not past.epochs)

@@ -14,16 +14,16 @@ import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size, takes_newton_steps
 from skgd.constant import begun_at_constant, best_constant, yardstick
-from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
+from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
-from skgd.history import append, drop_unfinished, entry_of, print_entry
+from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
 from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
 from skgd.optimizers import laziness_of
 from skgd.packing import Packing
 from skgd.plan import Plan
-from skgd.state import Data, Progress, State
+from skgd.state import Approach, Data, Progress, State
 from skgd.steps import Batches, Orders, divergence, learn, rates_of, run
-from skgd.stopping import Stopping, warn_interrupted
+from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 
 
 class Observer(Protocol):
@@ -45,15 +45,19 @@ def train_epochs(
     random_state: np.random.RandomState,
     resumed: Progress | None = None,
     observer: Observer | None = None,
-) -> tuple[State, int]:
-    """Train until the objective stops improving, at most ``plan.max_iter`` epochs; append to ``history``.
+) -> tuple[State, int, Ending]:
+    """Train until the criterion of `skgd.stopping` is met, at most ``plan.max_iter`` epochs; append to ``history``.
 
     With validation data, its loss is watched instead, and the parameters of the best epoch are kept. With ``resumed``,
-    go on from there, where an earlier call with the same data ended. Return the state and the number of epochs.
+    go on from there, where an earlier call with the same data ended. Return the state, the number of epochs, and why
+    there were no more.
     """
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
-    epoch, best_iterate = (0, None) if resumed is None else (resumed.epoch, resumed.best_iterate)
+    epoch, best_iterate, best_epoch, best_score = 0, None, 0, np.nan
+    if resumed is not None:
+        epoch, best_iterate, best_epoch = resumed.epoch, resumed.best_iterate, resumed.best_epoch
+        best_score = resumed.best_score
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
@@ -64,22 +68,35 @@ def train_epochs(
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
-    if newton and plan.alpha == "auto":
+    if newton and plan.alpha == "auto" and state.objective.loss.smooth:
         state = with_chosen_penalty(state, data, copies_of(y, given_weight))
-    epochs: Any = NewtonEpochs(plan, data, random_state) if newton else _Epochs(state, plan, data, random_state)
+    validates = validation is not None
+    to_minimum = goal_of(state.objective, plan, validates) is not None
+    epochs: Any = NewtonEpochs(plan, data, random_state)
+    if not newton:
+        epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
     n_steps, orders = epochs.n_steps, epochs.orders
-    stopping = Stopping(state, plan, of_outliers, n_steps, shuffled=orders.shuffled, validates=validation is not None)
-    from_zero = state.t == epoch * n_steps
+    stopping = Stopping(state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates)
+    before = state.t - _steps_of(resumed, n_steps)
     if resumed is not None:
         state.iterate, state.past, orders.state = resumed.iterate, resumed.past, resumed.shuffler
         stopping.resume(resumed)
-    state = epochs.begin(state, from_zero)
+    state = epochs.begin(state, from_zero=before == 0)
 
     def now() -> tuple[State, Progress]:
         whole = epochs.whole(state)
         so_far = whole.iterate, stopping.best, best_iterate, stopping.waited
         return whole, Progress(
-            epoch, len(watched), *so_far, orders.state, past=state.past, watched=tuple(stopping.watched)
+            epoch,
+            len(watched),
+            *so_far,
+            orders.state,
+            past=state.past,
+            watched=tuple(stopping.watched),
+            approach=stopping.approach,
+            steps=state.t - before,
+            best_epoch=best_epoch,
+            best_score=best_score,
         )
 
     try:
@@ -88,7 +105,7 @@ def train_epochs(
                 observer.begin_epoch(*now())
             epoch += 1
             started = time.perf_counter()
-            batches, rate, summary = epochs.take(state, epoch, state.past.memory.get(watched_key))
+            batches, rate, summary = epochs.take(state, epoch, stopping.approach, state.past.memory.get(watched_key))
             if stopping.exploded(summary):
                 where = f"epoch {epoch} at step {state.t} (learning rate {rate:.3g})"
                 raise divergence(plan, where, "exploded")
@@ -97,44 +114,58 @@ def train_epochs(
                 shown = epochs.whole(state)
                 losses, score = evaluated(shown, plan, validation)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
-            entry = entry_of(summary, rate, validated, started)
+            lowest = stopping.observe(value, state, batches, summary)
+            suboptimality = stopping.check(epoch, state, epochs.data) if not newton else stopping.approach.suboptimality
+            entry = entry_of(summary, rate, started, validated, suboptimality)
             append(history, entry)
             state.past = state.past.followed_by(entry, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            if stopping.observe(value, state, batches, summary) and validation is not None:
-                best_iterate = shown.iterate
+            if lowest and validation is not None:
+                best_iterate, best_epoch, best_score = shown.iterate, epoch, score
             if observer is not None and observer.end_epoch(*now()):
-                stopping.done = True
-        stopping.warn_unless_converged()
+                stopping.end("callback")
+        ending = stopping.conclude(state, epochs.data)
+        if stopping.watched:
+            history["suboptimality"][-1] = ending.suboptimality if stopping.approach.epoch == epoch else np.nan
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)
+        ending = stopping.ending._replace(reason="interrupted", converged=False)
+    if plan.verbose:
+        print_ending(ending.reason, ending.suboptimality)
     state = epochs.whole(state)
     if best_iterate is not None:
         state.iterate = best_iterate
-    return state, len(watched) - began
+    n_epochs = len(watched) - began
+    return state, n_epochs, ending._replace(kept=best_epoch or n_epochs, score=best_score)
+
+
+def _steps_of(resumed: Progress | None, n_steps: int) -> int:
+    """Return how many steps of a fit that goes on have been taken."""
+    if resumed is None:
+        return 0
+    return resumed.epoch * n_steps if resumed.steps is None else resumed.steps
 
 
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
-    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState):
+    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, n_epochs: int):
         _, y, _ = data
-        self._plan, self._data = plan, data
+        self._plan, self.data, self._n_epochs = plan, data, min(plan.max_iter, n_epochs)
         self._size = batch_size(state, plan, regression=y.dtype.kind == "f")
-        self._every = average_every(self._size, state.columns)
         self._packing: Packing | None = None
         self.n_steps = -(-len(y) // self._size)
         self.orders = Orders(plan, len(y), self._size, random_state)
 
-    def begin(self, state: State, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool) -> State:
         """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
-        X, y, weight = self._data
+        X, y, weight = self.data
         state.engine = choose(
             state.optimizer,
             state.objective,
-            n_epochs=min(self._plan.max_iter, USUAL_EPOCHS),
+            n_epochs=self._n_epochs,
             n_steps=self.n_steps,
             n_entries=X.size,
             sparse=sp.issparse(X),
@@ -142,7 +173,7 @@ class _Epochs:
         sparse = not isinstance(X, np.ndarray) and X.nnz > 0
         if state.engine == "compiled" and sparse and from_zero and laziness_of(state.optimizer) == "rest":
             self._packing = Packing(state, X)
-            state, self._data = self._packing.packed(state), (self._packing.rows(X), y, weight)
+            state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
         self._base, self._longest = base_rate(state, self._plan)
         return state
 
@@ -150,9 +181,13 @@ class _Epochs:
         """Return the state for all columns."""
         return state if self._packing is None else self._packing.unpacked(state)
 
-    def take(self, state: State, number: int, memory: Any) -> tuple[Batches, float, EpochSummary]:
+    def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
         """Take an epoch; return its batches, last rate and summary. ``memory`` is what the schedule remembers."""
-        batches = Batches(*self._data, self.orders.draw(), self._size)
-        rates = rates_of(self._base, state, self._plan, self.n_steps, memory)
-        summary = run(state, self._plan, batches, rates, self._longest, self._every, f"epoch {number}")
+        order = self.orders.draw()
+        size = min(self._size * approach.growth, len(order))
+        batches = Batches(*self.data, order, size)
+        rates = approach.slowdown * rates_of(self._base, state, self._plan, -(-len(order) // size), memory)
+        longest = None if self._longest is None else min(approach.slowdown, 1.0) * self._longest
+        every = average_every(size, state.columns)
+        summary = run(state, self._plan, batches, rates, longest, every, f"epoch {number}")
         return batches, float(rates[-1]), summary

@@ -192,7 +192,7 @@ def test_compiling_is_announced_once(tmp_path):
     first, second = (run(script, NUMBA_CACHE_DIR=str(tmp_path)).splitlines() for _ in range(2))
     assert [line for line in first if line.startswith("Compiling")] == first[:1]
     assert first[1:] != second  # seconds differ
-    assert len(first[1:]) == len(second) == 3
+    assert len(first[1:]) == len(second) == 4
 
 
 def made(source, name="function", **namespace):

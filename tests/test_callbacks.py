@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer, mean_absolute_error, roc_auc_score
 from sklearn.model_selection import GridSearchCV
@@ -220,7 +221,7 @@ def test_callbacks_see_the_passes_of_warm_start_and_none_of_partial_fit():
 
 
 def test_warnings_point_at_the_call_of_fit():
-    with pytest.warns(UserWarning, match="falling fast") as caught:
+    with pytest.warns(ConvergenceWarning, match="away from the minimum by about") as caught:
         short(GDRegressor, max_iter=3, tol=0.01, batch_size=None, learning_rate=0.2).fit(X, X @ SLOPES)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="interrupted") as caught:
@@ -503,13 +504,15 @@ def test_early_stopping_restores_the_best_whatever_ends_the_training(end):
     others = {"callback": [After(8, True)], "interrupt": [After(8, KeyboardInterrupt())]}.get(end, [])
     model = short(GDRegressor, **params).set_callbacks(EarlyStopping(X_VAL, Y_VAL, patience=100), *others)
     if end == "tol":
-        model.set_params(tol=0.5, n_iter_no_change=4)
+        model.set_params(tol=0.5, n_iter_no_change=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if end == "interrupt" else "error")
         model.fit(X, Y)
     best = models[int(np.argmin(values[: model.n_iter_]))]
     assert (model.n_iter_ < 8) == (end == "tol")
     assert_array_equal(model.coef_, best.coef_)
+    assert model.best_iter_ == best.n_iter_
+    assert np.isnan(model.best_score_)
 
 
 def test_other_callbacks_see_the_restored_estimator_at_the_end():
@@ -867,7 +870,11 @@ def test_other_data_and_parameters_are_refused(name, tmp_path):
 def test_what_may_change(tmp_path):
     params = {"tol": 1e-3, "n_iter_no_change": 5, "max_iter": 9, "verbose": 0, "warm_start": True}
     resumed = killed_after(short(GDRegressor), 4, tmp_path / "file").set_params(**params)
-    assert_same_training(resumed.fit(X, Y), short(GDRegressor, **params | {"warm_start": False}).fit(X, Y))
+    with pytest.warns(ConvergenceWarning, match="max_iter=9"):
+        resumed.fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="max_iter=9"):
+        whole = short(GDRegressor, **params | {"warm_start": False}).fit(X, Y)
+    assert_same_training(resumed, whole)
 
 
 def written_epochs(monkeypatch, callback, **params):

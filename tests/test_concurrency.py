@@ -127,7 +127,7 @@ def test_a_model_can_be_saved_while_it_learns():
 
 MODELS = [
     (GDRegressor(random_state=0, optimizer="adagrad"), Y),
-    (GDRegressor(random_state=0, optimizer=Adam(0.01), average=True, early_stopping=True), Y),
+    (GDRegressor(random_state=0, optimizer=Adam(0.01), average=True, early_stopping=True, max_iter=99, tol=None), Y),
     (GDRegressor(random_state=0), Y),
     (GDClassifier(random_state=0, class_weight="balanced", max_iter=10, tol=None), LABELS),
     (GDClassifier(random_state=0, hidden_layer_sizes=(4,), max_iter=5, tol=None), LABELS),

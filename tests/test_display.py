@@ -548,3 +548,21 @@ def test_strategies_by_name_have_none():
         warnings.simplefilter("error")
         html = estimator_html_repr(GDClassifier(optimizer="adam"))
     assert len(boxes(html)) == 1
+
+
+def test_the_kept_epoch_is_marked():
+    early = GDRegressor(max_iter=30, tol=None, optimizer="sgd", learning_rate=0.3, batch_size=None, warm_start=True)
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(2, 40, 30))
+    a, b = (part[:, 0] + rng.normal(size=40) for part in (A, B))
+    model = early.fit(A, a, X_val=B, y_val=b)
+    assert 1 < model.best_iter_ == np.argmin(model.history_["validation_loss"]) + 1 < model.n_iter_
+    for n_before in (0, 30):  # the second time, the record goes on
+        marks = marked_epochs(TrainingDisplay.from_estimator(model))
+        assert marks == [n_before + model.best_iter_] or model.best_iter_ == 30
+        model.fit(A, a, X_val=B, y_val=b)
+    assert marked_epochs(TrainingDisplay.from_estimator(GDRegressor().fit(A, a))) == []
+
+
+def marked_epochs(display):
+    return [line.get_xdata()[0] for line in display.ax_.lines if line.get_label().startswith("kept epoch")]

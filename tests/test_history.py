@@ -22,7 +22,16 @@ SLOPES = np.array([1.0, -2.0, 0.5])
 Y, Y_VAL = (x @ SLOPES + 3.0 + 1.5 * rng.normal(size=len(x)) for x in (X, X_VAL))
 LABELS, LABELS_VAL = (np.array(["no", "yes"])[(y > 3.0).astype(int)] for y in (Y, Y_VAL))
 WEIGHT, WEIGHT_VAL = rng.uniform(0.5, 2.0, N), rng.uniform(0.5, 2.0, 25)
-KEYS = ["objective", "loss", "gradient_norm", "learning_rate", "validation_loss", "validation_score", "seconds"]
+KEYS = [
+    "objective",
+    "loss",
+    "gradient_norm",
+    "learning_rate",
+    "validation_loss",
+    "validation_score",
+    "suboptimality",
+    "seconds",
+]
 
 # The textbook's update, so that the book's formulas can be written down: plain coordinates, a constant rate.
 TEXTBOOK = {
@@ -217,10 +226,12 @@ def test_is_a_table_with_a_row_an_epoch():
     assert list(table) == KEYS
     assert len(table) == model.n_iter_ == EPOCHS
     assert all(type(value) is float for values in model.history_.values() for value in values)
-    assert np.isfinite(table).to_numpy().all()
+    assert np.isfinite(table.drop(columns="suboptimality")).to_numpy().all()
+    assert table["suboptimality"].isna().all()  # tol=None: nothing was checked
     without = pd.DataFrame(GDRegressor(**TEXTBOOK).fit(X, Y).history_)
-    assert list(without.columns[without.isna().all()]) == ["validation_loss", "validation_score"]
-    assert without.drop(columns=["validation_loss", "validation_score"]).notna().to_numpy().all()
+    absent = ["validation_loss", "validation_score", "suboptimality"]
+    assert list(without.columns[without.isna().all()]) == absent
+    assert without.drop(columns=absent).notna().to_numpy().all()
 
 
 def test_goes_on_through_partial_fit_and_warm_start():
@@ -269,9 +280,12 @@ def read(printed):
 def test_verbose_prints_it_as_aligned_lines(validation, scale, capsys):
     validation = {name: value * scale if name == "y_val" else value for name, value in validation.items()}
     model = GDRegressor(max_iter=12, tol=None, random_state=0, verbose=1).fit(X, Y * scale, **validation)
-    table = read(capsys.readouterr().out)
+    lines, ending, _ = capsys.readouterr().out.rsplit("\n", 2)
+    assert ending == "ended: max_iter"
+    table = read(lines)
     assert list(table["epoch"]) == list(range(1, 13))
-    assert list(table)[1:] == [key for key in KEYS if validation or not key.startswith("validation")]
+    shown = [key for key in KEYS if key != "suboptimality" and (validation or not key.startswith("validation"))]
+    assert list(table)[1:] == shown
     assert_allclose(table.drop(columns="epoch"), pd.DataFrame(model.history_)[list(table)[1:]], rtol=1e-3)
 
 
@@ -346,3 +360,15 @@ def test_a_penalty_beyond_the_largest_number_is_no_nan(method, dtype, size):
     for name in ("objective", "loss", "gradient_norm"):
         assert np.isfinite(model.history_[name]).all()
     assert np.isfinite(model.coef_).all()
+
+
+def test_the_kept_epoch_is_that_with_the_lowest_validation_loss():
+    model = GDRegressor(**TEXTBOOK).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    best = int(np.argmin(model.history_["validation_loss"]))
+    assert type(model.best_iter_) is int
+    assert (model.best_iter_, model.best_score_) == (best + 1, model.history_["validation_score"][best])
+    assert model.best_score_ == model.score(X_VAL, Y_VAL)
+    without = GDRegressor(**TEXTBOOK).fit(X, Y)
+    assert without.best_iter_ == without.n_iter_
+    assert np.isnan(without.best_score_)
+    assert without.partial_fit(X, Y).best_iter_ == 1

@@ -476,8 +476,9 @@ def test_linear_models_have_no_norms_of_layers():
 
 def test_verbose_prints_the_norms_of_layers(capsys):
     model = network(GDClassifier, verbose=1).fit(X, LABELS)
-    header, *lines = capsys.readouterr().out.splitlines()
+    header, *lines, ending = capsys.readouterr().out.splitlines()
     assert header.split()[-3:] == [f"gradient_norm_layer_{k}" for k in (1, 2, 3)]
+    assert ending == "ended: max_iter"
     assert len(lines) == 4
     for k, line in enumerate(lines):
         printed = float(line.split()[-1])

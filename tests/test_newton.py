@@ -6,13 +6,25 @@ import scipy.sparse as sp
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.linear_model import ElasticNet, LogisticRegression, QuantileRegressor, Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import Coordinates
 from skgd.curvature import Problem
-from skgd.losses import Gamma, LogLoss, ModifiedHuber, Poisson, SoftmaxLoss, SquaredError, SquaredHinge, Tweedie
+from skgd.losses import (
+    EpsilonInsensitive,
+    Gamma,
+    LogLoss,
+    ModifiedHuber,
+    Poisson,
+    Quantile,
+    SoftmaxLoss,
+    SquaredError,
+    SquaredHinge,
+    Tweedie,
+)
 from skgd.objective import Objective
 from skgd.penalty import leave_one_out, minimum
 
@@ -92,6 +104,102 @@ def test_smooth_losses_reach_the_minimum_that_scipy_finds(loss, with_outliers):
 # -- how far away the minimum is --------------------------------------------------------------------------------------
 
 
+@both_formats
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 2.0])
+def test_the_elastic_net_is_that_of_coordinate_descent(l1_ratio, alpha, as_format):
+    Z = StandardScaler().fit_transform(DIABETES)
+    model = GDRegressor(alpha=alpha, l1_ratio=l1_ratio, tol=1e-12).fit(as_format(Z), PROGRESSION)
+    solver = ElasticNet(alpha=alpha, l1_ratio=l1_ratio, tol=1e-12, max_iter=100_000).fit(Z, PROGRESSION)
+    np.testing.assert_allclose(model.coef_, solver.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(model.coef_ != 0.0, solver.coef_ != 0.0)
+    assert model.stop_reason_ == "converged"
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.01, 0.1, 10.0])
+def test_the_lasso_of_more_columns_than_rows_is_that_of_coordinate_descent(alpha):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 150))
+    y = X[:, :8] @ rng.normal(size=8) + 0.3 * rng.normal(size=60)
+    model = GDRegressor(alpha=alpha, l1_ratio=1.0, tol=1e-10).fit(X, y)
+    solver = ElasticNet(alpha=alpha, l1_ratio=1.0, tol=1e-12, max_iter=1_000_000).fit(X, y)
+    assert_same_objective(model, solver, lambda model: elastic_net(model, X, y, alpha), 1e-9)
+    assert np.count_nonzero(model.coef_) == np.count_nonzero(solver.coef_)
+    assert (np.count_nonzero(model.coef_) == 0) == (alpha == 10.0)
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_iris])
+@pytest.mark.parametrize("l1_ratio", [0.5, 1.0])
+def test_elastic_net_of_classes_is_that_of_saga(load, l1_ratio):
+    X, y = load(return_X_y=True)
+    Z, alpha = StandardScaler().fit_transform(X), 0.02
+    model = GDClassifier(alpha=alpha, l1_ratio=l1_ratio, tol=1e-10).fit(Z, y)
+    C = 1.0 / (alpha * len(y))
+    solver = LogisticRegression(C=C, l1_ratio=l1_ratio, solver="saga", tol=1e-10, max_iter=100_000, random_state=0)
+    solver.fit(Z, y)
+    np.testing.assert_allclose(model.coef_, solver.coef_, atol=1e-4)
+    np.testing.assert_array_equal(model.coef_ != 0.0, solver.coef_ != 0.0)
+
+
+@pytest.mark.parametrize("tol", ["auto", 1e-4, 1e-6])
+@pytest.mark.parametrize("quantile", [0.5, 0.1, 0.95])
+def test_quantiles_are_those_of_linear_programming(quantile, tol):
+    model = GDRegressor(Quantile(quantile), alpha=0.0, tol=tol).fit(DIABETES, PROGRESSION)
+    solver = QuantileRegressor(quantile=quantile, alpha=0.0).fit(DIABETES, PROGRESSION)
+
+    def pinball(prediction):
+        residuals = PROGRESSION - prediction
+        return np.maximum(quantile * residuals, (quantile - 1.0) * residuals).mean()
+
+    lowest, constant = pinball(solver.predict(DIABETES)), pinball(np.quantile(PROGRESSION, quantile))
+    distance = (pinball(model.predict(DIABETES)) - lowest) / (constant - lowest)
+    assert distance <= {"auto": 0.01, 1e-4: 2e-3, 1e-6: 1e-4}[tol]
+    assert model.stop_reason_ == "converged"
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0])
+def test_hinge_is_that_of_libsvm(C):
+    Z, signs = StandardScaler().fit_transform(CANCER), np.where(MALIGNANT == 1, 1.0, -1.0)
+    alpha = 1.0 / (C * len(signs))
+    model = GDClassifier("hinge", alpha=alpha, tol=1e-4).fit(Z, MALIGNANT)
+    solver = SVC(kernel="linear", C=C, tol=1e-8).fit(Z, MALIGNANT)
+
+    def objective(model):
+        losses = np.maximum(1.0 - signs * model.decision_function(Z), 0.0)
+        return losses.mean() + 0.5 * alpha * np.square(model.coef_).sum()
+
+    constant, lowest = 2.0 * np.mean(MALIGNANT == 0), objective(solver)
+    assert objective(model) - lowest <= 1e-4 * (constant - lowest)
+
+
+def test_hinge_of_separable_classes_without_a_penalty_comes_to_rest():
+    X, y = load_iris(return_X_y=True)
+    model = GDClassifier("hinge", alpha=0.0).fit(X, y == 0)
+    assert model.score(X, y == 0) == 1.0
+    assert model.stop_reason_ == "converged"
+    assert np.maximum(1.0 - np.where(y == 0, 1.0, -1.0) * model.decision_function(X), 0.0).mean() < 0.01
+
+
+def test_support_vector_regression_is_that_of_libsvm():
+    Z, alpha, epsilon = StandardScaler().fit_transform(DIABETES), 1e-3, 20.0
+    model = GDRegressor(EpsilonInsensitive(epsilon), alpha=alpha, tol=1e-4).fit(Z, PROGRESSION)
+    solver = SVR(kernel="linear", C=1.0 / (alpha * len(PROGRESSION)), epsilon=epsilon, tol=1e-6).fit(Z, PROGRESSION)
+
+    def objective(model):
+        losses = np.maximum(np.abs(model.predict(Z) - PROGRESSION) - epsilon, 0.0)
+        return losses.mean() + 0.5 * alpha * np.square(model.coef_).sum()
+
+    assert_same_objective(model, solver, objective, 1e-3)
+
+
+def elastic_net(model, X, y, alpha):
+    return 0.5 * np.square(model.predict(X) - y).mean() + alpha * np.abs(model.coef_).sum()
+
+
+def assert_same_objective(model, solver, objective, rel):
+    assert objective(model) <= objective(solver) * (1.0 + rel)
+
+
 @pytest.mark.parametrize("loss", [SquaredError(), LogLoss(), SoftmaxLoss()], ids=repr)
 def test_the_decrement_is_the_distance_to_the_minimum(loss):
     rng = np.random.default_rng(0)
@@ -103,7 +211,7 @@ def test_the_decrement_is_the_distance_to_the_minimum(loss):
     lowest = minimum(at_hand, start, 1e-14)
     near = at_hand.at(lowest.parameters + 0.05 * rng.normal(size=lowest.parameters.shape))
     gradient = at_hand.gradient(near)
-    decrement = -0.5 * (gradient * at_hand.newton_step(near, gradient)).sum()
+    decrement = at_hand.newton_step(near, gradient)[1].sum()
     exact = isinstance(loss, SquaredError)
     assert decrement == pytest.approx(near.value - lowest.value, rel=1e-6 if exact else 0.1)
 

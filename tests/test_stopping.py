@@ -5,11 +5,12 @@ import pytest
 import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 from skgd import GDClassifier, GDRegressor, stopping
 
@@ -87,7 +88,8 @@ def test_training_ends_before_it_fits_noise(as_format):
     X, Z, y, z = train_test_split(X, y, test_size=0.5, random_state=0)
     X, Z = as_format(X), as_format(Z)
     default = GDClassifier(random_state=0).fit(X, y)
-    further = GDClassifier(alpha=0.0, random_state=0).fit(X, y)  # asks for the minimum
+    with pytest.warns(ConvergenceWarning, match="away from the minimum"):  # nearly separable, it is nearly at infinity
+        further = GDClassifier(alpha=0.0, random_state=0).fit(X, y)
     assert default.n_iter_ < further.n_iter_
     assert log_loss(z, default.predict_proba(Z)) < 0.9 * log_loss(z, further.predict_proba(Z))
 
@@ -101,6 +103,108 @@ def test_the_error_of_estimation_is_no_matter_where_rows_are_one_batch():
     copied = GDRegressor().fit(X.repeat(weight, axis=0), y.repeat(weight))
     assert weighted.n_iter_ == copied.n_iter_
     np.testing.assert_allclose(weighted.coef_, copied.coef_, rtol=1e-7)
+
+
+# -- the minimum, where it is asked for -------------------------------------------------------------------------------
+
+
+def standardized(load):
+    X, y = load(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+def log_loss_with_l1(model, X, y, alpha):
+    raw = X @ model.coef_.ravel() + model.intercept_[0]
+    return np.logaddexp(0.0, np.where(y == 1, -raw, raw)).mean() + alpha * np.abs(model.coef_).sum()
+
+
+def test_momentum_that_overshoots_is_no_end():
+    X, y = standardized(load_diabetes)
+    parameters = {"optimizer": "adam", "learning_rate": 0.05, "batch_size": None, "tol": 1e-14}
+    model = GDRegressor(**parameters, random_state=0).fit(X, y)
+    solver = LinearRegression().fit(X, y)
+    np.testing.assert_allclose(model.coef_, solver.coef_, atol=1e-4 * np.abs(solver.coef_).max())
+    assert (model.converged_, model.stop_reason_) == (True, "converged")
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "sgd", "rmsprop", "adam", "yogi"])
+def test_noise_of_batches_is_no_end(optimizer):
+    """The coefficients that an L1 penalty leaves are those of another solver."""
+    X, y = standardized(load_breast_cancer)
+    model = GDClassifier(optimizer=optimizer, alpha=0.02, l1_ratio=1.0, tol=1e-8, max_iter=20_000, random_state=0)
+    model.fit(X, y)
+    solver = LogisticRegression(
+        C=1.0 / (0.02 * len(y)), l1_ratio=1.0, solver="saga", tol=1e-8, max_iter=100_000, random_state=0
+    )
+    solver.fit(X, y)
+    np.testing.assert_array_equal(model.coef_ != 0.0, solver.coef_ != 0.0)
+    assert log_loss_with_l1(model, X, y, 0.02) < log_loss_with_l1(solver, X, y, 0.02) + 1e-6
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("n_epochs", [3, 10, 100])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_certificate_is_the_distance_to_the_minimum(optimizer, n_epochs, as_format):
+    """Half of it, or more, far from the minimum, and all of it nearby."""
+    X, y = standardized(load_diabetes)
+    alpha, constant = 0.01, 0.5 * np.var(y)
+    settings = {"optimizer": optimizer, "batch_size": None, "alpha": alpha, "tol": 1e-12, "max_iter": n_epochs}
+    with pytest.warns(ConvergenceWarning, match=f"max_iter={n_epochs}.*away from the minimum"):
+        model = GDRegressor(**settings).fit(as_format(X), y)
+    solver = Ridge(alpha * len(y)).fit(X, y)
+
+    def objective(model):
+        return 0.5 * np.mean((X @ model.coef_.ravel() + model.intercept_ - y) ** 2) + 0.5 * alpha * np.sum(
+            model.coef_**2
+        )
+
+    distance = (objective(model) - objective(solver)) / (constant - objective(solver))
+    assert 0.5 * distance <= model.suboptimality_ <= 1.1 * distance + 1e-12
+    assert not model.converged_
+    assert model.history_["suboptimality"][-1] == model.suboptimality_
+
+
+@pytest.mark.parametrize("loss", ["hinge", "absolute_error", "epsilon_insensitive"])
+def test_losses_with_kinks_end_near_their_minimum(loss):
+    """A much longer training gains hardly more."""
+    X, y = standardized(load_breast_cancer if loss == "hinge" else load_diabetes)
+    kind = GDClassifier if loss == "hinge" else GDRegressor
+    model = kind(loss, alpha=0.01, random_state=0).fit(X, y)
+    assert model.stop_reason_ == "converged"
+    settings = {"batch_size": None, "learning_rate": "inverse_scaling", "tol": None, "max_iter": 20_000}
+    longer = kind(loss, alpha=0.01, optimizer="adam", random_state=0, **settings).fit(X, y)
+
+    def objective(model):
+        losses = model.loss_.value(
+            np.where(y == 1, 1.0, -1.0) if loss == "hinge" else y, raw(model), model.loss_.hyper()
+        )
+        return np.mean(losses) + 0.005 * np.sum(model.coef_**2)
+
+    def raw(model):
+        return X @ model.coef_.ravel() + model.intercept_
+
+    constant = 1.0 if loss == "hinge" else np.mean(np.abs(y - np.median(y)))
+    assert objective(model) - objective(longer) < 0.02 * constant
+
+
+def test_correlated_columns_are_named_where_training_ends_far_from_the_minimum():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 1)) + 1e-3 * rng.normal(size=(500, 10))
+    y = (X - X.mean(axis=1, keepdims=True)) @ rng.normal(size=10) * 1e3
+    with pytest.warns(ConvergenceWarning, match="strongly correlated"):
+        model = GDRegressor(optimizer="sgd", alpha=0.0, batch_size=None).fit(X, y)
+    assert model.suboptimality_ > 0.01
+    assert not model.converged_
+
+
+def test_why_training_ended():
+    X, y = standardized(load_diabetes)
+    assert GDRegressor(tol=None, max_iter=3).fit(X, y).stop_reason_ == "max_iter"
+    assert GDRegressor(optimizer="adam", early_stopping=True, random_state=0).fit(X, y).stop_reason_ == "validation"
+    model = GDRegressor(optimizer="adam", random_state=0).fit(X, y)
+    assert (model.stop_reason_, model.converged_) == ("no progress", True)
+    assert np.isnan(model.suboptimality_)
+    assert model.partial_fit(X, y).stop_reason_ == "stream"
 
 
 # -- what is said about it --------------------------------------------------------------------------------------------

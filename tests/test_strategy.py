@@ -326,9 +326,15 @@ def test_mostly_zeros_are_the_same_in_any_format():
 
 
 def test_training_ends_where_the_loss_comes_to_rest_within_an_epoch():
-    model = classifier(max_iter=100, tol=1e-2).fit(*mostly_zeros(4000))
+    model = classifier(max_iter=100, tol="auto").fit(*mostly_zeros(4000))
     assert model.n_iter_ < 10
-    assert classifier(max_iter=100, tol=0.09).fit(*mostly_zeros(4000)).n_iter_ <= model.n_iter_
+    assert model.stop_reason_ == "no progress"
+
+
+def test_a_number_for_tol_asks_for_the_minimum_which_plain_sgd_does_not_reach():
+    model = classifier(max_iter=100, tol=0.09).fit(*mostly_zeros(4000))
+    assert type(model.optimizer_) is AdaGrad
+    assert model.stop_reason_ == "converged"
 
 
 @pytest.mark.parametrize("n_rows", range(2, 10))

@@ -374,12 +374,12 @@ def test_training_ends_after_that_many_epochs_without_progress(patience):
     y, tol, n_steps = (LABELS > 0).astype(int), 0.02, 5
     model = GDClassifier(
         optimizer=SGD(0.05), batch_size=16, tol=tol, n_iter_no_change=patience, alpha=0.01, random_state=0
-    ).fit(X, y)
+    ).fit(X, y, X_val=X, y_val=y)
     best, waited, ended = np.inf, 0, None
-    for epoch, objective in enumerate(model.history_["objective"], start=1):
+    for epoch, loss in enumerate(model.history_["validation_loss"], start=1):
         enough = 0.0 if best == np.inf else tol * n_steps / 300 * (best + 0.03 * np.log(2.0))
-        waited = 0 if objective < best - enough else waited + 1
-        best = min(best, objective)
+        waited = 0 if loss < best - enough else waited + 1
+        best = min(best, loss)
         if waited == patience:
             ended = epoch
             break
@@ -1000,10 +1000,10 @@ def test_networks_go_on(estimator, optimizer):
 def test_networks_of_several_outputs():
     A, labels = make_multilabel_classification(n_samples=100, random_state=0)
     for params in ({}, {"early_stopping": True}):
-        model = network(GDClassifier, "logistic", (30,), **params).fit(A, labels)
+        model = network(GDClassifier, "logistic", (30,), max_iter=2000, **params).fit(A, labels)
         assert model.predict_proba(A).shape == labels.shape
         assert_array_equal(model.predict(A), model.predict_proba(A) > 0.5)
-    assert (network(GDClassifier, "logistic", (30,)).fit(A, labels).predict(A) == labels).mean() > 0.9
+    assert (network(GDClassifier, "logistic", (30,), max_iter=2000).fit(A, labels).predict(A) == labels).mean() > 0.9
     targets = np.column_stack([Y, np.abs(Y), -Y])
     assert network(GDRegressor, "relu", (50,)).fit(X, targets).score(X, targets) > 0.8
 

@@ -21,7 +21,8 @@ class TrainingDisplay:
     """Training and validation curves: what ``history_`` recorded, against epochs or seconds.
 
     Quantities of the same unit share a panel. Training losses are means over an epoch's batches, each before its step;
-    the validation loss is that after the epoch.
+    the validation loss is that after the epoch. A dotted line marks the epoch whose parameters are kept, if it is not
+    the last one.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class TrainingDisplay:
         ``history_`` of an estimator: equally long lists, one entry an epoch.
     loss_name, score_name : str, default=None
         What the losses and the validation score are, for the axes: "log loss", "accuracy".
+    kept_epoch : int, default=None
+        The number of the epoch to mark, from 1; None marks none.
 
     Attributes
     ----------
@@ -63,11 +66,17 @@ class TrainingDisplay:
     }
 
     def __init__(
-        self, history: Mapping[str, Sequence[float]], *, loss_name: str | None = None, score_name: str | None = None
+        self,
+        history: Mapping[str, Sequence[float]],
+        *,
+        loss_name: str | None = None,
+        score_name: str | None = None,
+        kept_epoch: int | None = None,
     ):
         self.history = history
         self.loss_name = loss_name
         self.score_name = score_name
+        self.kept_epoch = kept_epoch
 
     @classmethod
     def from_estimator(
@@ -106,7 +115,10 @@ class TrainingDisplay:
                 f"estimator must be a GDClassifier or a GDRegressor (or end in one), got {plain_repr(estimator)}."
             )
         score_name = "accuracy" if is_classifier(model) else "R²"
-        display = cls(model.history_, loss_name=_words(type(model.loss_).__name__), score_name=score_name)
+        before = len(model.history_["loss"]) - model.n_iter_  # this call of fit
+        kept_epoch = before + model.best_iter_ if model.best_iter_ < model.n_iter_ else None
+        loss_name = _words(type(model.loss_).__name__)
+        display = cls(model.history_, loss_name=loss_name, score_name=score_name, kept_epoch=kept_epoch)
         return display.plot(quantities, x=x, ax=ax, name=name, **line_kw)
 
     def plot(
@@ -168,6 +180,10 @@ class TrainingDisplay:
                 label = self._label(quantity) if name is None else f"{name}: {self._label(quantity)}"
                 style = {**line_style(len(axes.lines), len(epochs)), "label": label, **line_kw}
                 (self.lines_[quantity],) = axes.plot(abscissa, self.history[quantity], **style)
+            if self.kept_epoch is not None:
+                label = f"kept epoch: {self.kept_epoch}" if name is None else f"{name}: kept epoch, {self.kept_epoch}"
+                color = axes.lines[-1].get_color()
+                axes.axvline(abscissa[self.kept_epoch - 1], linestyle=":", color=color, label=label)
             axes.set_ylabel(unit)
             axes.grid(alpha=0.3)
             axes.legend()

@@ -27,6 +27,7 @@ from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 
 __all__ = [
+    "MANY_EPOCHS",
     "USUAL_EPOCHS",
     "Engine",
     "EpochSummary",
@@ -57,6 +58,7 @@ _SECONDS_A_LAYER = 1e-4  # of a network, in each step
 _SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
 USUAL_EPOCHS = 10
+MANY_EPOCHS = 100  # where training goes on to the minimum
 
 
 _cannot_compile: set[tuple[Any, ...]] = set()

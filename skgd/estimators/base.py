@@ -36,6 +36,7 @@ from skgd.plan import Plan
 from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import Walk
+from skgd.stopping import Ending
 from skgd.strategy import API_REFERENCE, Strategy, plain_repr, snapshot, strategies_of
 from skgd.stream import Stream, train_stream
 from skgd.training import train_epochs
@@ -104,16 +105,32 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         there are outliers): on such data, ``alpha=alpha_`` gives the same model.
     n_iter_ : int
         The number of epochs of the last call.
+    converged_ : bool
+        Whether ``fit`` ended because its criterion was met (see ``tol``): a certified minimum, or no more progress
+        where the criterion is that.
+    stop_reason_ : str
+        Why ``fit`` ended: "converged" (the certificate is at most ``tol``), "no progress" or "validation" (the
+        objective, or the loss of the validation set, came to rest), "stalled" (checks found it no nearer the minimum),
+        "max_iter", "callback", "interrupted"; "stream" after ``partial_fit``, and "unfinished" in a callback.
+    suboptimality_ : float
+        The last estimate of how far the objective is above its minimum, relative to what the minimum gains over the
+        best constant model; nan where it was not computed.
+    best_iter_ : int
+        The epoch of the last call whose parameters are kept: with a validation set, that with its lowest loss, else the
+        last one.
+    best_score_ : float
+        The ``score`` on the validation set after that epoch; nan without one.
     t_ : int
         The number of steps behind the coefficients.
     history_ : dict of lists
         One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), seconds. Loss and gradient norm are means over the epoch's
-        batches, each before its step; the objective adds the penalty before the last step (in ``partial_fit``, its
-        mean); the learning rate is that of the last step; the validation set is looked at after it. With hidden layers,
-        gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so on. A call of ``partial_fit`` is an
-        entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on with the list.
-        ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a picture.
+        ``score``; both nan without a validation set), suboptimality (nan where it was not checked), seconds. Loss and
+        gradient norm are means over the epoch's batches, each before its step; the objective adds the penalty before
+        the last step (in ``partial_fit``, its mean); the learning rate is that of the last step; the validation set is
+        looked at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so
+        on. A call of ``partial_fit`` is an entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on
+        with the list. ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a
+        picture.
     engine_ : str
         What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
         missing or cannot compile a rule of your own). Their results agree but for rounding.
@@ -141,6 +158,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
     intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
     n_iter_: int
+    converged_: bool
+    stop_reason_: str
+    suboptimality_: float
+    best_iter_: int
+    best_score_: float
     t_: int
     engine_: Engine
     optimizer_: Optimizer
@@ -238,7 +260,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
 
         def attributes(state: State, progress: Progress) -> dict[str, Any]:
             so_far = {key: list(values) for key, values in history.items()}
-            return self._fitted_attributes(replace(state), progress.epoch) | {"history_": so_far}
+            ending = Ending(suboptimality=progress.approach.suboptimality, kept=progress.epoch)
+            return self._fitted_attributes(replace(state), progress.epoch, ending) | {"history_": so_far}
 
         run = None
         if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
@@ -255,8 +278,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
         )
-        state, n_iter = train_epochs(state, plan, data, validation, history, random_state, progress, run)
-        self._publish(state, n_iter, history)
+        state, n_iter, ending = train_epochs(state, plan, data, validation, history, random_state, progress, run)
+        self._publish(state, n_iter, history, ending)
         if run is not None:
             run.end()
 
@@ -270,7 +293,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
         state, entry = train_stream(state, plan, data)
-        self._publish(state, 1, history)
+        self._publish(state, 1, history, Ending("stream", kept=1))
         self._trained_with = self._resolved[0]
         append(history, entry)
 
@@ -385,18 +408,23 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State | Stream, n_iter: int, history: dict[str, list[float]]) -> None:
+    def _publish(self, state: State | Stream, n_iter: int, history: dict[str, list[float]], ending: Ending) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
-        self.__dict__.update(self._fitted_attributes(state, n_iter) | {"history_": history})
+        self.__dict__.update(self._fitted_attributes(state, n_iter, ending) | {"history_": history})
 
-    def _fitted_attributes(self, state: State | Stream, n_iter: int) -> dict[str, Any]:
+    def _fitted_attributes(self, state: State | Stream, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
         parameters = self._parameter_attributes(state.published())
         return {
             **parameters,
             "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
+            "converged_": ending.converged,
+            "stop_reason_": ending.reason,
+            "suboptimality_": ending.suboptimality,
+            "best_iter_": ending.kept,
+            "best_score_": ending.score,
             "alpha_": state.objective.alpha,
             "t_": state.t,
             "engine_": state.engine,

@@ -107,11 +107,11 @@ class TrainingParameters:
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
-        Newton's steps over all rows where columns are few, the loss is smooth, ``l1_ratio`` is 0 and the parameters of
-        steps and batches are left alone.[classifier: It is plain SGD in ``fit`` on rows of mostly zeros with 50 other
-        entries or more, as in text, with ``learning_rate``, ``alpha`` and ``batch_size`` left alone: implicit steps of
-        one row each, without a penalty, for one epoch or a few, which regularise.] Later calls go on with
-        ``optimizer_``.
+        Newton's steps over all rows where columns are few and the parameters of steps and batches are left alone (with
+        hinge and other losses with kinks, only where ``alpha`` or ``tol`` is a number).[classifier: It is plain SGD in
+        ``fit`` on rows of mostly zeros with 50 other entries or more, as in text, with ``learning_rate``, ``alpha``,
+        ``batch_size`` and ``tol`` left alone: implicit steps of one row each, without a penalty, for one epoch or a
+        few, which regularise.] Later calls go on with ``optimizer_``.
     learning_rate : float, str, Schedule or callable, default=None
         The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
         implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
@@ -133,17 +133,22 @@ class TrainingParameters:
         SGD.]
     max_iter : int, default=1000
         The largest number of epochs (passes over the rows) of ``fit``.
-    tol : float or None, default=1e-2
-        Training stops when the objective (with a validation set: its loss) has not fallen below its best so far for
-        ``n_iter_no_change`` epochs, by this fraction of itself (plus 3 % of the untrained model's loss, so that what
-        fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
-        ``alpha="auto"`` and more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more
-        training would fit the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of
-        shuffled rows at automatic rates is compared with its own middle: the loss of rows from there, before their step
-        and at the end. Neither holds with hidden layers or a validation set[classifier:, nor where ``optimizer="auto"``
-        is plain SGD. There, without a validation set, an epoch has to make progress within itself, too: the loss of its
-        last quarter has to be below that of the third by the fraction ``12 * tol``, and above the fraction ``5 * tol``
-        of the untrained model's]. None trains for ``max_iter`` epochs.
+    tol : float, "auto" or None, default="auto"
+        When training ends. A number, at least 0, trains the linear model until the objective is estimated to be above
+        its minimum by at most ``tol`` times what the minimum gains over the best constant model (``suboptimality_``).
+        With a number for ``alpha``, "auto" does so, too, for 1e-3 (1e-2 for losses with kinks, such as hinge).
+        Otherwise "auto" ends where more training would not make a better model: when the objective has not fallen below
+        its best so far for ``n_iter_no_change`` epochs, by 1e-2 of itself (plus 3 % of the untrained model's loss, so
+        that what fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
+        more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more training would fit
+        the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of shuffled rows at
+        automatic rates is compared with its own middle: the loss of rows from there, before their step and at the
+        end[classifier:. Neither holds where ``optimizer="auto"`` is plain SGD. There, an epoch has to make progress
+        within itself, too: the loss of its last quarter has to be below that of the third by the fraction 0.12, and
+        above the fraction 0.05 of the untrained model's]. With hidden layers or a validation set, training ends after
+        ``n_iter_no_change`` epochs without a fall by the fraction ``tol`` ("auto": 1e-2), of the validation loss where
+        there is one. None trains for ``max_iter`` epochs. Where training ends otherwise, a ``ConvergenceWarning`` says
+        how far from the minimum, why, and what to do.
     n_iter_no_change : int or "auto", default="auto"
         See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter
         ones[classifier:, where eight steps count as one if ``optimizer="auto"`` is plain SGD]; 3 with a validation set,
@@ -178,7 +183,7 @@ class TrainingParameters:
     fit_intercept: bool = True
     batch_size: int | Literal["auto"] | None = "auto"
     max_iter: int = 1000
-    tol: float | None = 1e-2
+    tol: float | Literal["auto"] | None = "auto"
     n_iter_no_change: int | Literal["auto"] = "auto"
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -213,7 +218,7 @@ class RunParameters:
     random_state : int, RandomState or None, default=None
         Determines the shuffling, the rows that ``early_stopping`` holds out, and where networks begin.
     verbose : int, default=0
-        Whether to print ``history_`` as a table, a line an epoch.
+        Whether to print ``history_`` as a table, a line an epoch, and at last why training has ended.
     """
 
     warm_start: bool = False
@@ -307,8 +312,8 @@ def _check_numbers(estimator: Any) -> None:
     if not (isinstance(estimator.n_iter_no_change, str) and estimator.n_iter_no_change == "auto"):
         check("n_iter_no_change", Integral, 1, None, "left", " It may also be 'auto'.")
     check("validation_fraction", Real, 0.0, 1.0, "neither")
-    if estimator.tol is not None:
-        check("tol", Real, 0.0, None, "left")
+    if not (estimator.tol is None or (isinstance(estimator.tol, str) and estimator.tol == "auto")):
+        check("tol", Real, 0.0, None, "left", " It may also be 'auto', or None for all max_iter epochs.")
     if not isinstance(estimator.verbose, (bool, np.bool_)):
         check("verbose", Integral, 0, None, "left")
     if estimator.max_grad_norm is not None:
