@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size, takes_newton_steps
 from skgd.constant import begun_at_constant, best_constant, yardstick
+from skgd.decorrelation import decorrelation_of
 from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
@@ -62,7 +63,13 @@ def train_epochs(
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
-    state, data = learn(state, plan, (dense, y, given_weight), stream=False, newton=newton)
+    start, validates = state, validation is not None
+    state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
+    to_minimum = goal_of(state.objective, plan, validates) is not None
+    combined = decorrelation_of(state, plan, data) if to_minimum and not newton else None
+    if combined is not None:
+        combinations = combined.rows(dense), y, given_weight
+        state, data = learn(combined.begun(start), plan, combinations, stream=False)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
@@ -70,8 +77,6 @@ def train_epochs(
     state.objective = replace(state.objective, worth=worth)
     if newton and plan.alpha == "auto" and state.objective.loss.smooth:
         state = with_chosen_penalty(state, data, copies_of(y, given_weight))
-    validates = validation is not None
-    to_minimum = goal_of(state.objective, plan, validates) is not None
     epochs: Any = NewtonEpochs(plan, data, random_state)
     if not newton:
         epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
@@ -83,9 +88,13 @@ def train_epochs(
         stopping.resume(resumed)
     state = epochs.begin(state, from_zero=before == 0)
 
+    def whole_of(state: State) -> State:
+        return epochs.whole(state) if combined is None else combined.whole(state)
+
     def now() -> tuple[State, Progress]:
-        whole = epochs.whole(state)
-        so_far = whole.iterate, stopping.best, best_iterate, stopping.waited
+        whole = whole_of(state)
+        iterate = whole.iterate if combined is None else state.iterate
+        so_far = iterate, stopping.best, best_iterate, stopping.waited
         return whole, Progress(
             epoch,
             len(watched),
@@ -111,7 +120,7 @@ def train_epochs(
                 raise divergence(plan, where, "exploded")
             validated, value = (np.nan, np.nan), summary.progress
             if validation is not None:
-                shown = epochs.whole(state)
+                shown = whole_of(state)
                 losses, score = evaluated(shown, plan, validation)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
             lowest = stopping.observe(value, state, batches, summary)
@@ -134,7 +143,7 @@ def train_epochs(
         ending = stopping.ending._replace(reason="interrupted", converged=False)
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
-    state = epochs.whole(state)
+    state = whole_of(state)
     if best_iterate is not None:
         state.iterate = best_iterate
     n_epochs = len(watched) - began
