@@ -63,7 +63,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.automatic import has_few_columns, is_brief, products_of_columns
+from skgd.automatic import has_few_columns, has_many_rows, is_brief, parameters_a_row, products_of_columns
 from skgd.certificate import Certificate, Estimate
 from skgd.constant import value_of_zero
 from skgd.engines import EpochSummary, initial_iterate, readout
@@ -94,7 +94,6 @@ _STALLED = 10  # checks in vain
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 _FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
-_MANY_ROWS = 100  # for each parameter: then, one epoch may be enough
 
 # Warnings point to the line that calls ``fit``: below a function of this module, it is that many frames down, under
 # `train_epochs`, ``_fit``, scikit-learn's ``with_callbacks`` and ``fit``.
@@ -389,7 +388,7 @@ def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: boo
     tol *= min(1.0, n_steps / _FULL_EPOCH)
     if exact or n_steps == 1 or plan.hidden_layer_sizes or is_brief(state, plan):
         return tol
-    return tol * (1.0 + 120.0 * min(_parameters_a_row(state), 0.2))
+    return tol * (1.0 + 120.0 * min(parameters_a_row(state), 0.2))
 
 
 def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
@@ -406,15 +405,8 @@ def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
 def _may_be_enough(state: State, plan: Plan, n_steps: int, patience: int) -> bool:
     """Say whether the first epoch can be the only one: a long one, of many rows, at automatic rates."""
     automatic = isinstance(plan.schedule.learning_rate, str) and not (plan.hidden_layer_sizes or is_brief(state, plan))
-    long = n_steps >= _FULL_EPOCH and patience == 1 and _MANY_ROWS * _parameters_a_row(state) <= 1.0
+    long = n_steps >= _FULL_EPOCH and patience == 1 and has_many_rows(state)
     return automatic and long and plan.tol is not None and state.iterate.t == 0
-
-
-def _parameters_a_row(state: State) -> float:
-    """Return the number of parameters for each row."""
-    objective, columns = state.objective, state.columns
-    n_parameters = np.count_nonzero(columns.filled) + objective.fit_intercept
-    return float(n_parameters * (objective.n_outputs if objective.exclusive_classes else 1) / columns.rows)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

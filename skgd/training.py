@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import average_every, base_rate, batch_size, takes_newton_steps
+from skgd.automatic import average_every, base_rate, batch_size, chooses_penalty, has_many_rows, takes_newton_steps
 from skgd.constant import begun_at_constant, best_constant, yardstick
 from skgd.decorrelation import decorrelation_of
 from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
@@ -66,7 +66,8 @@ def train_epochs(
     start, validates = state, validation is not None
     state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
     to_minimum = goal_of(state.objective, plan, validates) is not None
-    combined = decorrelation_of(state, plan, data) if to_minimum and not newton else None
+    asked = plan.tol is not None and (to_minimum or has_many_rows(state))
+    combined = decorrelation_of(state, plan, data) if asked and not newton else None
     if combined is not None:
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False)
@@ -75,7 +76,7 @@ def train_epochs(
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
-    if newton and plan.alpha == "auto" and state.objective.loss.smooth:
+    if newton and chooses_penalty(state, plan):
         state = with_chosen_penalty(state, data, copies_of(y, given_weight))
     epochs: Any = NewtonEpochs(plan, data, random_state)
     if not newton:
