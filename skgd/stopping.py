@@ -17,13 +17,13 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     it is estimated when the objective has made no progress, in the sense of the next rules, and 10 % more epochs have
     passed since the last time, else after 30 % more, but not more often than a tenth of the time of training allows.
     Where the last iterate is nearer the minimum than the average, the average begins anew, and rates that had been
-    lowered rise again; in batches of all rows, also above their first value. Where the last iterate is 1.5 times as
-    far, and the estimate no better than the best one so far, batches grow fourfold with ``batch_size="auto"``, else
-    rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are no better, training has
-    stalled. Why: noise of batches, and momentum that overshoots, are no end.
+    lowered rise again; in batches of all rows, of a loss without kinks, also above their first value. Where the last
+    iterate is 1.5 times as far, and the estimate no better than the best one so far, batches grow fourfold with
+    ``batch_size="auto"``, else rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are
+    no better, training has stalled. Why: noise of batches, and momentum that overshoots, are no end.
 
-    Newton's steps end when their decrement is at most 1e-6 of what there is to gain, or ``tol``, if that is less. Why:
-    each of them nearly squares it.
+    Newton's steps end when their decrement is at most 1e-6 of what there is to gain (1e-3 of losses with kinks), or
+    ``tol``, if that is less. Why: each of them nearly squares it; with kinks, the estimate is not as sharp.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
@@ -284,7 +284,7 @@ class Stopping:
                 state.iterate = state.iterate._replace(slots=slots)
         elif isinstance(plan.schedule, Constant) and plan.schedule.learning_rate == "auto":
             noisy = approach.growth * self._batch < state.columns.rows
-            fastest = 1.0 if noisy or _may_explode(optimizer) else _FASTEST
+            fastest = _FASTEST if self._smooth and not (noisy or _may_explode(optimizer)) else 1.0
             slowdown = min(approach.slowdown / _SLOWER if faster else approach.slowdown * _SLOWER, fastest)
             in_vain = 0 if slowdown > approach.slowdown else approach.in_vain
             self.approach = replace(approach, slowdown=slowdown, in_vain=in_vain)
