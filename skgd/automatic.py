@@ -44,7 +44,7 @@ optimizer's own rate is its ``auto_learning_rate``.
     but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
     steps, and the penalty means the same for each column, whatever outliers it has.
 
-    else, in ``fit`` of a linear model of few dense columns whose second moments have a condition number above 30,
+    else, in ``fit`` of a linear model of few dense columns whose second moments have a condition number above 200,
     uncorrelated combinations of the columns take their place, where training is to end at the minimum (see ``tol``) or
     there are 100 rows and more for each parameter, without an L1 penalty: `skgd.decorrelation`. Why: steps that are
     right in one direction are far too short in others, and training would end far from the minimum; with few rows for

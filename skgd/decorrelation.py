@@ -1,11 +1,12 @@
 r"""Linear combinations of correlated columns, in which gradient descent comes to the minimum soon.
 
 Where columns are correlated, the objective's curvature differs from direction to direction: steps that are right for
-the steepest are far too short for the others. With the second moments :math:`R` of the standardized columns, and the
-diagonal matrix :math:`D` of the penalty, combinations :math:`W` are taken for which :math:`W^\top (R + D) W` is the
-identity and :math:`W^\top D W` diagonal. In these coordinates, the curvature of a squared error is one in all
-directions, and the L2 penalty is still a sum over coefficients. Each combination is then scaled so that this is the
-same penalty on its coefficient as on those of the columns, and training goes on as on any other columns.
+the steepest are far too short for the others. With the second moments :math:`R` of the standardized columns, in which
+rows weigh as much as their loss is curved near the minimum, and the diagonal matrix :math:`D` of the penalty,
+combinations :math:`W` are taken for which :math:`W^\top (R + D) W` is the identity and :math:`W^\top D W` diagonal. In
+these coordinates, the curvature is about one in all directions, and the L2 penalty is still a sum over coefficients.
+Each combination is then handed on in such units that this is the same penalty on its coefficient as on those of the
+columns, and training goes on as on any other columns.
 
 Directions in which columns differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
 combinations: with it, columns stay what they are.
@@ -27,12 +28,15 @@ from skgd.automatic import has_few_columns
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.curvature import Problem
 from skgd.engines import Iterate, initial_iterate
+from skgd.losses import SquaredError
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.state import Data, State
 
-_CONDITION = 30.0  # of the second moments, from which columns count as correlated
+_CONDITION = 200.0  # of the second moments, from which columns count as correlated
+_STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
+_LITTLE = 0.01  # of each row counts alike: those far from a border, or in tails, have no curvature
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -51,7 +55,10 @@ class Decorrelation:
 
     def __init__(self, objective: Objective, columns: ColumnStatistics, center: np.ndarray, matrix: np.ndarray):
         self._objective, self._columns, self._center, self._matrix = objective, columns, center, matrix
-        self._inverse = np.linalg.pinv(matrix)
+        lengths = np.sqrt(np.square(matrix).sum(axis=0))
+        self.scale = 1.0 / lengths if objective.alpha else np.ones(len(lengths))  # where the curvature is one
+        self._matrix = self._matrix * self.scale
+        self._inverse = np.linalg.pinv(self._matrix)
 
     def rows(self, X: np.ndarray) -> np.ndarray:
         """Return the combinations of the columns of X."""
@@ -108,19 +115,37 @@ def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | No
     if not (keeps_penalty and keeps_slots and has_few_columns(objective, X)):
         return None
     problem, n_columns = Problem(objective, *data), X.shape[1]
-    rows = problem.rows[:, :n_columns]
-    center = problem.share @ rows if objective.fit_intercept else np.zeros(n_columns)
+    rows, (share, curvature) = problem.rows[:, :n_columns], _shares_of_curvature(problem, state)
+    center = share @ rows if objective.fit_intercept else np.zeros(n_columns)
     rows = rows - center
-    moments = rows.T @ (problem.share[:, np.newaxis] * rows)
-    penalty = problem.l2[:n_columns].mean(axis=1) / objective.loss.curvature
+    moments = rows.T @ (share[:, np.newaxis] * rows)
+    penalty = problem.l2[:n_columns].mean(axis=1) / curvature
     combinations = _diagonalizing(moments, penalty, max(X.shape))
     if combinations is None:
         return None
     scale = np.asarray(objective.coordinates.scale)
-    matrix = combinations / scale[:, np.newaxis]
-    if objective.alpha:
-        matrix = matrix / np.sqrt(np.square(matrix).sum(axis=0))
-    return Decorrelation(objective, state.columns, objective.coordinates.center + scale * center, matrix)
+    center = objective.coordinates.center + scale * center
+    return Decorrelation(objective, state.columns, center, combinations / scale[:, np.newaxis])
+
+
+def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, float]:
+    """Return each row's share of the objective's curvature near the minimum, and the mean curvature."""
+    loss = problem.objective.loss
+    if isinstance(loss, SquaredError) or not (loss.smooth or loss.smoothable):
+        return problem.share, loss.curvature
+    problem.width = 0.0 if loss.smooth else 1.0
+    point = problem.at(problem.parameters(state.iterate.theta))
+    for _ in range(_STEPS):
+        gradient = problem.gradient(point)
+        point = problem.moved(point, problem.newton_step(point, gradient)[0], gradient)
+    curvatures = problem.curvatures(point.raw)
+    if problem.coupled:
+        curvatures = np.einsum("ijj->ij", curvatures)
+    weights = problem.share * curvatures.mean(axis=1)
+    mean = float(weights.sum())
+    if not 0.0 < mean < np.inf:
+        return problem.share, loss.curvature
+    return (1.0 - _LITTLE) * weights / mean + _LITTLE * problem.share, mean
 
 
 def _diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int) -> np.ndarray | None:
@@ -130,7 +155,7 @@ def _diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int) -> np.nd
     deviations[deviations == 0.0] = 1.0
     variances = eigh(moments / deviations / deviations[:, np.newaxis], eigvals_only=True)
     variances = variances[variances > rounding * variances[-1]]
-    if not variances[-1] > _CONDITION * variances[0]:
+    if not (len(variances) and variances[-1] > _CONDITION * variances[0]):
         return None
     scales = np.sqrt(np.diag(moments) + penalty)
     scales[scales == 0.0] = 1.0

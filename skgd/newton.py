@@ -20,6 +20,7 @@ from skgd.plan import Plan
 from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
+_NARROWER = 0.25
 _SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval is worth more than
 
 
@@ -48,14 +49,19 @@ class NewtonEpochs:
         self.data, n_rows = data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
-    def begin(self, state: State, *, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
         self._problem = Problem(state.objective, *self.data)
-        self._widths = iter([] if state.objective.loss.smooth else WIDTHS)
-        self._problem.width = next(self._widths, 0.0)
+        if not state.objective.loss.smooth:
+            self._problem.width = width or float(WIDTHS[0])
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
         state.engine = "vectorized"
         return state
+
+    @property
+    def width(self) -> float:
+        """Half that of the intervals over which losses with kinks are means now."""
+        return self._problem.width
 
     def whole(self, state: State) -> State:
         """Return the state for all columns."""
@@ -74,7 +80,7 @@ class NewtonEpochs:
         fall = self._by_worth(falls)
         summary = self._summary(before, gradient)._replace(decrement=fall + added)
         if fall <= _SMALL * added:
-            problem.width = next(self._widths, problem.width)
+            problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
         n_rows = len(problem.rows)
         return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
 

@@ -85,6 +85,7 @@ _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
 _ROUNDING = 1e-12  # of the constant model's objective
+_NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
 _NOISY = 1.5  # times as far as the average from the minimum
 _FASTEST = 256.0  # times the rate, in batches of all rows
@@ -129,16 +130,17 @@ class Stopping:
         *,
         shuffled: bool,
         validates: bool,
+        newton: bool,
     ):
         self.best, self.waited, self.ending = _HUGE, 0, Ending()
         self.approach = Approach()
         self.watched: list[float] = []
         self._plan, self._of_outliers, self._validates = plan, of_outliers, validates
-        self._smooth = state.objective.loss.smooth
+        self._smooth, self._newton = state.objective.loss.smooth, newton and not validates
         self._has_intercept = state.objective.fit_intercept
         self._tol = _STATISTICAL if plan.tol == "auto" else float(plan.tol or 0.0)
         self._goal = goal_of(state.objective, plan, validates)
-        exact = validates or self._goal is not None
+        exact = validates or plan.alpha != "auto" or self._goal is not None
         self._tolerance = _tolerance(state, plan, self._tol, n_steps, exact=exact)
         self._patience = _patience(state, plan, n_steps, validates)
         self._looks_inside = is_brief(state, plan) and not validates
@@ -157,8 +159,8 @@ class Stopping:
         self.approach = progress.approach
         if progress.stopped:
             self.end("callback")
-        elif self._goal is not None:
-            self._judge(self.approach.suboptimality, self.approach.distance, self._goal)
+        elif self._newton or self._goal is not None:
+            self._judge(self.approach.suboptimality, self.approach.distance)
         elif self._has_waited:
             self._end_without_progress()
 
@@ -187,9 +189,9 @@ class Stopping:
         value -= self._of_outliers
         self.watched.append(value)
         lowest = value < self.best
-        if not np.isnan(summary.decrement):
+        if self._newton:
             self.best = min(self.best, value)
-            self._be_told(Estimate(value, summary.decrement), len(self.watched), self._of_steps)
+            self._be_told(Estimate(value, summary.decrement), len(self.watched))
             return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
@@ -221,7 +223,7 @@ class Stopping:
             if last.distance < now.distance and self._plan.average == "polynomial":
                 state.iterate, now = iterate._replace(averaged=0), last
         self.approach = replace(self.approach, too_high=too_high)
-        self._be_told(now, epoch, self._goal)
+        self._be_told(now, epoch)
         self.waited = 0
         if too_low or (too_high and self.approach.in_vain):
             self._adapt(state, faster=too_low)
@@ -243,13 +245,15 @@ class Stopping:
         return Estimate(value - self._of_outliers, distance)
 
     def _relative(self, estimate: Estimate) -> float:
+        if estimate.distance <= _ROUNDING:
+            return 0.0
         gain = self._constant - estimate.value + estimate.distance
-        return estimate.distance / max(gain, _ROUNDING)
+        return estimate.distance / max(gain, _ROUNDING if self._smooth else _NO_GAIN)
 
     def _is_enough(self, estimate: Estimate) -> bool:
         return estimate.distance <= _ROUNDING or self._relative(estimate) <= (self._goal or 0.0)
 
-    def _be_told(self, estimate: Estimate, epoch: int, goal: float) -> None:
+    def _be_told(self, estimate: Estimate, epoch: int) -> None:
         before = self.approach
         better = estimate.distance < (1.0 - _BETTER) * before.distance
         better = better or estimate.value < before.value - _BETTER * estimate.distance
@@ -261,14 +265,18 @@ class Stopping:
             suboptimality=self._relative(estimate),
             in_vain=0 if better else before.in_vain + 1,
         )
-        self._judge(self.approach.suboptimality, estimate.distance, goal)
+        self._judge(self.approach.suboptimality, estimate.distance)
 
-    def _judge(self, suboptimality: float, distance: float, goal: float) -> None:
-        if suboptimality <= goal or distance <= _ROUNDING:
+    def _judge(self, suboptimality: float, distance: float) -> None:
+        if suboptimality <= (self._of_steps if self._newton else self._asked) or distance <= _ROUNDING:
             self.end("converged", converged=True)
         elif self.approach.in_vain >= _STALLED:
-            near = suboptimality <= self._asked
-            self.end("converged" if near else "stalled", converged=near)
+            self._end_before("stalled")
+
+    def _end_before(self, reason: str) -> None:
+        """Stop for a reason other than the criterion, unless what was asked for is there."""
+        near = self.approach.suboptimality <= self._asked
+        self.end("converged" if near else reason, converged=near)
 
     def _adapt(self, state: State, *, faster: bool) -> None:
         """Make the noise of steps smaller or, where there is none, steps longer, if that is left to "auto".
@@ -296,10 +304,9 @@ class Stopping:
         n_epochs = len(self.watched)
         if not self.done and self._goal is not None and self.approach.epoch < n_epochs:
             theta = readout(state.iterate, state.optimizer, state.objective)
-            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs, self._goal)
+            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs)
         if not self.done:
-            near = self._goal is not None and self.approach.suboptimality <= self._goal
-            self.end("converged" if near else "max_iter", converged=near)
+            self._end_before("max_iter")
         message = self._message(state) if n_epochs and self._plan.tol is not None else ""
         if message:
             warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
@@ -333,11 +340,15 @@ class Stopping:
     @property
     def _asked(self) -> float:
         """How near the minimum, where that is estimated."""
-        return self._goal or _OF_NEWTON
+        return _OF_NEWTON if self._goal is None else self._goal
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
             return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
+        if self._newton:
+            return "The minimum may lie at infinity, as where classes can be separated: set alpha above 0."
+        if self.approach.too_high and self._plan.batch_size is None:
+            return "Steps are too long for the objective: lower learning_rate, or let a schedule lower it."
         if self.approach.too_high:
             return (
                 "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "

@@ -70,7 +70,7 @@ def train_epochs(
     combined = decorrelation_of(state, plan, data) if asked and not newton else None
     if combined is not None:
         combinations = combined.rows(dense), y, given_weight
-        state, data = learn(combined.begun(start), plan, combinations, stream=False)
+        state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
@@ -82,12 +82,14 @@ def train_epochs(
     if not newton:
         epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
     n_steps, orders = epochs.n_steps, epochs.orders
-    stopping = Stopping(state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates)
+    stopping = Stopping(
+        state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates, newton=newton
+    )
     before = state.t - _steps_of(resumed, n_steps)
     if resumed is not None:
         state.iterate, state.past, orders.state = resumed.iterate, resumed.past, resumed.shuffler
         stopping.resume(resumed)
-    state = epochs.begin(state, from_zero=before == 0)
+    state = epochs.begin(state, from_zero=before == 0, width=0.0 if resumed is None else resumed.width)
 
     def whole_of(state: State) -> State:
         return epochs.whole(state) if combined is None else combined.whole(state)
@@ -107,6 +109,7 @@ def train_epochs(
             steps=state.t - before,
             best_epoch=best_epoch,
             best_score=best_score,
+            width=epochs.width,
         )
 
     try:
@@ -141,7 +144,8 @@ def train_epochs(
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)
-        ending = stopping.ending._replace(reason="interrupted", converged=False)
+        stopping.end("interrupted")
+        ending = stopping.ending
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
     state = whole_of(state)
@@ -161,6 +165,8 @@ def _steps_of(resumed: Progress | None, n_steps: int) -> int:
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
+    width = 0.0  # of the intervals around kinks, which Newton's steps have
+
     def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, n_epochs: int):
         _, y, _ = data
         self._plan, self.data, self._n_epochs = plan, data, min(plan.max_iter, n_epochs)
@@ -169,7 +175,7 @@ class _Epochs:
         self.n_steps = -(-len(y) // self._size)
         self.orders = Orders(plan, len(y), self._size, random_state)
 
-    def begin(self, state: State, *, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
         X, y, weight = self.data
         state.engine = choose(
