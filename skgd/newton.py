@@ -73,14 +73,15 @@ class NewtonEpochs:
         gradient = problem.gradient(before)
         step, falls = problem.newton_step(before, gradient)
         self._point = problem.moved(before, step, gradient)
+        fall, added = self._by_worth(falls), self._by_worth(problem.share @ problem.smoothing(before.raw))
+        if problem.width and fall <= _SMALL * added:
+            self._point = min(before, self._point, key=lambda point: point.value)
+            problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
         theta = problem.flat(self._point.parameters).astype(state.dtype)
         slots = self._slots(state, self._point)
         state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
-        added = self._by_worth(problem.share @ problem.smoothing(before.raw))
-        fall = self._by_worth(falls)
-        summary = self._summary(before, gradient)._replace(decrement=fall + added)
-        if fall <= _SMALL * added:
-            problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
+        decrement = fall + 2.0 * added  # at the minimum, more rows are at kinks than here
+        summary = self._summary(before, gradient)._replace(decrement=decrement)
         n_rows = len(problem.rows)
         return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
 

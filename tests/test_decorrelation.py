@@ -137,6 +137,13 @@ def test_columns_that_are_not_correlated_stay_what_they_are(taken):
     assert taken == [None]
 
 
+@pytest.mark.parametrize("n_rows", [1, 300])
+def test_constant_columns_stay_what_they_are(n_rows):
+    model = GDRegressor(optimizer="adam", alpha=1e-3).fit(np.ones((n_rows, 2)), Y[:n_rows])
+    np.testing.assert_array_equal(model.coef_, 0.0)
+    assert model.intercept_[0] == pytest.approx(Y[:n_rows].mean())
+
+
 def test_a_coefficient_that_a_lasso_leaves_out_is_zero():
     model = GDRegressor(optimizer="adagrad", alpha=0.05, l1_ratio=1.0, batch_size=None, max_iter=5000).fit(X, Y)
     assert 0 < np.count_nonzero(model.coef_) < COLUMNS
