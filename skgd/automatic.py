@@ -44,6 +44,12 @@ optimizer's own rate is its ``auto_learning_rate``.
     but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
     steps, and the penalty means the same for each column, whatever outliers it has.
 
+    else, in ``fit`` of a linear model of few dense columns whose second moments have a condition number above 200,
+    uncorrelated combinations of the columns take their place, where training is to end at the minimum (see ``tol``) or
+    there are 100 rows and more for each parameter, without an L1 penalty: `skgd.decorrelation`. Why: steps that are
+    right in one direction are far too short in others, and training would end far from the minimum; with few rows for
+    each parameter, that is where the best model is.
+
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
     zeros (in ``partial_fit`` to the extent to which sparse columns have one value beside zero, as those of categories
@@ -78,9 +84,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     logarithmic scale, of the best λ and that of the largest evidence, as far as rows left out do not object. Why: small
     tables want a penalty, and tables differ in which; the estimates are noisy, and coefficients of about one likely.
 
-    else 1e-5 / √(number of classes) where X is mostly zeros, else 0; 0 in plain SGD. It is a penalty on the
-    standardised coefficients, relative to the target's unit. Why: units don't matter; few epochs regularise by
-    themselves.
+    else, and of a squared error with 100 rows and more for each parameter, 1e-5 / √(number of classes) where X is
+    mostly zeros, else 0; 0 in plain SGD. It is a penalty on the standardised coefficients, relative to the target's
+    unit. Why: units don't matter; few epochs, and many rows, regularise by themselves.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are
@@ -108,6 +114,7 @@ _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
 _FEW_PRODUCTS = 2e9
+_MANY_ROWS = 100  # for each parameter
 _USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -147,6 +154,18 @@ def products_of_columns(objective: Objective, X: Matrix) -> float:
     return float((n_rows + width) * width**2 * number)
 
 
+def parameters_a_row(state: State) -> float:
+    """Return the number of parameters for each row."""
+    objective, columns = state.objective, state.columns
+    n_parameters = np.count_nonzero(columns.filled) + objective.fit_intercept
+    return float(n_parameters * (objective.n_outputs if objective.exclusive_classes else 1) / columns.rows)
+
+
+def has_many_rows(state: State) -> bool:
+    """Say whether rows are so many for each parameter that what is learnt from them is hardly noise."""
+    return _MANY_ROWS * parameters_a_row(state) <= 1.0
+
+
 def is_brief(state: State, plan: Plan) -> bool:
     """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularise."""
     return _is_free(plan) and isinstance(state.optimizer, SGD)
@@ -157,6 +176,12 @@ def _is_free(plan: Plan) -> bool:
     free = plan.optimizer is None and not plan.hidden_layer_sizes
     free = free and plan.schedule.learning_rate == plan.alpha == plan.batch_size == "auto"
     return free and plan.tol in ("auto", None) and isinstance(plan.schedule, Constant)
+
+
+def chooses_penalty(state: State, plan: Plan) -> bool:
+    """Say whether rows left out choose the strength of the penalty, where Newton's steps are taken."""
+    loss = state.objective.loss
+    return plan.alpha == "auto" and loss.smooth and not (isinstance(loss, SquaredError) and has_many_rows(state))
 
 
 def alpha_for(state: State, plan: Plan) -> float:

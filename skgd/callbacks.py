@@ -166,7 +166,8 @@ class EarlyStopping:
         value = self._value(fitted_estimator)
         waited = 0 if value < best.value - self.min_delta else best.waited + 1
         if value < best.value:
-            names = ("coef_", "intercept_", "coefs_", "intercepts_", "best_iter_", "t_", "_state", "_fingerprint")
+            parameters = "coef_", "intercept_", "coefs_", "intercepts_", "_state", "_fingerprint"
+            names = (*parameters, "suboptimality_", "best_iter_", "t_")
             attributes = {name: value for name, value in vars(fitted_estimator).items() if name in names}
             attributes["best_score_"] = math.nan if self.monitor == "loss" else -value
             best = replace(best, value=value, attributes=attributes)

@@ -3,8 +3,8 @@ r"""How far the objective of a linear model is above its minimum: an estimate fr
 It is the fall that a quadratic model of the objective promises, with the gradient :math:`g` over all rows, penalty
 included, and the Hessian :math:`H`. Without an L1 penalty it is Newton's decrement, :math:`\frac12 g^\top H^{-1} g`.
 With one, it is the fall of the quadratic model plus the L1 norm; its minimum is found by feature-sign search. Where
-rows are sparse or columns many, conjugate gradients take the place of the factorization: what they find is the fall so
-far, a lower bound that they stop to improve when it grows no more.
+rows are sparse or columns many, conjugate gradients take the place of the factorization, until the fall that they find
+grows no more. There, with an L1 penalty, signs are held, so that the estimate may be several times too high.
 
 Losses with kinks have no Hessian. Theirs is that of the loss averaged over an interval around each prediction, which is
 above the loss by at most what the estimate adds for it; of several intervals, the one with the lowest sum counts.
@@ -63,7 +63,7 @@ class Certificate:
         if problem.objective.loss.smooth or problem.coupled:
             return Estimate(value, self._fall(point, enough))
         best = np.inf
-        for width in WIDTHS:
+        for width in WIDTHS[WIDTHS <= 1.0]:
             problem.width = width
             added = float((problem.share @ problem.smoothing(point.raw)) @ self._worth)
             distance = added + self._fall(point, enough)

@@ -30,7 +30,7 @@ from skgd.quadratic import Solve, inverse, minimum_in_turns, minimum_with_l1
 _EPS = float(np.finfo(np.float64).eps)
 _DIFFERENCE = _EPS ** (1 / 3)  # the step of central differences, for the least error
 _HALVINGS = 40
-WIDTHS = 0.25 ** np.arange(10)  # of intervals around kinks, in units of the standardized prediction
+WIDTHS = 0.25 ** np.arange(-4.0, 10.0)  # of intervals around kinks, in units of the standardized prediction
 _ENOUGH = 1e-4  # of the fall that the slope promises (Armijo)
 _LITTLE = 0.1  # of the curvature over wider intervals, where in none of few rows lies a kink
 _FLAT = 0.01  # of the slope at the start

@@ -20,6 +20,7 @@ from skgd.plan import Plan
 from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
+_NARROWER = 0.25
 _SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval is worth more than
 
 
@@ -48,14 +49,19 @@ class NewtonEpochs:
         self.data, n_rows = data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
-    def begin(self, state: State, *, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
         self._problem = Problem(state.objective, *self.data)
-        self._widths = iter([] if state.objective.loss.smooth else WIDTHS)
-        self._problem.width = next(self._widths, 0.0)
+        if not state.objective.loss.smooth:
+            self._problem.width = width or float(WIDTHS[0])
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
         state.engine = "vectorized"
         return state
+
+    @property
+    def width(self) -> float:
+        """Half that of the intervals over which losses with kinks are means now."""
+        return self._problem.width
 
     def whole(self, state: State) -> State:
         """Return the state for all columns."""
@@ -67,14 +73,15 @@ class NewtonEpochs:
         gradient = problem.gradient(before)
         step, falls = problem.newton_step(before, gradient)
         self._point = problem.moved(before, step, gradient)
+        fall, added = self._by_worth(falls), self._by_worth(problem.share @ problem.smoothing(before.raw))
+        if problem.width and fall <= _SMALL * added:
+            self._point = min(before, self._point, key=lambda point: point.value)
+            problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
         theta = problem.flat(self._point.parameters).astype(state.dtype)
         slots = self._slots(state, self._point)
         state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
-        added = self._by_worth(problem.share @ problem.smoothing(before.raw))
-        fall = self._by_worth(falls)
-        summary = self._summary(before, gradient)._replace(decrement=fall + added)
-        if fall <= _SMALL * added:
-            problem.width = next(self._widths, problem.width)
+        decrement = fall + 2.0 * added  # at the minimum, more rows are at kinks than here
+        summary = self._summary(before, gradient)._replace(decrement=decrement)
         n_rows = len(problem.rows)
         return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
 

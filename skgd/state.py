@@ -113,6 +113,7 @@ class Progress:
     steps: int | None = None  # of this fit
     best_epoch: int = 0  # whose parameters best_iterate has
     best_score: float = math.nan
+    width: float = 0.0  # of the intervals around kinks
 
 
 def start_state(

@@ -34,11 +34,14 @@ from skgd.strategy import plain_repr
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def learn(state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = False) -> tuple[State, Data]:
+def learn(
+    state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = False, scale: np.ndarray | None = None
+) -> tuple[State, Data]:
     """Learn class totals, statistics and coordinates from new rows.
 
     Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
-    For Newton's steps, which no scale hinders or helps, all columns are standardized alike.
+    For Newton's steps, which no scale hinders or helps, all columns are standardized alike. ``scale``, where it is
+    given, takes the place of the columns' own.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -69,6 +72,9 @@ def learn(state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = 
         of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
         coordinates_of = standard_coordinates if newton else None
         coordinates = Coordinates.of_columns(columns, **of_data, coordinates_of=coordinates_of)
+    if scale is not None:
+        center = np.zeros_like(scale, dtype=dtype) if coordinates.centered else 0.0
+        coordinates = replace(coordinates, center=center, scale=scale.astype(dtype))
     if regression and (plan.precondition or objective.loss.standardized):
         coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
         if not stream and fit_intercept and has_linear_tails(objective):

@@ -17,13 +17,13 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     it is estimated when the objective has made no progress, in the sense of the next rules, and 10 % more epochs have
     passed since the last time, else after 30 % more, but not more often than a tenth of the time of training allows.
     Where the last iterate is nearer the minimum than the average, the average begins anew, and rates that had been
-    lowered rise again; in batches of all rows, also above their first value. Where the last iterate is 1.5 times as
-    far, and the estimate no better than the best one so far, batches grow fourfold with ``batch_size="auto"``, else
-    rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are no better, training has
-    stalled. Why: noise of batches, and momentum that overshoots, are no end.
+    lowered rise again; in batches of all rows, of a loss without kinks, also above their first value. Where the last
+    iterate is 1.5 times as far, and the estimate no better than the best one so far, batches grow fourfold with
+    ``batch_size="auto"``, else rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are
+    no better, training has stalled. Why: noise of batches, and momentum that overshoots, are no end.
 
-    Newton's steps end when their decrement is at most 1e-6 of what there is to gain, or ``tol``, if that is less. Why:
-    each of them nearly squares it.
+    Newton's steps end when their decrement is at most 1e-6 of what there is to gain (1e-3 of losses with kinks), or
+    ``tol``, if that is less. Why: each of them nearly squares it; with kinks, the estimate is not as sharp.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
@@ -63,7 +63,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skgd.automatic import has_few_columns, is_brief, products_of_columns
+from skgd.automatic import has_few_columns, has_many_rows, is_brief, parameters_a_row, products_of_columns
 from skgd.certificate import Certificate, Estimate
 from skgd.constant import value_of_zero
 from skgd.engines import EpochSummary, initial_iterate, readout
@@ -85,6 +85,7 @@ _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
 _ROUNDING = 1e-12  # of the constant model's objective
+_NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
 _NOISY = 1.5  # times as far as the average from the minimum
 _FASTEST = 256.0  # times the rate, in batches of all rows
@@ -94,7 +95,6 @@ _STALLED = 10  # checks in vain
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 _FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
-_MANY_ROWS = 100  # for each parameter: then, one epoch may be enough
 
 # Warnings point to the line that calls ``fit``: below a function of this module, it is that many frames down, under
 # `train_epochs`, ``_fit``, scikit-learn's ``with_callbacks`` and ``fit``.
@@ -130,16 +130,17 @@ class Stopping:
         *,
         shuffled: bool,
         validates: bool,
+        newton: bool,
     ):
         self.best, self.waited, self.ending = _HUGE, 0, Ending()
         self.approach = Approach()
         self.watched: list[float] = []
         self._plan, self._of_outliers, self._validates = plan, of_outliers, validates
-        self._smooth = state.objective.loss.smooth
+        self._smooth, self._newton = state.objective.loss.smooth, newton and not validates
         self._has_intercept = state.objective.fit_intercept
         self._tol = _STATISTICAL if plan.tol == "auto" else float(plan.tol or 0.0)
         self._goal = goal_of(state.objective, plan, validates)
-        exact = validates or self._goal is not None
+        exact = validates or plan.alpha != "auto" or self._goal is not None
         self._tolerance = _tolerance(state, plan, self._tol, n_steps, exact=exact)
         self._patience = _patience(state, plan, n_steps, validates)
         self._looks_inside = is_brief(state, plan) and not validates
@@ -158,8 +159,8 @@ class Stopping:
         self.approach = progress.approach
         if progress.stopped:
             self.end("callback")
-        elif self._goal is not None:
-            self._judge(self.approach.suboptimality, self.approach.distance, self._goal)
+        elif self._newton or self._goal is not None:
+            self._judge(self.approach.suboptimality, self.approach.distance)
         elif self._has_waited:
             self._end_without_progress()
 
@@ -188,9 +189,9 @@ class Stopping:
         value -= self._of_outliers
         self.watched.append(value)
         lowest = value < self.best
-        if not np.isnan(summary.decrement):
+        if self._newton:
             self.best = min(self.best, value)
-            self._be_told(Estimate(value, summary.decrement), len(self.watched), self._of_steps)
+            self._be_told(Estimate(value, summary.decrement), len(self.watched))
             return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
@@ -222,7 +223,7 @@ class Stopping:
             if last.distance < now.distance and self._plan.average == "polynomial":
                 state.iterate, now = iterate._replace(averaged=0), last
         self.approach = replace(self.approach, too_high=too_high)
-        self._be_told(now, epoch, self._goal)
+        self._be_told(now, epoch)
         self.waited = 0
         if too_low or (too_high and self.approach.in_vain):
             self._adapt(state, faster=too_low)
@@ -244,13 +245,15 @@ class Stopping:
         return Estimate(value - self._of_outliers, distance)
 
     def _relative(self, estimate: Estimate) -> float:
+        if estimate.distance <= _ROUNDING:
+            return 0.0
         gain = self._constant - estimate.value + estimate.distance
-        return estimate.distance / max(gain, _ROUNDING)
+        return estimate.distance / max(gain, _ROUNDING if self._smooth else _NO_GAIN)
 
     def _is_enough(self, estimate: Estimate) -> bool:
         return estimate.distance <= _ROUNDING or self._relative(estimate) <= (self._goal or 0.0)
 
-    def _be_told(self, estimate: Estimate, epoch: int, goal: float) -> None:
+    def _be_told(self, estimate: Estimate, epoch: int) -> None:
         before = self.approach
         better = estimate.distance < (1.0 - _BETTER) * before.distance
         better = better or estimate.value < before.value - _BETTER * estimate.distance
@@ -262,14 +265,18 @@ class Stopping:
             suboptimality=self._relative(estimate),
             in_vain=0 if better else before.in_vain + 1,
         )
-        self._judge(self.approach.suboptimality, estimate.distance, goal)
+        self._judge(self.approach.suboptimality, estimate.distance)
 
-    def _judge(self, suboptimality: float, distance: float, goal: float) -> None:
-        if suboptimality <= goal or distance <= _ROUNDING:
+    def _judge(self, suboptimality: float, distance: float) -> None:
+        if suboptimality <= (self._of_steps if self._newton else self._asked) or distance <= _ROUNDING:
             self.end("converged", converged=True)
         elif self.approach.in_vain >= _STALLED:
-            near = suboptimality <= self._asked
-            self.end("converged" if near else "stalled", converged=near)
+            self._end_before("stalled")
+
+    def _end_before(self, reason: str) -> None:
+        """Stop for a reason other than the criterion, unless what was asked for is there."""
+        near = self.approach.suboptimality <= self._asked
+        self.end("converged" if near else reason, converged=near)
 
     def _adapt(self, state: State, *, faster: bool) -> None:
         """Make the noise of steps smaller or, where there is none, steps longer, if that is left to "auto".
@@ -285,7 +292,7 @@ class Stopping:
                 state.iterate = state.iterate._replace(slots=slots)
         elif isinstance(plan.schedule, Constant) and plan.schedule.learning_rate == "auto":
             noisy = approach.growth * self._batch < state.columns.rows
-            fastest = 1.0 if noisy or _may_explode(optimizer) else _FASTEST
+            fastest = _FASTEST if self._smooth and not (noisy or _may_explode(optimizer)) else 1.0
             slowdown = min(approach.slowdown / _SLOWER if faster else approach.slowdown * _SLOWER, fastest)
             in_vain = 0 if slowdown > approach.slowdown else approach.in_vain
             self.approach = replace(approach, slowdown=slowdown, in_vain=in_vain)
@@ -297,10 +304,9 @@ class Stopping:
         n_epochs = len(self.watched)
         if not self.done and self._goal is not None and self.approach.epoch < n_epochs:
             theta = readout(state.iterate, state.optimizer, state.objective)
-            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs, self._goal)
+            self._be_told(self._estimate(theta, state, data, fully=True), n_epochs)
         if not self.done:
-            near = self._goal is not None and self.approach.suboptimality <= self._goal
-            self.end("converged" if near else "max_iter", converged=near)
+            self._end_before("max_iter")
         message = self._message(state) if n_epochs and self._plan.tol is not None else ""
         if message:
             warnings.warn(message, ConvergenceWarning, stacklevel=_CALLER)
@@ -334,11 +340,15 @@ class Stopping:
     @property
     def _asked(self) -> float:
         """How near the minimum, where that is estimated."""
-        return self._goal or _OF_NEWTON
+        return _OF_NEWTON if self._goal is None else self._goal
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
             return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
+        if self._newton:
+            return "The minimum may lie at infinity, as where classes can be separated: set alpha above 0."
+        if self.approach.too_high and self._plan.batch_size is None:
+            return "Steps are too long for the objective: lower learning_rate, or let a schedule lower it."
         if self.approach.too_high:
             return (
                 "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "
@@ -389,7 +399,7 @@ def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: boo
     tol *= min(1.0, n_steps / _FULL_EPOCH)
     if exact or n_steps == 1 or plan.hidden_layer_sizes or is_brief(state, plan):
         return tol
-    return tol * (1.0 + 120.0 * min(_parameters_a_row(state), 0.2))
+    return tol * (1.0 + 120.0 * min(parameters_a_row(state), 0.2))
 
 
 def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
@@ -406,15 +416,8 @@ def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
 def _may_be_enough(state: State, plan: Plan, n_steps: int, patience: int) -> bool:
     """Say whether the first epoch can be the only one: a long one, of many rows, at automatic rates."""
     automatic = isinstance(plan.schedule.learning_rate, str) and not (plan.hidden_layer_sizes or is_brief(state, plan))
-    long = n_steps >= _FULL_EPOCH and patience == 1 and _MANY_ROWS * _parameters_a_row(state) <= 1.0
+    long = n_steps >= _FULL_EPOCH and patience == 1 and has_many_rows(state)
     return automatic and long and plan.tol is not None and state.iterate.t == 0
-
-
-def _parameters_a_row(state: State) -> float:
-    """Return the number of parameters for each row."""
-    objective, columns = state.objective, state.columns
-    n_parameters = np.count_nonzero(columns.filled) + objective.fit_intercept
-    return float(n_parameters * (objective.n_outputs if objective.exclusive_classes else 1) / columns.rows)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

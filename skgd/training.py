@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import average_every, base_rate, batch_size, takes_newton_steps
+from skgd.automatic import average_every, base_rate, batch_size, chooses_penalty, has_many_rows, takes_newton_steps
 from skgd.constant import begun_at_constant, best_constant, yardstick
+from skgd.decorrelation import decorrelation_of
 from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
@@ -62,30 +63,41 @@ def train_epochs(
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
-    state, data = learn(state, plan, (dense, y, given_weight), stream=False, newton=newton)
+    start, validates = state, validation is not None
+    state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
+    to_minimum = goal_of(state.objective, plan, validates) is not None
+    asked = plan.tol is not None and (to_minimum or has_many_rows(state))
+    combined = decorrelation_of(state, plan, data) if asked and not newton else None
+    if combined is not None:
+        combinations = combined.rows(dense), y, given_weight
+        state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
     _, y, weight = data
     constant = best_constant(state, y, weight)
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
-    if newton and plan.alpha == "auto" and state.objective.loss.smooth:
+    if newton and chooses_penalty(state, plan):
         state = with_chosen_penalty(state, data, copies_of(y, given_weight))
-    validates = validation is not None
-    to_minimum = goal_of(state.objective, plan, validates) is not None
     epochs: Any = NewtonEpochs(plan, data, random_state)
     if not newton:
         epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
     n_steps, orders = epochs.n_steps, epochs.orders
-    stopping = Stopping(state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates)
+    stopping = Stopping(
+        state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates, newton=newton
+    )
     before = state.t - _steps_of(resumed, n_steps)
     if resumed is not None:
         state.iterate, state.past, orders.state = resumed.iterate, resumed.past, resumed.shuffler
         stopping.resume(resumed)
-    state = epochs.begin(state, from_zero=before == 0)
+    state = epochs.begin(state, from_zero=before == 0, width=0.0 if resumed is None else resumed.width)
+
+    def whole_of(state: State) -> State:
+        return epochs.whole(state) if combined is None else combined.whole(state)
 
     def now() -> tuple[State, Progress]:
-        whole = epochs.whole(state)
-        so_far = whole.iterate, stopping.best, best_iterate, stopping.waited
+        whole = whole_of(state)
+        iterate = whole.iterate if combined is None else state.iterate
+        so_far = iterate, stopping.best, best_iterate, stopping.waited
         return whole, Progress(
             epoch,
             len(watched),
@@ -97,6 +109,7 @@ def train_epochs(
             steps=state.t - before,
             best_epoch=best_epoch,
             best_score=best_score,
+            width=epochs.width,
         )
 
     try:
@@ -111,7 +124,7 @@ def train_epochs(
                 raise divergence(plan, where, "exploded")
             validated, value = (np.nan, np.nan), summary.progress
             if validation is not None:
-                shown = epochs.whole(state)
+                shown = whole_of(state)
                 losses, score = evaluated(shown, plan, validation)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
             lowest = stopping.observe(value, state, batches, summary)
@@ -131,10 +144,11 @@ def train_epochs(
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)
-        ending = stopping.ending._replace(reason="interrupted", converged=False)
+        stopping.end("interrupted")
+        ending = stopping.ending
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
-    state = epochs.whole(state)
+    state = whole_of(state)
     if best_iterate is not None:
         state.iterate = best_iterate
     n_epochs = len(watched) - began
@@ -151,6 +165,8 @@ def _steps_of(resumed: Progress | None, n_steps: int) -> int:
 class _Epochs:
     """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
 
+    width = 0.0  # of the intervals around kinks, which Newton's steps have
+
     def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, n_epochs: int):
         _, y, _ = data
         self._plan, self.data, self._n_epochs = plan, data, min(plan.max_iter, n_epochs)
@@ -159,7 +175,7 @@ class _Epochs:
         self.n_steps = -(-len(y) // self._size)
         self.orders = Orders(plan, len(y), self._size, random_state)
 
-    def begin(self, state: State, *, from_zero: bool) -> State:
+    def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
         X, y, weight = self.data
         state.engine = choose(

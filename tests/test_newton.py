@@ -1,16 +1,20 @@
 """Newton's steps, and the penalty that the data choose, against solvers of scikit-learn and SciPy and brute force."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression, QuantileRegressor, Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from skgd import GDClassifier, GDRegressor
+from skgd.callbacks import Checkpoint
 from skgd.coordinates import Coordinates
 from skgd.curvature import Problem
 from skgd.losses import (
@@ -169,7 +173,7 @@ def test_hinge_is_that_of_libsvm(C):
         return losses.mean() + 0.5 * alpha * np.square(model.coef_).sum()
 
     constant, lowest = 2.0 * np.mean(MALIGNANT == 0), objective(solver)
-    assert objective(model) - lowest <= 1e-4 * (constant - lowest)
+    assert objective(model) - lowest <= 2e-4 * (constant - lowest)  # the estimate is not as sharp with kinks
 
 
 def test_hinge_of_separable_classes_without_a_penalty_comes_to_rest():
@@ -308,3 +312,52 @@ def test_expected_counts_of_rare_classes_are_the_observed_ones():
     labels = np.column_stack([y == 2, X[:, 1] > 0.0])
     model = GDClassifier().fit(X, labels)
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=0), labels.sum(axis=0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "absolute_error", "quantile", "epsilon_insensitive"])
+@pytest.mark.parametrize("shape", [(20, 20), (60, 70), (2, 2)])
+def test_rows_that_can_be_fitted_exactly_are(loss, shape):
+    """Without a penalty, no row is near a kink at the start, and the minimum is not unique."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=shape)
+    y = np.arange(len(A)) % 2 if loss == "hinge" else rng.normal(size=len(A))
+    model = (GDClassifier if loss == "hinge" else GDRegressor)(loss, alpha=0.0).fit(A, y)
+    assert model.score(A, y) > 0.98
+    assert model.stop_reason_ == "converged"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [GDClassifier("hinge", alpha=1.0), GDClassifier("hinge", alpha=1e3, l1_ratio=1.0), GDClassifier(alpha=1e3)],
+    ids=repr,
+)
+def test_where_a_constant_is_the_minimum_training_ends_there(model):
+    rng = np.random.default_rng(0)
+    A, y = rng.normal(size=(200, 3)), (rng.random(200) > 0.8).astype(int)
+    assert model.fit(A, y).converged_
+    assert np.abs(model.coef_).max() < 0.05
+
+
+@pytest.mark.parametrize("loss", ["hinge", "absolute_error", "log_loss"])
+def test_steps_go_on_from_a_checkpoint_where_they_were(loss, tmp_path):
+    y = MALIGNANT if loss != "absolute_error" else CANCER[:, 0] ** 2
+    model = (GDRegressor if loss == "absolute_error" else GDClassifier)(loss, alpha=1e-4, tol=1e-4)
+    whole = clone(model).fit(CANCER, y)
+    part = clone(model).set_params(max_iter=3).set_callbacks(Checkpoint(tmp_path / "file"))
+    with pytest.warns(ConvergenceWarning):
+        part.fit(CANCER, y)
+    resumed = Checkpoint.load(tmp_path / "file").set_params(max_iter=1000).fit(CANCER, y)
+    assert 3 < resumed.n_iter_ == whole.n_iter_
+    np.testing.assert_allclose(resumed.coef_, whole.coef_, rtol=1e-6)
+    assert clone(model).fit(CANCER, y).stop_reason_ == resumed.stop_reason_
+
+
+def test_a_validation_set_ends_training_whatever_the_loss():
+    labels = MALIGNANT == 1
+    for held_out in (labels[400:], ~labels[400:]):
+        model = GDClassifier("hinge", tol=1e-3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of labels that say the opposite
+            model.fit(CANCER[:400], labels[:400], X_val=CANCER[400:], y_val=held_out)
+        assert model.stop_reason_ == "validation"
+        assert model.best_iter_ == np.argmin(model.history_["validation_loss"]) + 1

@@ -520,7 +520,7 @@ TILTED_Y = np.array([1, 1, 1, -1, -1])
 @pytest.mark.parametrize(("loss", "border"), [("log_loss", 0.4), ("hinge", 0.2), ("modified_huber", 0.2)])
 def test_a_light_class_gives_way(loss, border):
     """A point near the border changes sides, by weights of classes as by weights of rows."""
-    model = GDClassifier(loss, alpha=0.1, fit_intercept=False, max_iter=500, tol=None)
+    model = GDClassifier(loss, alpha=0.1, fit_intercept=False)
     near = [[border, -1.0]]
     assert clone(model).fit(TILTED_X, TILTED_Y).predict(near) == 1
     assert clone(model).set_params(class_weight={1: 1e-3}).fit(TILTED_X, TILTED_Y).predict(near) == -1
@@ -686,7 +686,7 @@ def test_l1_leaves_out_columns_and_sparse_coefficients_survive_a_pickle():
     generator = np.random.default_rng(5)
     y = np.repeat([1, 2], 20)
     A = np.kron(np.eye(2), np.tile([0.4, 1.0, 0.3], (20, 1))) * generator.uniform(0.8, 1.0, size=(40, 6))
-    model = GDClassifier("hinge", alpha=0.2, l1_ratio=1.0, fit_intercept=False, max_iter=1000, tol=None).fit(A, y)
+    model = GDClassifier("hinge", alpha=0.2, l1_ratio=1.0, fit_intercept=False).fit(A, y)
     assert_array_equal(model.coef_[0] != 0.0, [False, True, False] * 2)
     for stage in (model, model.sparsify(), pickle.loads(pickle.dumps(model))):
         assert_array_equal(stage.predict(A), y)

@@ -116,7 +116,8 @@ class TrainingDisplay:
             )
         score_name = "accuracy" if is_classifier(model) else "R²"
         before = len(model.history_["loss"]) - model.n_iter_  # this call of fit
-        kept_epoch = before + model.best_iter_ if model.best_iter_ < model.n_iter_ else None
+        best_iter = getattr(model, "best_iter_", model.n_iter_)  # those of earlier releases have none
+        kept_epoch = before + best_iter if best_iter < model.n_iter_ else None
         loss_name = _words(type(model.loss_).__name__)
         display = cls(model.history_, loss_name=loss_name, score_name=score_name, kept_epoch=kept_epoch)
         return display.plot(quantities, x=x, ax=ax, name=name, **line_kw)

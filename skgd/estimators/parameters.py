@@ -167,8 +167,8 @@ class TrainingParameters:
         about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
         alone, because it may drift.
     precondition : bool, default=True
-        Whether the optimizer works in standardised coordinates. It changes the path, never the minimiser. False is the
-        plain textbook update.
+        Whether the optimizer works in standardised coordinates, and on uncorrelated combinations of few dense columns
+        where that pays. It changes the path, never the minimiser. False is the plain textbook update.
     max_grad_norm : float or None, default=None
         Gradients with a larger Euclidean norm (in the optimizer's coordinates) are scaled down to it.
     """

@@ -1,0 +1,167 @@
+r"""Linear combinations of correlated columns, in which gradient descent comes to the minimum soon.
+
+Where columns are correlated, the objective's curvature differs from direction to direction: steps that are right for
+the steepest are far too short for the others. With the second moments :math:`R` of the standardized columns, in which
+rows weigh as much as their loss is curved near the minimum, and the diagonal matrix :math:`D` of the penalty,
+combinations :math:`W` are taken for which :math:`W^\top (R + D) W` is the identity and :math:`W^\top D W` diagonal. In
+these coordinates, the curvature is about one in all directions, and the L2 penalty is still a sum over coefficients.
+Each combination is then handed on in such units that this is the same penalty on its coefficient as on those of the
+columns, and training goes on as on any other columns.
+
+Directions in which columns differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
+combinations: with it, columns stay what they are.
+
+References
+----------
+G. H. Golub and C. F. Van Loan, "Matrix Computations", 2013, section 8.7 (simultaneous diagonalization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import eigh
+
+from skgd.automatic import has_few_columns
+from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.curvature import Problem
+from skgd.engines import Iterate, initial_iterate
+from skgd.losses import SquaredError
+from skgd.objective import Objective
+from skgd.optimizers import Optimizer
+from skgd.plan import Plan
+from skgd.state import Data, State
+
+_CONDITION = 200.0  # of the second moments, from which columns count as correlated
+_STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
+_LITTLE = 0.01  # of each row counts alike: those far from a border, or in tails, have no curvature
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class Decorrelation:
+    """Uncorrelated combinations of the columns of one ``fit``, and the states that go with either.
+
+    Parameters
+    ----------
+    objective : Objective
+        That of the columns of X.
+    center : ndarray of shape (n_features,)
+        What is subtracted from the columns first.
+    matrix : ndarray of shape (n_features, n_combinations)
+        What they are multiplied by then.
+    """
+
+    def __init__(self, objective: Objective, columns: ColumnStatistics, center: np.ndarray, matrix: np.ndarray):
+        self._objective, self._columns, self._center, self._matrix = objective, columns, center, matrix
+        lengths = np.sqrt(np.square(matrix).sum(axis=0))
+        self.scale = 1.0 / lengths if objective.alpha else np.ones(len(lengths))  # where the curvature is one
+        self._matrix = self._matrix * self.scale
+        self._inverse = np.linalg.pinv(self._matrix)
+
+    def rows(self, X: np.ndarray) -> np.ndarray:
+        """Return the combinations of the columns of X."""
+        return ((X - self._center) @ self._matrix).astype(X.dtype, copy=False)
+
+    def begun(self, state: State) -> State:
+        """Return the state of the same model before it has seen the combinations."""
+        n_features = self._matrix.shape[1]
+        objective = replace(state.objective, n_features=n_features, coordinates=Coordinates())
+        [(coef, intercept)] = state.readout()
+        start = self._inverse @ coef, intercept + self._center @ coef
+        iterate = initial_iterate(objective.from_user([start], state.dtype), state.optimizer, state.averaging)
+        return replace(
+            state,
+            objective=objective,
+            iterate=iterate._replace(t=state.t),
+            columns=ColumnStatistics.empty(n_features),
+        )
+
+    def whole(self, state: State) -> State:
+        """Return the state for the columns of X."""
+        inner, outer = state.objective, replace(self._objective, worth=state.objective.worth)
+
+        def moved(theta: np.ndarray) -> np.ndarray:
+            [(coef, intercept)] = inner.to_user(theta.astype(np.float64))
+            coef = self._matrix @ coef
+            return outer.from_user([(coef, intercept - self._center @ coef)], theta.dtype)
+
+        theta, slots, average, t, averaged = state.iterate
+        average = None if average is None else moved(average)
+        iterate = Iterate(moved(theta), tuple(map(self._slot_of(inner), slots)), average, t, averaged)
+        return replace(state, objective=outer, columns=self._columns, iterate=iterate)
+
+    def _slot_of(self, inner: Objective) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what makes a slot for the columns of X: what gradients, or their squares, leave there, nearly."""
+        of_inner, of_outer = (np.asarray(part.coordinates.scale) for part in (inner, self._objective))
+        matrix = self._inverse.T * of_inner / of_outer[:, np.newaxis]
+
+        def moved(slot: np.ndarray) -> np.ndarray:
+            [(coef, intercept)] = inner.layers(slot)
+            coef = matrix @ coef if (coef < 0.0).any() else np.square(matrix) @ coef
+            return self._objective.join([(coef, intercept)], slot.dtype)
+
+        return moved
+
+
+def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | None:
+    """Return combinations of the columns that are not correlated, if the columns are, and few, and dense."""
+    objective, (X, _, _) = state.objective, data
+    if not isinstance(X, np.ndarray) or objective.hidden_layer_sizes or not plan.precondition:
+        return None
+    keeps_penalty = not (objective.alpha and (objective.l1_ratio or objective.standardized_penalty))
+    keeps_slots = type(state.optimizer).rebase is Optimizer.rebase and not state.optimizer.weight_decay
+    if not (keeps_penalty and keeps_slots and has_few_columns(objective, X)):
+        return None
+    problem, n_columns = Problem(objective, *data), X.shape[1]
+    rows, (share, curvature) = problem.rows[:, :n_columns], _shares_of_curvature(problem, state)
+    center = share @ rows if objective.fit_intercept else np.zeros(n_columns)
+    rows = rows - center
+    moments = rows.T @ (share[:, np.newaxis] * rows)
+    penalty = problem.l2[:n_columns].mean(axis=1) / curvature
+    combinations = _diagonalizing(moments, penalty, max(X.shape))
+    if combinations is None:
+        return None
+    scale = np.asarray(objective.coordinates.scale)
+    center = objective.coordinates.center + scale * center
+    return Decorrelation(objective, state.columns, center, combinations / scale[:, np.newaxis])
+
+
+def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, float]:
+    """Return each row's share of the objective's curvature near the minimum, and the mean curvature."""
+    loss = problem.objective.loss
+    if isinstance(loss, SquaredError) or not (loss.smooth or loss.smoothable):
+        return problem.share, loss.curvature
+    problem.width = 0.0 if loss.smooth else 1.0
+    point = problem.at(problem.parameters(state.iterate.theta))
+    for _ in range(_STEPS):
+        gradient = problem.gradient(point)
+        point = problem.moved(point, problem.newton_step(point, gradient)[0], gradient)
+    curvatures = problem.curvatures(point.raw)
+    if problem.coupled:
+        curvatures = np.einsum("ijj->ij", curvatures)
+    weights = problem.share * curvatures.mean(axis=1)
+    mean = float(weights.sum())
+    if not 0.0 < mean < np.inf:
+        return problem.share, loss.curvature
+    return (1.0 - _LITTLE) * weights / mean + _LITTLE * problem.share, mean
+
+
+def _diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int) -> np.ndarray | None:
+    """Return combinations in which moments and penalty are diagonal and add up to one, or None where moments are."""
+    rounding = size * _EPS
+    deviations = np.sqrt(np.diag(moments))
+    deviations[deviations == 0.0] = 1.0
+    variances = eigh(moments / deviations / deviations[:, np.newaxis], eigvals_only=True)
+    variances = variances[variances > rounding * variances[-1]]
+    if not (len(variances) and variances[-1] > _CONDITION * variances[0]):
+        return None
+    scales = np.sqrt(np.diag(moments) + penalty)
+    scales[scales == 0.0] = 1.0
+    total = (moments + np.diag(penalty)) / scales / scales[:, np.newaxis]
+    sums, directions = eigh(total)
+    kept = sums > rounding * sums[-1]
+    whitened = directions[:, kept] / np.sqrt(sums[kept]) / scales[:, np.newaxis]
+    shares, directions = eigh(whitened.T @ (penalty[:, np.newaxis] * whitened))
+    return whitened @ directions[:, shares < 1.0 - rounding]
