@@ -48,8 +48,7 @@ class Certificate:
 
     def __init__(self, objective: Objective, data: Data, *, exact: bool):
         self._problem = (Problem if exact else _LazyProblem)(objective, *data)
-        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
-        self._worth = worth[: self._problem.basis.shape[1]]
+        self._worth = self._problem.worth
 
     def __call__(self, theta: np.ndarray, enough: float) -> Estimate:
         """Return the estimate for a flat parameter vector; at many times ``enough``, it may be too low."""

@@ -80,6 +80,12 @@ class Problem:
         n_columns = self.basis.shape[1]  # outputs that share a loss have the same
         return [self.matrix(factors)[:, :n_columns] for factors in self.objective.penalty_by_parameter()]
 
+    @property
+    def worth(self) -> np.ndarray:
+        """What a unit of the objective counts for, in each column, where progress is measured."""
+        by_output = np.broadcast_to(self.objective.unit * self.objective.worth, self.objective.n_outputs)
+        return by_output[: self.basis.shape[1]]
+
     def parameters(self, theta: np.ndarray) -> np.ndarray:
         """Return the matrix of a flat parameter vector."""
         return self.matrix(theta) @ self.basis
@@ -132,8 +138,6 @@ class Problem:
 
     def smoothing(self, raw: np.ndarray) -> np.ndarray:
         """Return about by how much the mean over the interval is above each loss: half of what the chord is."""
-        if not self.width:
-            return np.zeros_like(raw)
         ends = 0.5 * (self.losses(raw + self.width) + self.losses(raw - self.width))
         return 0.5 * np.maximum(ends - self.losses(raw), 0.0)
 

@@ -31,6 +31,7 @@ from skgd.engines import Iterate, initial_iterate
 from skgd.losses import SquaredError
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
+from skgd.penalty import minimum
 from skgd.plan import Plan
 from skgd.state import Data, State
 
@@ -47,6 +48,8 @@ class Decorrelation:
     ----------
     objective : Objective
         That of the columns of X.
+    columns : ColumnStatistics
+        Theirs.
     center : ndarray of shape (n_features,)
         What is subtracted from the columns first.
     matrix : ndarray of shape (n_features, n_combinations)
@@ -54,10 +57,10 @@ class Decorrelation:
     """
 
     def __init__(self, objective: Objective, columns: ColumnStatistics, center: np.ndarray, matrix: np.ndarray):
-        self._objective, self._columns, self._center, self._matrix = objective, columns, center, matrix
+        self._objective, self._columns, self._center = objective, columns, center
         lengths = np.sqrt(np.square(matrix).sum(axis=0))
         self.scale = 1.0 / lengths if objective.alpha else np.ones(len(lengths))  # where the curvature is one
-        self._matrix = self._matrix * self.scale
+        self._matrix = matrix * self.scale
         self._inverse = np.linalg.pinv(self._matrix)
 
     def rows(self, X: np.ndarray) -> np.ndarray:
@@ -134,10 +137,7 @@ def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, fl
     if isinstance(loss, SquaredError) or not (loss.smooth or loss.smoothable):
         return problem.share, loss.curvature
     problem.width = 0.0 if loss.smooth else 1.0
-    point = problem.at(problem.parameters(state.iterate.theta))
-    for _ in range(_STEPS):
-        gradient = problem.gradient(point)
-        point = problem.moved(point, problem.newton_step(point, gradient)[0], gradient)
+    point = minimum(problem, problem.at(problem.parameters(state.iterate.theta)), 0.0, _STEPS)
     curvatures = problem.curvatures(point.raw)
     if problem.coupled:
         curvatures = np.einsum("ijj->ij", curvatures)

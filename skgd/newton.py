@@ -73,7 +73,8 @@ class NewtonEpochs:
         gradient = problem.gradient(before)
         step, falls = problem.newton_step(before, gradient)
         self._point = problem.moved(before, step, gradient)
-        fall, added = self._by_worth(falls), self._by_worth(problem.share @ problem.smoothing(before.raw))
+        fall = float(falls @ problem.worth)
+        added = float(problem.share @ problem.smoothing(before.raw) @ problem.worth) if problem.width else 0.0
         if problem.width and fall <= _SMALL * added:
             self._point = min(before, self._point, key=lambda point: point.value)
             problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
@@ -90,12 +91,6 @@ class NewtonEpochs:
         losses = (self._problem.share @ self._problem.losses(point.raw)) * objective.unit
         record = np.array([[losses.sum(), np.square(gradient).sum(), (losses * objective.worth).sum()]])
         return summarized(n_rows * record, penalties_of(objective, self._problem.flat(point.parameters)), n_rows)
-
-    def _by_worth(self, by_column: np.ndarray) -> float:
-        """Return the sum of parts of the objective, by their worth."""
-        objective = self._problem.objective
-        worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)[: len(by_column)]
-        return float(by_column @ worth)
 
     def _slots(self, state: State, point: Point) -> tuple[np.ndarray, ...]:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows in its batches."""

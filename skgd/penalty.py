@@ -95,9 +95,9 @@ def standard_error(values: np.ndarray, share: np.ndarray, n_rows: float) -> floa
     return float(np.sqrt(max(share @ values**2 - (share @ values) ** 2, 0.0) / n_rows))
 
 
-def minimum(problem: Problem, point: Point, enough: float) -> Point:
-    """Return the minimum, but for a Newton decrement below ``enough`` before the last step."""
-    for _ in range(_STEPS):
+def minimum(problem: Problem, point: Point, enough: float, n_steps: int = _STEPS) -> Point:
+    """Return the minimum, but for a Newton decrement below ``enough`` before the last step, if that takes no more."""
+    for _ in range(n_steps):
         gradient = problem.gradient(point)
         step, falls = problem.newton_step(point, gradient)
         point = problem.moved(point, step, gradient)
@@ -152,7 +152,7 @@ class _Ridge:
         objective = problem.objective
         self._problem, self._has_intercept = problem, objective.fit_intercept
         self._n_rows, self._share, self._copied = copies.sum(), problem.share, problem.share / copies
-        self._worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
+        self._worth = problem.worth
         self._rows = problem.rows[:, :-1] if self._has_intercept else problem.rows
         rows, targets = self._rows, -problem.slopes(np.zeros_like(problem.target))
         if self._has_intercept:

@@ -160,7 +160,7 @@ class Stopping:
         if progress.stopped:
             self.end("callback")
         elif self._newton or self._goal is not None:
-            self._judge(self.approach.suboptimality, self.approach.distance)
+            self._judge()
         elif self._has_waited:
             self._end_without_progress()
 
@@ -211,12 +211,15 @@ class Stopping:
 
         The average of the state may begin anew. Return the estimate, relative to what there is to gain, or nan.
         """
+        if self._newton:  # each epoch tells
+            return self.approach.suboptimality
         if self._goal is None or not self._is_time(epoch):
             return math.nan
         iterate, optimizer = state.iterate, state.optimizer
         now = self._estimate(readout(iterate, optimizer, state.objective), state, data)
         too_high, too_low = now.distance > self.approach.distance, False
-        if not self._is_enough(now) and iterate.average is not None and iterate.averaged:
+        enough = self._relative(now) <= self._goal
+        if not enough and iterate.average is not None and iterate.averaged:
             last = self._estimate(optimizer.readout(iterate.theta, iterate.slots, optimizer.hyper()), state, data)
             too_high = last.distance > _NOISY * now.distance
             too_low = last.distance < now.distance
@@ -250,9 +253,6 @@ class Stopping:
         gain = self._constant - estimate.value + estimate.distance
         return estimate.distance / max(gain, _ROUNDING if self._smooth else _NO_GAIN)
 
-    def _is_enough(self, estimate: Estimate) -> bool:
-        return estimate.distance <= _ROUNDING or self._relative(estimate) <= (self._goal or 0.0)
-
     def _be_told(self, estimate: Estimate, epoch: int) -> None:
         before = self.approach
         better = estimate.distance < (1.0 - _BETTER) * before.distance
@@ -265,10 +265,10 @@ class Stopping:
             suboptimality=self._relative(estimate),
             in_vain=0 if better else before.in_vain + 1,
         )
-        self._judge(self.approach.suboptimality, estimate.distance)
+        self._judge()
 
-    def _judge(self, suboptimality: float, distance: float) -> None:
-        if suboptimality <= (self._of_steps if self._newton else self._asked) or distance <= _ROUNDING:
+    def _judge(self) -> None:
+        if self.approach.suboptimality <= (self._of_steps if self._newton else self._asked):
             self.end("converged", converged=True)
         elif self.approach.in_vain >= _STALLED:
             self._end_before("stalled")

@@ -128,7 +128,7 @@ def train_epochs(
                 losses, score = evaluated(shown, plan, validation)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
             lowest = stopping.observe(value, state, batches, summary)
-            suboptimality = stopping.check(epoch, state, epochs.data) if not newton else stopping.approach.suboptimality
+            suboptimality = stopping.check(epoch, state, epochs.data)
             entry = entry_of(summary, rate, started, validated, suboptimality)
             append(history, entry)
             state.past = state.past.followed_by(entry, plan.schedule)
@@ -139,8 +139,8 @@ def train_epochs(
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
         ending = stopping.conclude(state, epochs.data)
-        if stopping.watched:
-            history["suboptimality"][-1] = ending.suboptimality if stopping.approach.epoch == epoch else np.nan
+        if stopping.approach.epoch == epoch and "suboptimality" in history:  # a record of earlier releases has none
+            history["suboptimality"][-1] = ending.suboptimality
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)

@@ -255,8 +255,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
             random_state = unfinished.beginning.random_state()
         entries = None if progress is None else progress.entries
-        past = _empty_history(state) | (self.history_ if resumed else {})
-        past["suboptimality"] = past["suboptimality"] or [np.nan] * len(past["loss"])  # earlier releases had none
+        past = self.history_ if resumed else _empty_history(state)
         history = {key: values[:entries] for key, values in past.items()}
 
         def attributes(state: State, progress: Progress) -> dict[str, Any]:
