@@ -104,12 +104,14 @@ from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.objective import Objective
-from skgd.optimizers import SGD, Optimizer
+from skgd.optimizers import SGD, AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
 
 STREAM_BATCH = 8
+_WIDE = 2**11
+_WIDE_ACCUMULATOR = 1.0
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
@@ -232,6 +234,21 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
     if n_rows <= (1000 if linear and regression and not columns.sparse else 64):
         return n_rows
     return _SMALLEST_BATCH if columns.sparse else min(_LARGEST_BATCH, max(_SMALLEST_BATCH, n_rows // 64))
+
+
+def is_wide(state: State, plan: Plan, X: Matrix) -> bool:
+    """Say whether a stream visits but the columns that a row has, among so many."""
+    optimizer = state.optimizer
+    keeps = is_linear(optimizer) or optimizer.slots == AdaGrad.slots  # which `skgd.wide` can express in any unit
+    one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
+    return (
+        not isinstance(X, np.ndarray) and X.shape[1] >= _WIDE and one_by_one and keeps and laziness_of(optimizer) == "rest"
+    )
+
+
+def wide_optimizer() -> Optimizer:
+    """Return the optimizer of a wide stream."""
+    return AdaGrad(initial_accumulator=_WIDE_ACCUMULATOR)
 
 
 def stream_batch_size(plan: Plan, n_rows: int) -> int:

@@ -138,6 +138,11 @@ def in_few(measures: Measures) -> Any:
     return choose(measures[3] <= _MOST, measures[3], 0.0)
 
 
+def is_frequent(filled: Any) -> Any:
+    """Say whether so many rows have a column that it is a little like a dense one."""
+    return filled > _FEWEST
+
+
 def auto_alpha(filled: float, n_classes: int) -> float:
     """Return the strength of the penalty for ``alpha="auto"``; ``n_classes`` is 1 unless there are three or more."""
     return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0
@@ -162,13 +167,13 @@ def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tu
     return center, choose(rare, rare_scale(largest, filled), scale)
 
 
-def rare_scale(largest: Any, filled: Any) -> Any:
-    r"""Return the largest absolute value, smaller for rare columns.
+def rare_scale(unit: Any, filled: Any) -> Any:
+    r"""Return the unit of a column, smaller for rare ones.
 
     It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
     column says the more, the fewer rows have it (Spärck Jones, 1972).
     """
-    return nonzero(largest / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
+    return nonzero(unit / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
 
 
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -177,12 +182,23 @@ def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> t
     Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero:
     the most frequent words say little. Others stay where they are, so that zeros do.
     """
+    return _partly_centered(measures, measures[0], centered, text_like)
+
+
+def wide_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same in units of the root mean square of each column's entries, which few of them hardly change."""
+    largest, mean, variance, filled = measures
+    usual = largest * np.sqrt((variance + mean * mean) / nonzero(filled))
+    return _partly_centered(measures, usual, centered, text_like)
+
+
+def _partly_centered(measures: Measures, unit: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:
     largest, mean, variance, filled = measures
     far = mean * mean > _FAR * variance
     # From 40 to 60 % of the rows from one kind to the other, so that nothing jumps where a share crosses a line.
     share = np.minimum(np.maximum(5.0 * (filled - _FEWEST), 0.0), 1.0) * centered
     share = choose((not text_like) | far, share, 0.0)
-    scale = share * deviation_of(measures) + (1.0 - share) * rare_scale(largest, filled)
+    scale = share * deviation_of(measures) + (1.0 - share) * rare_scale(unit, filled)
     return share * mean * largest, scale
 
 
@@ -237,7 +253,7 @@ def _with_dense_columns(
 
     The mean of squares less the square of the mean is no variance where a column varies little.
     """
-    dense = np.flatnonzero(measures[3] > _FEWEST)
+    dense = np.flatnonzero(is_frequent(measures[3]))
     if not len(dense):
         return measures
     measures = np.array(measures)

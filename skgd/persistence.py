@@ -24,6 +24,7 @@ from skgd.schedules import SCHEDULES
 from skgd.state import Approach, Past, Progress, State
 from skgd.strategy import Strategy
 from skgd.stream import Stream
+from skgd.wide import SavedWideStream, WideStream
 
 FORMAT = 1
 
@@ -38,6 +39,7 @@ _PARTS = (
     Objective,
     Past,
     Progress,
+    SavedWideStream,
     State,
     Unfinished,
 )
@@ -47,7 +49,7 @@ _KIND = "skgd kind"  # the key of the name
 
 def packed(value: Any) -> Any:
     """Return plain data in place of our own objects, in dicts and tuples too; all else as it is."""
-    value = value.whole if isinstance(value, Stream) else value
+    value = value.whole if isinstance(value, Stream) else value.saved if isinstance(value, WideStream) else value
     kind = type(value)
     if kind is dict:
         return {key: packed(inner) for key, inner in value.items()}
@@ -80,7 +82,8 @@ def unpacked(value: Any) -> Any:
     if kind is not dict:
         return value
     inner = {key: unpacked(part) for key, part in value.items() if key != _KIND}
-    return _KINDS[value[_KIND]](**inner) if _KIND in value else inner
+    made = _KINDS[value[_KIND]](**inner) if _KIND in value else inner
+    return made.restored() if isinstance(made, SavedWideStream) else made
 
 
 def saved(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from skgd.coordinates import (
 )
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
-from skgd.objective import in_coordinates
+from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
@@ -82,11 +82,16 @@ def learn(
     state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
-        raise ValueError(
-            f"y is too large or too small for loss={plain_repr(state.objective.loss)}: its unit, {unit}, cannot be "
-            "represented. Rescale y."
-        )
+        raise without_unit(state.objective)
     return state, (X, y, weight)
+
+
+def without_unit(objective: Objective) -> ValueError:
+    """Return the error that says that numbers do not reach as far as the targets."""
+    return ValueError(
+        f"y is too large or too small for loss={plain_repr(objective.loss)}: its unit, {objective.unit}, cannot be "
+        "represented. Rescale y."
+    )
 
 
 def _check_total(new: float, before: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skgd.automatic import base_rate, is_brief, stream_batch_size
+from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
@@ -20,21 +20,42 @@ from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, learn, rates_of, run
+from skgd.wide import WideStream
 
 
-def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State | Stream, dict[str, float]]:
+def train_stream(
+    state: State | Stream | WideStream, plan: Plan, data: Data
+) -> tuple[State | Stream | WideStream, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
     Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
     over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
     """
+    X, y, _ = data
+    started, past, sums = time.perf_counter(), state.past, None
+    if is_wide(state, plan, X):
+        state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)
+    else:
+        state, sums, rate = _in_batches(state, plan, data)
+    loss, *squares, penalty = (total / len(y) for total in sums)
+    summary = EpochSummary(loss, penalty, loss + penalty, squares, len(y), np.empty(0))
+    entry = entry_of(summary, rate, started)
+    state.past = past.followed_by(entry, plan.schedule)
+    if plan.verbose:
+        print_entry(state.past.epochs, entry, header=not past.epochs)
+    return state, entry
+
+
+def _in_batches(
+    state: State | Stream | WideStream, plan: Plan, data: Data
+) -> tuple[State | Stream, Sequence[float], float]:
+    """Return the state after some rows, the sums over them (loss, squared gradients, penalty), and the last rate."""
     X, y, weight = data
     n_rows = X.shape[0]
     size = stream_batch_size(plan, n_rows)
-    started = time.perf_counter()
-    sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty
+    sums: Any = None
     rate, start, failed = np.nan, 0, False
-    past = state.past
+    now: Any = state
 
     def rows(stop: int) -> Data:
         if stop - start == n_rows:
@@ -42,23 +63,17 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
 
     while start < n_rows:
-        stream = None if failed else Stream.of(state, plan, X, y)
+        stream = None if failed else Stream.of(now, plan, X, y)
         taken: Any = None if stream is None else stream.after(rows(n_rows), size)
         stop = n_rows
         if taken is None:
             failed = stream is not None  # a single batch says why
             stop = min(start + size, n_rows)
-            taken = _take_batch(state.whole, plan, rows(stop))
-        state, part, rate = taken
+            taken = _take_batch(now.whole, plan, rows(stop))
+        now, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
-    loss, *squares, penalty = (total / n_rows for total in sums)
-    summary = EpochSummary(loss, penalty, loss + penalty, squares, n_rows, np.empty(0))
-    entry = entry_of(summary, rate, started)
-    state.past = past.followed_by(entry, plan.schedule)
-    if plan.verbose:
-        print_entry(state.past.epochs, entry, header=not past.epochs)
-    return state, entry
+    return now, sums, rate
 
 
 def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float]:
@@ -92,7 +107,7 @@ class Stream:
     past: Past
 
     @classmethod
-    def of(cls, state: State | Stream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
+    def of(cls, state: State | Stream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
         """Return the stream that goes on from a state, or None where compiled loops are not for it."""
         if isinstance(state, cls) and state.plan is plan and state.loop.takes(X):
             return state

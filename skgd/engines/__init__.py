@@ -43,6 +43,7 @@ __all__ = [
     "run_epoch",
     "run_stream",
     "stream_loop",
+    "wide_loop",
 ]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
@@ -165,6 +166,11 @@ def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) ->
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Return the compiled loop of a stream, or None for a rule beyond Numba."""
     return _unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
+
+
+def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
+    """Return the compiled loop of a wide stream, or None for a rule beyond Numba."""
+    return _unless_beyond_numba(objective, optimizer, _compiled().WideLoop, objective, optimizer, *arguments)
 
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:

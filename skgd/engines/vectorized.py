@@ -257,10 +257,8 @@ def implicit_share(start: float, state: tuple) -> float:
     if high_value <= -1e-3 * start:
         return 1.0
     share, last = 1.0, 0.0
-    for _ in range(8):  # false position; one round is exact for a quadratic loss
+    for _ in range(40):  # false position; one round is exact for a quadratic loss, three are usual for others
         share = low - low_value * (high - low) / (high_value - low_value)
-        if low == 0.0 and high == 1.0 and share >= 0.5:  # so short a way that the slope is nearly a straight line
-            break
         value = slope_along(share, state) - share * start
         if abs(value) <= -1e-2 * start * share:
             break

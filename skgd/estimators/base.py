@@ -49,9 +49,13 @@ from skgd.validation import (
     read_weight,
     single_column_raveled,
 )
+from skgd.wide import WideStream
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+
+# Attributes that a wide stream makes when they are asked for.
+_MADE_ON_DEMAND = ("coef_", "intercept_", "_fingerprint")
 
 # Attributes that hold nothing but parameters, checked and resolved.
 _MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
@@ -83,7 +87,16 @@ class _Absent:
         return self._read(estimator, self._name)
 
 
-def _no_coefficients(estimator: GDEstimator, name: str) -> None:
+def _coefficients(estimator: GDEstimator, name: str) -> np.ndarray:
+    """Return an attribute of the linear model, which a wide stream makes when it is asked for."""
+    state = estimator._state
+    if isinstance(state, WideStream):
+        parameters = estimator._parameter_attributes(state.published())
+        if estimator._state is state:
+            made = parameters | {"_fingerprint": _fingerprint_of(*_parameters_in(parameters))}
+            for key, value in made.items():
+                vars(estimator).setdefault(key, value)  # the other one may have been set from outside
+        return parameters[name]
     raise AttributeError(
         f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
         "and intercepts_ list the coefficients and intercepts of each layer."
@@ -153,8 +166,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     _values: list | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
-    coef_: Any = _Absent(_no_coefficients)
-    intercept_: Any = _Absent(_no_coefficients)
+    coef_: Any = _Absent(_coefficients)
+    intercept_: Any = _Absent(_coefficients)
     coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
     intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
     n_iter_: int
@@ -169,12 +182,15 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     loss_: Loss
     history_: dict[str, list[float]]
     classes_: np.ndarray
-    _state: State | Stream
+    _state: State | Stream | WideStream
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
     def __getstate__(self):
         attributes = dict(super().__getstate__())  # of one moment: another thread may train this estimator meanwhile
+        if isinstance(attributes.get("_state"), WideStream) and self._is_untouched(attributes):
+            for name in _MADE_ON_DEMAND:
+                attributes.pop(name, None)
         return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
 
     def __setstate__(self, state):
@@ -186,6 +202,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         copy.__dict__.update(self.__dict__)
         if "history_" in copy.__dict__:
             copy.history_ = {key: list(values) for key, values in self.history_.items()}
+        if isinstance(copy.__dict__.get("_state"), WideStream):
+            copy._state = copy._state.copied()
         return copy
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
@@ -219,7 +237,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         stream: bool,
         resumed: bool,
         classes: ArrayLike | None = None,
-    ) -> tuple[State | Stream, Plan, Loss, Data]:
+    ) -> tuple[State | Stream | WideStream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed, stream)
@@ -228,7 +246,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]
         if resumed:
-            state: State | Stream = self._resume(plan, loss)
+            state: State | Stream | WideStream = self._resume(plan, loss)
         else:
             state = self._begin(X, y, given, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
@@ -328,9 +346,9 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         averaging = plan.averaging is not None
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
-    def _resume(self, plan: Plan, loss: Loss) -> State | Stream:
+    def _resume(self, plan: Plan, loss: Loss) -> State | Stream | WideStream:
         """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
-        untouched = self._fingerprint is not None and self._fingerprint == self._fingerprint_of_layers()
+        untouched = self._is_untouched(vars(self))
         if untouched and self._trained_with is plan:
             return self._state
         state = self._state.whole
@@ -374,9 +392,17 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             iterate = iterate._replace(average=iterate.theta, averaged=0)
         return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
 
+    @staticmethod
+    def _is_untouched(attributes: Mapping[str, Any]) -> bool:
+        """Say whether the fitted parameters are those that training has published, or would publish if asked."""
+        if isinstance(attributes["_state"], WideStream) and not {"coef_", "intercept_"} & attributes.keys():
+            return True
+        fingerprint = attributes.get("_fingerprint")
+        return fingerprint is not None and fingerprint == _fingerprint_of(*_parameters_in(attributes))
+
     def _layers(self) -> list[Layer]:
         """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
-        if "coef_" not in vars(self):
+        if self._state.objective.hidden_layer_sizes:
             if len(self.coefs_) != len(self.intercepts_):
                 raise ValueError(
                     f"coefs_ was set to {len(self.coefs_)} layers, but intercepts_ to {len(self.intercepts_)}. Set as "
@@ -386,14 +412,10 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else np.asarray(self.coef_)
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
 
-    def _fingerprint_of_layers(self) -> int | None:
-        """Return a number that changes with the fitted parameters, or None where they are not plain arrays."""
-        return _fingerprint_of(*_parameters_in(vars(self)))
-
     def _checked_layers(self) -> list[Layer]:
         """Return the layers, perhaps set anew from outside, if training can go on from them."""
         layers, sizes = self._layers(), self._state.objective.layer_sizes
-        linear = "coef_" in vars(self)
+        linear = not self._state.objective.hidden_layer_sizes
         if len(layers) != len(sizes) - 1:
             raise ValueError(f"coefs_ was set to {len(layers)} layers. Training goes on from {len(sizes) - 1} only.")
         for i, ((coef, intercept), (n_inputs, n_outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
@@ -408,17 +430,21 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State | Stream, n_iter: int, history: dict[str, list[float]], ending: Ending) -> None:
+    def _publish(self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
-        self.__dict__.update(self._fitted_attributes(state, n_iter, ending) | {"history_": history})
+        fitted = self._fitted_attributes(state, n_iter, ending) | {"history_": history}
+        wide = isinstance(state, WideStream)  # which makes parameters when they are asked for: none remain from before
+        kept = {name: value for name, value in vars(self).items() if not (wide and name in _MADE_ON_DEMAND)}
+        self.__dict__ = kept | fitted
 
-    def _fitted_attributes(self, state: State | Stream, n_iter: int, ending: Ending) -> dict[str, Any]:
+    def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learnt until ``state``."""
-        parameters = self._parameter_attributes(state.published())
+        parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
+        if parameters:
+            parameters["_fingerprint"] = _fingerprint_of(*_parameters_in(parameters))
         return {
             **parameters,
-            "_fingerprint": _fingerprint_of(*_parameters_in(parameters)),
             "n_iter_": n_iter,
             "converged_": ending.converged,
             "stop_reason_": ending.reason,
@@ -449,17 +475,14 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
         caller has NumPy do about overflow and the like is none of our business meanwhile.
         """
-        attributes = self.__dict__
-        before = attributes.copy()
+        before = self.__dict__.copy()
         history = before.get("history_", {})
         n_entries = len(history.get("objective", ()))
         try:
             with np.errstate(all="ignore"):
                 yield
         except BaseException:
-            attributes.update(before)  # all at once, as in `_publish`
-            for name in attributes.keys() - before.keys():
-                del attributes[name]
+            self.__dict__ = before  # all at once, as in `_publish`
             for values in history.values():
                 del values[n_entries:]
             raise
@@ -571,7 +594,9 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             check_is_fitted(self)
         with np.errstate(all="ignore"):
             X = read_features(self, X, (np.float64, np.float32))
-            if "coef_" in fitted:
+            if isinstance(fitted["_state"], WideStream) and "coef_" not in fitted:
+                raw = fitted["_state"].raw(X)
+            elif "coef_" in fitted:
                 raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
             else:
                 layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
@@ -637,7 +662,7 @@ def _fingerprint_of(*arrays: Any) -> int | None:
     return fingerprint
 
 
-def _empty_history(state: State | Stream) -> dict[str, list[float]]:
+def _empty_history(state: State | Stream | WideStream) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from skgd.optimizers.base import LearningRate, Optimizer
 from skgd.strategy import plain_repr
 
@@ -73,5 +71,5 @@ class SGD(Optimizer):
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         momentum, _ = hyper
         # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
-        classes = math.sqrt(n_classes) if momentum == 0.0 else 1.0
+        classes = n_classes if momentum == 0.0 else 1.0
         return classes * (1.0 - momentum) / (curvature * row_norm**2)

@@ -3,7 +3,7 @@
 The loops are plain Python. `interface` declares what they need of a strategy and of a kind of rows, `kinds` fills that
 in, `specialize` makes copies of the functions, names, compiles and caches them. `steps` has the loop over steps of
 several rows, `row_steps` that of one row each; `dense`, `sparse` and `networks` say how a gradient is made, `catch_up`
-what the columns that sparse rows do not have have missed. `epochs` and `streams` run these loops, `columns` has what
+what the columns that sparse rows do not have have missed. `epochs` and `streams` run these loops, `wide` those of streams of very many columns, `columns` has what
 depends on no strategy.
 """
 
@@ -11,5 +11,6 @@ from skgd.engines.compiled.columns import has_duplicates, measure_columns, renum
 from skgd.engines.compiled.epochs import run_epoch
 from skgd.engines.compiled.specialize import CannotCompile
 from skgd.engines.compiled.streams import StreamLoop
+from skgd.engines.compiled.wide import WideLoop
 
-__all__ = ["CannotCompile", "StreamLoop", "has_duplicates", "measure_columns", "renumbered", "run_epoch"]
+__all__ = ["CannotCompile", "StreamLoop", "WideLoop", "has_duplicates", "measure_columns", "renumbered", "run_epoch"]

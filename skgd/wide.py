@@ -1,0 +1,519 @@
+"""Wide streams: ``partial_fit`` on sparse rows of very many columns, as of hashed text, at the cost of their entries.
+
+Each row is a step. What is known of a column, its coefficient in the user's units among it, lies in a table, of which a
+step reads and writes the rows of the columns that it has: their scale is evaluated when they are seen, and what the
+penalty did meanwhile is made up for then. Nothing is done with the many others. `skgd.automatic` says where this is the
+way of a stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from skgd.automatic import wide_optimizer
+from skgd.coordinates import (
+    ColumnStatistics,
+    Coordinates,
+    in_few,
+    indicated,
+    is_frequent,
+    is_sparse,
+    is_text_like,
+    mean_squares_of,
+    nonzero,
+    normal_scale,
+    relearnt,
+    row_norm_of,
+    standardised_coefficient,
+    user_coefficient,
+    wide_coordinates,
+)
+from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
+from skgd.networks import Layer
+from skgd.objective import Objective, penalty_of, penalty_rates
+from skgd.optimizers import Optimizer, is_linear
+from skgd.plan import Plan
+from skgd.state import Data, Past, State
+from skgd.steps import Batches, divergence, run, without_unit
+from skgd.wide_table import (
+    CENTERED,
+    CLOCK,
+    COUNT,
+    ENTRIES,
+    FEW,
+    INDICATED,
+    LARGEST,
+    N_NUMBERS,
+    N_STATISTICS,
+    NORMS,
+    PENALTY,
+    ROWS,
+    SOON,
+    SQUARES,
+    SUM,
+    TIME,
+    WEIGHT,
+    Table,
+    measures_in,
+    shrunk,
+    with_entry,
+)
+
+_FEW_ENTRIES = 2**16  # of a call: more are looked through for columns that occur again
+
+
+@dataclass(eq=False)
+class WideStream:
+    """The state of a wide stream. A call of ``partial_fit`` makes another one, which shares the table."""
+
+    objective: Objective  # but for its coordinates
+    optimizer: Optimizer
+    class_totals: np.ndarray
+    past: Past
+    t: int
+    precondition: bool
+    regression: bool
+    dtype: np.dtype
+    numbers: np.ndarray  # see `skgd.wide_table`
+    centered: np.ndarray  # how many columns are centered, and which
+    table: Table
+    version: object
+    engine: Engine = "vectorized"
+    plan: Plan | None = None
+    loop: Any = None
+
+    averaging = False
+
+    @classmethod
+    def of(cls, state: Any, plan: Plan, regression: bool) -> WideStream:
+        """Return the stream that goes on from a state."""
+        if isinstance(state, cls):
+            return state if state.plan is plan else replace(state, plan=plan, loop=None)
+        state = state.whole
+        optimizer = wide_optimizer() if plan.optimizer is None and not state.t else state.optimizer
+        alpha = 0.0 if isinstance(plan.alpha, str) else plan.alpha
+        objective = replace(state.objective, alpha=alpha, standardized_penalty=False, coordinates=Coordinates())
+        n_features, n_outputs = objective.n_features, objective.n_outputs
+        n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
+        n_numbers = N_NUMBERS + (1 + n_slots + 4 * regression) * n_outputs
+        array = np.zeros((n_features, N_STATISTICS + (1 + n_slots) * n_outputs))
+        same = state.class_totals, state.past, state.t, plan.precondition, regression, state.dtype
+        table, centered = Table(array), np.zeros(1, np.int64)
+        stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
+        stream._intercept_slots[:] = np.reshape(optimizer.initial(), (-1, 1))[:n_slots]
+        if state.t:
+            stream._take_over(state, array)
+        return stream
+
+    def _take_over(self, state: State, array: np.ndarray) -> None:
+        """Write what a state knows into numbers and table."""
+        numbers, columns, weight = self.numbers, state.columns, state.columns.weight
+        largest, mean, variance, filled = columns.measures
+        [(coef, intercept)] = state.objective.to_user(state.iterate.theta.astype(np.float64))
+        array[:, COUNT], array[:, LARGEST] = filled * weight, largest
+        array[:, SUM], array[:, SQUARES] = mean * weight, (variance + mean**2) * weight
+        numbers[ROWS], numbers[WEIGHT] = columns.rows, weight
+        numbers[ENTRIES], numbers[FEW] = weight * filled.sum(), weight * in_few(columns.measures).sum()
+        numbers[INDICATED] = weight * indicated(columns.measures).sum()
+        center, scale = self._coordinates(array)
+        numbers[NORMS] = weight * mean_squares_of(columns.measures, center, scale).sum()
+        array[center != 0.0, CENTERED] = self.t
+        self.centered = np.append(np.count_nonzero(center), np.flatnonzero(center))
+        self._coef(array)[:], self._intercept[:] = coef, intercept
+        for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
+            [(of_coef, of_intercept)] = state.objective.layers(slot)
+            self._slot(array, number)[:] = of_coef * np.square(scale / nonzero(largest))[:, np.newaxis]
+            self._intercept_slots[number] = of_intercept
+        if self.regression:
+            self._target_measures[:] = state.targets.measures
+
+    # -- the parts of numbers and table -------------------------------------------------------------------------------
+
+    @property
+    def _n_slots(self) -> int:
+        return 0 if is_linear(self.optimizer) else len(self.optimizer.slots)
+
+    @property
+    def _intercept(self) -> np.ndarray:
+        return self.numbers[N_NUMBERS : N_NUMBERS + self.objective.n_outputs]
+
+    @property
+    def _intercept_slots(self) -> np.ndarray:
+        first = N_NUMBERS + self.objective.n_outputs
+        slots = self.numbers[first : first + self._n_slots * self.objective.n_outputs]
+        return slots.reshape(-1, self.objective.n_outputs)
+
+    @property
+    def _target_measures(self) -> np.ndarray:
+        first = N_NUMBERS + (1 + self._n_slots) * self.objective.n_outputs
+        return self.numbers[first:].reshape(4, -1)
+
+    def _coef(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, N_STATISTICS : N_STATISTICS + self.objective.n_outputs]
+
+    def _slot(self, rows: np.ndarray, number: int) -> np.ndarray:
+        first = N_STATISTICS + (1 + number) * self.objective.n_outputs
+        return rows[:, first : first + self.objective.n_outputs]
+
+    @property
+    def _filled(self) -> float:
+        return float(self.numbers[ENTRIES] / (self.numbers[WEIGHT] * self.objective.n_features))
+
+    @property
+    def _text_like(self) -> bool:
+        return bool(is_text_like(self._filled, self.objective.n_features))
+
+    def _targets(self) -> ColumnStatistics:
+        numbers = self.numbers
+        return ColumnStatistics(int(numbers[ROWS]), float(numbers[WEIGHT]), self._target_measures.copy())
+
+    def _measures(self, rows: np.ndarray) -> Any:
+        return measures_in((rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]), self.numbers[WEIGHT])
+
+    def _coordinates(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the centre and the scale of the columns of which these are rows of the table."""
+        if not self.precondition:
+            return np.zeros(len(rows)), np.ones(len(rows))
+        center, scale = wide_coordinates(self._measures(rows), self.objective.fit_intercept, self._text_like)
+        return center, normal_scale(scale, np.finfo(self.dtype).smallest_normal)
+
+    def _expressed(self) -> Objective:
+        """Return the objective with the coordinates of the target."""
+        objective, loss = self.objective, self.objective.loss
+        if not (self.regression and (self.precondition or loss.standardized)):
+            return objective
+        around = {"log_link": loss.log_link, "fit_intercept": objective.fit_intercept}
+        return replace(objective, coordinates=Coordinates().with_target(self._targets(), **around))
+
+    def _penalty_rates(self, objective: Objective, scale: np.ndarray) -> tuple[Any, Any]:
+        target_scale = objective.coordinates.target_scale
+        return penalty_rates(objective.alpha, objective.l1_ratio, scale[:, np.newaxis], target_scale, objective.unit)
+
+    def _caught_up(self, rows: np.ndarray, objective: Objective, scale: np.ndarray) -> np.ndarray:
+        """Return standardized coefficients after what the penalty did since the columns were last seen."""
+        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
+        if not objective.alpha:
+            return v
+        relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
+        slots = tuple(self._slot(rows, number) / relative for number in range(self._n_slots))
+        slots += tuple(np.zeros_like(v) for _ in self.optimizer.slots[self._n_slots :])
+        _, one, _ = self.optimizer.rule(np.zeros_like(v), np.zeros_like(v), 1.0, self.t + 1, slots, self.optimizer.hyper())
+        passed = (self.numbers[CLOCK] - rows[:, TIME])[:, np.newaxis]
+        return shrunk(v, one * passed, *self._penalty_rates(objective, scale))
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def after(self, data: Data) -> tuple[WideStream, list[float], float]:
+        """Return the stream after some rows, sums over them of loss, squared gradient and penalty, and the last rate."""
+        X, y, weight = data
+        class_totals, weight = self._with_class_weights(y, weight)
+        columns = X.indices if X.nnz <= _FEW_ENTRIES else np.unique(X.indices)
+        columns = np.concatenate([columns, self.centered[1 : 1 + self.centered[0]]])
+        most = int(np.diff(X.indptr).max())
+        room = np.zeros(max(len(self.centered), self.centered[0] + 4 * most + 2), np.int64)
+        room[: len(self.centered)] = self.centered
+        stream = replace(self, numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
+        sums = np.zeros(3)
+        with self.table.changed(self.version, columns) as (table, array):
+            rate, row, n_rows = np.nan, 0, len(y)
+            while row < n_rows:
+                loop = stream._loop(X, y)
+                stop = n_rows if loop is not None else row + 1
+                rows = slice(row, stop)
+                part = (X, y, weight) if stop - row == n_rows else (X[rows], y[rows], None if weight is None else weight[rows])
+                taken = None if loop is None else stream._take_compiled(loop, array, part)
+                if taken is None:
+                    stop = row + 1
+                    part = X[row:stop], y[row:stop], None if weight is None else weight[row:stop]
+                    taken = stream._take_row(array, part)
+                added, rate = taken
+                sums += added
+                row = stop
+        stream.table, stream.version = table, table.version
+        return stream, sums.tolist(), rate
+
+    def _with_class_weights(self, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the weights of the classes so far, and those of the rows, times those of their classes until then."""
+        plan, totals = self._plan, self.class_totals
+        if plan.class_weight is None:
+            return totals, weight
+        each = (y[:, np.newaxis] == np.arange(len(totals))) * (1.0 if weight is None else weight[:, np.newaxis])
+        so_far = totals + np.cumsum(each, axis=0)
+        by_row = [
+            plan.row_weights(y[i : i + 1], None if weight is None else weight[i : i + 1], so_far[i]) for i in range(len(y))
+        ]
+        return so_far[-1], np.concatenate(by_row)
+
+    @property
+    def _plan(self) -> Plan:
+        assert self.plan is not None
+        return self.plan
+
+    def _rate_factor(self, step: int) -> float:
+        memory = self.past.memory.get("objective")
+        return float(self._plan.schedule.evaluate(np.array([step]), memory=memory)[0])
+
+    def _loop(self, X: Any, y: np.ndarray) -> Any:
+        """Return the compiled loop, where it is worthwhile by now."""
+        if not choose_stream(self.optimizer, self.objective, X, self.t):
+            return None
+        if self.loop is None:
+            settings = self._plan.settings(1), self._plan.schedule.learning_rate, self.precondition
+            self.loop = wide_loop(self.objective, self.optimizer, self.dtype, y, *settings)
+        return self.loop
+
+    def _take_compiled(self, loop: Any, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
+        """Take a step for each row in a compiled loop; return the sums and the last rate, or None if it is too hard."""
+        n_rows = len(data[1])
+        factors = self._plan.schedule.evaluate(
+            np.arange(self.t, self.t + n_rows), memory=self.past.memory.get("objective")
+        )
+        arguments = array, self.numbers, self.centered, *data, self.t, factors
+        result = run_stream(loop, self.objective, self.optimizer, *arguments)
+        if result is None:
+            return None
+        taken, rate, sums = result
+        if taken < n_rows:
+            raise self._failure(self.t + taken + 1, rate)
+        self.t, self.engine = self.t + n_rows, "compiled"
+        return list(sums), rate
+
+    def _failure(self, step: int, rate: float) -> ValueError:
+        """Return the error that says why a step could not be taken."""
+        unit = self._expressed().unit
+        if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
+            return without_unit(self.objective)
+        where = f"partial_fit at step {step} (learning rate {rate:.3g})"
+        return divergence(self._plan, where, "is no longer finite")
+
+    def _take_row(self, array: np.ndarray, data: Data) -> tuple[list[float], float]:
+        """Take the step of one row: this defines what a step is. Return the sums and the rate."""
+        X, y, weight = data
+        numbers, plan, optimizer = self.numbers, self._plan, self.optimizer
+        s = 1.0 if weight is None else float(weight[0])
+        before = numbers[WEIGHT]
+        if self.regression:
+            targets = self._targets().updated(y, None if weight is None else weight)
+            self._target_measures[:] = targets.measures
+        numbers[ROWS] += 1.0
+        numbers[WEIGHT] += s
+        now, total = self.t + 1, numbers[WEIGHT]
+        objective = self._expressed()
+        if not (np.all(np.isfinite(objective.unit)) and np.all(objective.unit > 0.0)):
+            raise without_unit(objective)
+        columns, x = self._with_centered(X, array, now)
+        rows = array[columns]
+        numbers[ENTRIES] += s * np.count_nonzero(x)
+        known = rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
+        seen = known[0] > 0.0
+        old = measures_in(known, before or 1.0)
+        numbers[FEW] -= before * in_few(old).sum()
+        numbers[INDICATED] -= before * indicated(old).sum()
+        _, old_scale = wide_coordinates(old, objective.fit_intercept, self._text_like)
+        old_scale = normal_scale(old_scale, np.finfo(self.dtype).smallest_normal)
+        known = with_entry(known, x, s)
+        shrink = np.square(rows[:, LARGEST] / nonzero(known[1]))[:, np.newaxis]
+        rows[:, N_STATISTICS + objective.n_outputs :] *= shrink
+        for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
+            rows[:, place] = values
+        measures = self._measures(rows)
+        numbers[FEW] += total * in_few(measures).sum()
+        numbers[INDICATED] += total * indicated(measures).sum()
+        center, scale = self._coordinates(rows)
+        if numbers[ROWS] >= SOON:
+            new = (center != 0.0) & (rows[:, CENTERED] == 0.0)
+            rows[new, CENTERED] = now
+            count = self.centered[0]
+            self.centered[count + 1 : count + 1 + np.count_nonzero(new)] = columns[new]
+            self.centered[0] += np.count_nonzero(new)
+        center = np.where(rows[:, CENTERED] > 0.0, center, 0.0)
+        if self.precondition:
+            self._coef(rows)[:] *= np.where(seen, relearnt(old_scale, scale), 1.0)[:, np.newaxis]
+        relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
+        initial = optimizer.initial()
+        for number in range(self._n_slots):
+            slot = self._slot(rows, number)
+            slot[~seen] = (initial[number] * relative)[~seen]
+        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
+        unit = objective.unit
+        if objective.alpha:
+            l1, l2 = self._penalty_rates(objective, scale)
+            numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
+            v = self._caught_up(rows, objective, scale)
+        z = (x - center) / scale
+        numbers[NORMS] += s * np.square(z).sum()
+        # From here on it is a dense row of few columns.
+        objective = replace(
+            objective,
+            n_features=len(columns),
+            coordinates=replace(objective.coordinates, center=center, scale=scale) if self.precondition else objective.coordinates,
+        )
+        coordinates = objective.coordinates
+        shift = coordinates.center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale) if self.precondition else 0.0
+        u = (self._intercept + shift - coordinates.target_center) / coordinates.target_scale
+        if not self.t:
+            u = np.zeros(objective.n_outputs)
+        theta = objective.join([(v, np.broadcast_to(u, objective.n_outputs))], np.float64)
+        slots = [
+            objective.join([(self._slot(rows, number) / relative, self._intercept_slots[number])], np.float64)
+            for number in range(self._n_slots)
+        ]
+        slots += [np.zeros_like(theta) for _ in optimizer.slots[self._n_slots :]]
+        curvature = objective.loss.curvature
+        base, longest = plan.schedule.learning_rate, None
+        if isinstance(base, str):
+            base = self._automatic_rate()
+            squares = mean_squares_of(measures, center, scale)
+            by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
+            of_intercepts = np.full(objective.n_outputs, 1.0 / curvature)
+            longest = objective.join([(by_feature, of_intercepts)], np.float64)
+        rate = base * self._rate_factor(self.t)
+        few = ColumnStatistics.empty(len(columns))
+        state = State(objective, optimizer, Iterate(theta, tuple(slots), None, self.t, 0), few, few, self.class_totals)
+        weights = None if weight is None and total == numbers[ROWS] else np.array([s / (total / numbers[ROWS])])
+        batch = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1)
+        summary = run(state, replace(plan, average=False), batch, np.array([rate]), longest, 1, "partial_fit")
+        numbers[CLOCK] += rate
+        [(v, u)] = objective.layers(state.iterate.theta)
+        [(coef, intercept)] = objective.to_user(state.iterate.theta)
+        if not (np.abs(coef) <= np.finfo(self.dtype).max).all() or not np.isfinite(intercept).all():
+            raise self._failure(now, rate)
+        self._coef(rows)[:], self._intercept[:] = coef, intercept
+        for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
+            [(of_coef, of_intercept)] = objective.layers(slot)
+            self._slot(rows, number)[:], self._intercept_slots[number] = of_coef * relative, of_intercept
+        if objective.alpha:
+            numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
+        rows[:, TIME] = numbers[CLOCK]
+        array[columns] = rows
+        self.t, self.engine = now, "vectorized"
+        return [summary.loss, *summary.squared_norms, float(numbers[PENALTY])], rate
+
+    def _with_centered(self, X: Any, array: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the columns of a row and its values in them, with centered columns that it does not store.
+
+        Columns that few rows have by now are not centered any longer.
+        """
+        columns, x = X.indices, X.data.astype(np.float64)
+        mine = columns[array[columns, CENTERED] > 0.0]
+        array[mine, CENTERED] = now
+        all_centered = self.centered[1 : 1 + self.centered[0]]
+        missing = all_centered[array[all_centered, CENTERED] != now]
+        rare = ~is_frequent(array[missing, COUNT] / self.numbers[WEIGHT])
+        array[missing[rare], CENTERED] = 0.0
+        left = all_centered[array[all_centered, CENTERED] > 0.0]
+        self.centered[1 : 1 + len(left)] = left
+        self.centered[0] = len(left)
+        missing = missing[~rare]
+        return np.concatenate([columns, missing]), np.concatenate([x, np.zeros(len(missing))])
+
+    def _automatic_rate(self) -> float:
+        numbers, objective, optimizer = self.numbers, self.objective, self.optimizer
+        norm = float(row_norm_of(numbers[NORMS] / numbers[WEIGHT], objective.fit_intercept))
+        indicators = 0.0 if self._text_like or numbers[FEW] <= 0.0 else numbers[INDICATED] / numbers[FEW]
+        n_classes = objective.n_outputs if objective.exclusive_classes and is_sparse(self._filled) else 1
+        of_data = norm, objective.loss.curvature, n_classes, indicators
+        return float(optimizer.auto_learning_rate(*of_data, optimizer.hyper()))
+
+    # -- what was learnt ----------------------------------------------------------------------------------------------
+
+    def _user_coef(self, rows: np.ndarray) -> np.ndarray:
+        """Return the coefficients of columns, in the user's units, (columns, outputs)."""
+        objective = self._expressed()
+        if not objective.alpha:
+            return self._coef(rows)
+        _, scale = self._coordinates(rows)
+        v = self._caught_up(rows, objective, scale)
+        return user_coefficient(v, scale[:, np.newaxis], objective.coordinates.target_scale)
+
+    def raw(self, X: Any) -> np.ndarray:
+        """Return the raw predictions for some rows."""
+        with self.table.at(self.version) as array:
+            if sp.issparse(X) and X.nnz < X.shape[1]:
+                columns, number = np.unique(X.indices, return_inverse=True)
+                X = sp.csr_array((X.data, number, X.indptr), shape=(X.shape[0], len(columns)))
+                coef = self._user_coef(array[columns])
+            else:
+                coef = self._user_coef(array)
+        return (X @ coef.astype(self.dtype) + self._intercept.astype(self.dtype)).astype(X.dtype, copy=False)
+
+    def published(self) -> list[Layer]:
+        """Return the layer to predict with."""
+        with self.table.at(self.version) as array:
+            return [(self._user_coef(array).astype(self.dtype), self._intercept.astype(self.dtype))]
+
+    @property
+    def whole(self) -> State:
+        """The same as a `State`."""
+        with self.table.at(self.version) as array:
+            objective, optimizer = self._expressed(), self.optimizer
+            n_rows, weight = int(self.numbers[ROWS]), float(self.numbers[WEIGHT])
+            columns = ColumnStatistics(n_rows, weight, np.array(self._measures(array)))
+            center, scale = self._coordinates(array)
+            coordinates = objective.coordinates
+            if self.precondition:
+                center = np.where(array[:, CENTERED] > 0.0, center, 0.0)
+                shown = center.astype(self.dtype) if center.any() else 0.0
+                coordinates = replace(coordinates, center=shown, scale=scale.astype(self.dtype))
+            objective = replace(objective, coordinates=coordinates)
+            theta = objective.from_user([(self._user_coef(array), self._intercept)], np.float64)
+            relative, seen = np.square(scale / nonzero(array[:, LARGEST]))[:, np.newaxis], array[:, [COUNT]] > 0.0
+            slots = [
+                objective.join(
+                    [(np.where(seen, self._slot(array, number) / relative, initial), self._intercept_slots[number])],
+                    self.dtype,
+                )
+                for number, initial in enumerate(optimizer.initial()[: self._n_slots])
+            ]
+        slots += [np.zeros(len(theta), self.dtype) for _ in optimizer.slots[self._n_slots :]]
+        iterate = Iterate(theta.astype(self.dtype), tuple(slots), None, self.t, 0)
+        targets = self._targets() if self.regression else ColumnStatistics.empty(objective.n_outputs)
+        return State(objective, optimizer, iterate, columns, targets, self.class_totals, self.engine, self.past)
+
+    def copied(self) -> WideStream:
+        """Return a stream with a table of its own."""
+        with self.table.at(self.version) as array:
+            table = Table(array.copy())
+        return replace(self, table=table, version=table.version, loop=None)
+
+    @property
+    def saved(self) -> SavedWideStream:
+        """The same without columns that no row has had, for a pickle."""
+        with self.table.at(self.version) as array:
+            used = np.flatnonzero(array.any(axis=1))
+            of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
+            return SavedWideStream(**of_stream, used=used, rows=array[used])
+
+    def __reduce__(self):
+        return SavedWideStream.restored, (self.saved,)
+
+
+@dataclass(frozen=True)
+class SavedWideStream:
+    """What a pickle holds of a wide stream: the rows of the table that are used, with their columns."""
+
+    objective: Objective
+    optimizer: Optimizer
+    class_totals: np.ndarray
+    past: Past
+    t: int
+    precondition: bool
+    regression: bool
+    dtype: np.dtype
+    numbers: np.ndarray
+    centered: np.ndarray
+    engine: Engine
+    used: np.ndarray
+    rows: np.ndarray
+
+    def restored(self) -> WideStream:
+        """Return the stream."""
+        array = np.zeros((self.objective.n_features, self.rows.shape[1]))
+        array[self.used] = self.rows
+        of_stream = {each.name: getattr(self, each.name) for each in fields(self)[:-2]}
+        table = Table(array)
+        return WideStream(**of_stream, table=table, version=table.version)

@@ -1,0 +1,112 @@
+"""The table of a wide stream: what is known of each column lies side by side, so that a row costs its entries.
+
+A table is changed in place, and remembers what the last call has changed: a call that fails is undone, and whoever
+still holds the state before it, another thread say, sees that.
+
+Its functions are elementwise. They take numbers, or arrays with one for each column, and serve the compiled loop too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from skgd.coordinates import Measures, choose, nonzero, variance_of
+
+# Of each column: the weight of the rows that have it, its largest absolute value, in units of that the sum and the sum
+# of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
+# come the coefficients and the slots, by output.
+COUNT, LARGEST, SUM, SQUARES, TIME, CENTERED = range(6)
+N_STATISTICS = 6
+# Of the stream: rows and their weight, the sum of the squared norms of the rows, the weight of all entries, of those in
+# columns that most rows do not have, and of these in indicators; the clock of the penalty, which adds up the learning
+# rates; and the penalty. Then come the intercepts, their slots, and the measures of the targets.
+ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY = range(8)
+N_NUMBERS = 8
+SOON = 20  # rows, before which no column is centered
+
+
+def with_entry(known: Any, value: Any, weight: Any) -> Any:
+    """Return count, largest value, sum and sum of squares of a column with one more value."""
+    count, largest, total, squares = known
+    size = np.abs(value)
+    unit = np.maximum(largest, size)
+    shrink, z = largest / nonzero(unit), value / nonzero(unit)
+    added = (size > 0.0) * weight
+    return count + added, unit, total * shrink + weight * z, squares * shrink * shrink + weight * z * z
+
+
+def measures_in(known: Any, weight: Any) -> Measures:
+    """Return the measures of a column, of rows of so much weight."""
+    count, largest, total, squares = known
+    mean = total / weight
+    return largest, mean, variance_of(squares / weight, mean), count / weight
+
+
+def shrunk(v: Any, time: Any, l1: Any, l2: Any) -> Any:
+    r"""Return a coefficient that nothing but the penalty has moved for a while.
+
+    That is the solution of :math:`\dot v = -l_1 \operatorname{sign}(v) - l_2 v`, which stays at 0 once it is there.
+    """
+    decay = l2 * time
+    passed = time * choose(decay > 0.0, -np.expm1(-decay) / nonzero(decay), 1.0)
+    return np.sign(v) * np.maximum(np.abs(v) * np.exp(-decay) - l1 * passed, 0.0)
+
+
+class Table:
+    """An array with a row for each column, of which a call changes few rows, in place."""
+
+    def __init__(self, array: np.ndarray):
+        self._array, self._lock = array, threading.RLock()
+        self._version = object()
+        self._before: tuple[object, np.ndarray, np.ndarray] | None = None  # the last version, and what its rows held
+        self._complete = True
+
+    @property
+    def version(self) -> object:
+        """What the table holds now: a token to ask for it later with."""
+        return self._version
+
+    @contextmanager
+    def changed(self, version: object, columns: np.ndarray) -> Iterator[tuple[Table, np.ndarray]]:
+        """Give a table and its array, as they were at a version, to be changed in these rows; undo it if this raises.
+
+        It is this table, unless that holds what another call has made of the version.
+        """
+        with self._lock:
+            if not self._holds(version):
+                other = Table(self._earlier(version))
+                with other.changed(other.version, columns) as changed:
+                    yield changed
+                return
+            self._before = version, columns, self._array[columns]
+            self._complete = False
+            yield self, self._array
+            self._version, self._complete = object(), True
+
+    @contextmanager
+    def at(self, version: object) -> Iterator[np.ndarray]:
+        """Give the array as it was at a version, to be read."""
+        with self._lock:
+            yield self._array if self._holds(version) else self._earlier(version)
+
+    def _holds(self, version: object) -> bool:
+        """Say whether the table holds this version, after undoing what an interrupted call has done."""
+        if not self._complete and self._before is not None:
+            _, columns, rows = self._before
+            self._array[columns] = rows
+            self._complete = True
+        return version is self._version
+
+    def _earlier(self, version: object) -> np.ndarray:
+        """Return a copy with what the table held before the last call."""
+        if self._before is None or version is not self._before[0]:
+            raise RuntimeError("A stream went on from an estimator that shares its table. Copy it: copy.deepcopy.")
+        _, columns, rows = self._before
+        array = self._array.copy()
+        array[columns] = rows
+        return array
