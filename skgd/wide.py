@@ -35,7 +35,7 @@ from skgd.coordinates import (
 from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of, penalty_rates
-from skgd.optimizers import Optimizer, is_linear
+from skgd.optimizers import AdaGrad, Optimizer, is_linear
 from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
@@ -77,6 +77,7 @@ class WideStream:
     t: int
     precondition: bool
     regression: bool
+    shared: bool  # whether the outputs of a column share its slots
     dtype: np.dtype
     numbers: np.ndarray  # see `skgd.wide_table`
     centered: np.ndarray  # how many columns are centered, and which
@@ -99,12 +100,14 @@ class WideStream:
         objective = replace(state.objective, alpha=alpha, standardized_penalty=False, coordinates=Coordinates())
         n_features, n_outputs = objective.n_features, objective.n_outputs
         n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
-        n_numbers = N_NUMBERS + (1 + n_slots + 4 * regression) * n_outputs
-        array = np.zeros((n_features, N_STATISTICS + (1 + n_slots) * n_outputs))
-        same = state.class_totals, state.past, state.t, plan.precondition, regression, state.dtype
+        shared = plan.optimizer is None and n_slots > 0 and objective.exclusive_classes
+        width = n_slots * (1 if shared else n_outputs)
+        n_numbers = N_NUMBERS + (1 + 4 * regression) * n_outputs + width
+        array = np.zeros((n_features, N_STATISTICS + n_outputs + width))
+        same = state.class_totals, state.past, state.t, plan.precondition, regression, shared, state.dtype
         table, centered = Table(array), np.zeros(1, np.int64)
         stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
-        stream._intercept_slots[:] = np.reshape(optimizer.initial(), (-1, 1))[:n_slots]
+        stream._intercept_slots[:] = np.reshape(optimizer.initial()[:n_slots], (-1, 1))
         if state.t:
             stream._take_over(state, array)
         return stream
@@ -126,6 +129,8 @@ class WideStream:
         self._coef(array)[:], self._intercept[:] = coef, intercept
         for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
             [(of_coef, of_intercept)] = state.objective.layers(slot)
+            if self.shared:
+                of_coef, of_intercept = of_coef.mean(axis=1, keepdims=True), of_intercept.mean()
             self._slot(array, number)[:] = of_coef * np.square(scale / nonzero(largest))[:, np.newaxis]
             self._intercept_slots[number] = of_intercept
         if self.regression:
@@ -142,22 +147,31 @@ class WideStream:
         return self.numbers[N_NUMBERS : N_NUMBERS + self.objective.n_outputs]
 
     @property
+    def _slot_width(self) -> int:
+        return 1 if self.shared else self.objective.n_outputs
+
+    @property
     def _intercept_slots(self) -> np.ndarray:
         first = N_NUMBERS + self.objective.n_outputs
-        slots = self.numbers[first : first + self._n_slots * self.objective.n_outputs]
-        return slots.reshape(-1, self.objective.n_outputs)
+        return self.numbers[first : first + self._n_slots * self._slot_width].reshape(-1, self._slot_width)
 
     @property
     def _target_measures(self) -> np.ndarray:
-        first = N_NUMBERS + (1 + self._n_slots) * self.objective.n_outputs
+        first = N_NUMBERS + self.objective.n_outputs + self._n_slots * self._slot_width
         return self.numbers[first:].reshape(4, -1)
 
     def _coef(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, N_STATISTICS : N_STATISTICS + self.objective.n_outputs]
 
     def _slot(self, rows: np.ndarray, number: int) -> np.ndarray:
-        first = N_STATISTICS + (1 + number) * self.objective.n_outputs
-        return rows[:, first : first + self.objective.n_outputs]
+        first = N_STATISTICS + self.objective.n_outputs + number * self._slot_width
+        return rows[:, first : first + self._slot_width]
+
+    def _joined_slot(self, objective: Objective, of_coef: np.ndarray, number: int, dtype: Any) -> np.ndarray:
+        """Return a slot as a flat vector, with a value for each parameter."""
+        shape = len(of_coef), objective.n_outputs
+        of_intercept = np.broadcast_to(self._intercept_slots[number], objective.n_outputs)
+        return objective.join([(np.broadcast_to(of_coef, shape), of_intercept)], dtype)
 
     @property
     def _filled(self) -> float:
@@ -262,7 +276,7 @@ class WideStream:
         if not choose_stream(self.optimizer, self.objective, X, self.t):
             return None
         if self.loop is None:
-            settings = self._plan.settings(1), self._plan.schedule.learning_rate, self.precondition
+            settings = self._plan.settings(1), self._plan.schedule.learning_rate, self.precondition, self.shared
             self.loop = wide_loop(self.objective, self.optimizer, self.dtype, y, *settings)
         return self.loop
 
@@ -359,7 +373,7 @@ class WideStream:
             u = np.zeros(objective.n_outputs)
         theta = objective.join([(v, np.broadcast_to(u, objective.n_outputs))], np.float64)
         slots = [
-            objective.join([(self._slot(rows, number) / relative, self._intercept_slots[number])], np.float64)
+            self._joined_slot(objective, self._slot(rows, number) / relative, number, np.float64)
             for number in range(self._n_slots)
         ]
         slots += [np.zeros_like(theta) for _ in optimizer.slots[self._n_slots :]]
@@ -373,7 +387,8 @@ class WideStream:
             longest = objective.join([(by_feature, of_intercepts)], np.float64)
         rate = base * self._rate_factor(self.t)
         few = ColumnStatistics.empty(len(columns))
-        state = State(objective, optimizer, Iterate(theta, tuple(slots), None, self.t, 0), few, few, self.class_totals)
+        rule = _OfColumns(optimizer, objective.n_outputs) if self.shared else optimizer
+        state = State(objective, rule, Iterate(theta, tuple(slots), None, self.t, 0), few, few, self.class_totals)
         weights = None if weight is None and total == numbers[ROWS] else np.array([s / (total / numbers[ROWS])])
         batch = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1)
         summary = run(state, replace(plan, average=False), batch, np.array([rate]), longest, 1, "partial_fit")
@@ -385,7 +400,9 @@ class WideStream:
         self._coef(rows)[:], self._intercept[:] = coef, intercept
         for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
             [(of_coef, of_intercept)] = objective.layers(slot)
-            self._slot(rows, number)[:], self._intercept_slots[number] = of_coef * relative, of_intercept
+            w = self._slot_width
+            self._slot(rows, number)[:] = of_coef[:, :w] * relative
+            self._intercept_slots[number] = of_intercept[:w]
         if objective.alpha:
             numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
         rows[:, TIME] = numbers[CLOCK]
@@ -463,9 +480,8 @@ class WideStream:
             theta = objective.from_user([(self._user_coef(array), self._intercept)], np.float64)
             relative, seen = np.square(scale / nonzero(array[:, LARGEST]))[:, np.newaxis], array[:, [COUNT]] > 0.0
             slots = [
-                objective.join(
-                    [(np.where(seen, self._slot(array, number) / relative, initial), self._intercept_slots[number])],
-                    self.dtype,
+                self._joined_slot(
+                    objective, np.where(seen, self._slot(array, number) / relative, initial), number, self.dtype
                 )
                 for number, initial in enumerate(optimizer.initial()[: self._n_slots])
             ]
@@ -492,6 +508,24 @@ class WideStream:
         return SavedWideStream.restored, (self.saved,)
 
 
+class _OfColumns(AdaGrad):
+    """AdaGrad with one sum of squares for all outputs of a column, which is then known sooner."""
+
+    def __init__(self, optimizer: Optimizer, n_outputs: int):
+        super().__init__(**optimizer.get_params())
+        self._n_outputs = n_outputs
+
+    def hyper(self):
+        return *super().hyper(), self._n_outputs
+
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        *hyper, n_outputs = hyper
+        sizes = np.sqrt(np.square(g).reshape(-1, n_outputs).sum(axis=1))
+        _, step, slots = AdaGrad.rule(w, np.repeat(sizes, n_outputs), lr, t, slots, hyper)
+        return w - step * g, step, slots
+
+
 @dataclass(frozen=True)
 class SavedWideStream:
     """What a pickle holds of a wide stream: the rows of the table that are used, with their columns."""
@@ -503,6 +537,7 @@ class SavedWideStream:
     t: int
     precondition: bool
     regression: bool
+    shared: bool
     dtype: np.dtype
     numbers: np.ndarray
     centered: np.ndarray

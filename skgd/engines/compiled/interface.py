@@ -67,6 +67,7 @@ decays = False  # whether the optimizer has a weight decay
 bounded = False  # whether steps may be too long
 implicit = False  # whether steps are shortened by where they lead
 along_row = False  # whether steps of one row are multiples of it
+shared = False  # whether the outputs of a column share its slots
 regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardised targets

@@ -51,6 +51,7 @@ class Kind(NamedTuple):
     implicit: bool = False
     row_by_row: bool = False
     along_row: bool = False
+    shared: bool = False
 
     @property
     def lazy(self) -> bool:
@@ -94,6 +95,7 @@ class Kind(NamedTuple):
             "bounded": self.bounded,
             "implicit": self.implicit,
             "along_row": self.along_row,
+            "shared": self.shared,
         }
 
 

@@ -18,6 +18,7 @@ from skgd.engines.compiled.interface import (
     proximal,
     resting,
     rows,
+    shared,
     single,
     strategies,
 )
@@ -125,13 +126,20 @@ def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits,
     entries, columns, slopes, moved, point, lengths = at_hand
     n_outputs = 1 if single else slopes.shape[1]
     n_penalized = limits.n_coefficients // n_outputs
-    total = 0.0
+    total, steepness = 0.0, 0.0
     if not single:
         for k in range(n_outputs):
             moved[0, k] = 0.0
+            steepness += slopes[0, k] * slopes[0, k]
+        steepness = np.sqrt(steepness)
     for u in range(n):
         c, z = rows.place(columns, u), clip * entries[u]
         most = limits.longest[c, 0] if bounded else np.inf  # the same for all outputs
+        if shared:
+            size, of_column = abs(z) * steepness, strategies.slots_of(slots, c, 0)
+            _, common, kept = strategies.rule(0.0, size, rate, now, of_column, hypers[0])
+            if bounded and common > most and size != 0.0:
+                _, common, kept = strategies.rule(0.0, size, rate * (most / common), now, of_column, hypers[0])
         for k in range(n_outputs):
             w, g, before = 1.0 * theta[c, k], z * slopes[0, k], strategies.slots_of(slots, c, k)
             if not proximal and penalty.penalized:
@@ -139,9 +147,12 @@ def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits,
             if decays and c < n_penalized:
                 w *= 1.0 - rate * limits.weight_decay
                 theta[c, k] = w
-            to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
-            if bounded and length > most and g != 0.0:
-                to, length, after = strategies.rule(w, g, rate * (most / length), now, before, hypers[0])
+            if shared:
+                to, length, after = w - common * g, common, kept
+            else:
+                to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
+                if bounded and length > most and g != 0.0:
+                    to, length, after = strategies.rule(w, g, rate * (most / length), now, before, hypers[0])
             strategies.keep_slots(slots, c, k, after)
             if implicit:
                 point[u, k] = to

@@ -35,6 +35,7 @@ from skgd.engines.compiled.interface import (
     log_link,
     precondition,
     regression,
+    shared,
     single,
     standardized,
     strategies,
@@ -90,9 +91,10 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
     unit, divisor, predictor_center, predictor_scale = by_target[0], by_target[1], by_target[2], by_target[3]
     target_center, target_scale, no_worth = by_target[4], by_target[5], by_target[6]
     n_outputs = theta.shape[1]
-    intercept = numbers[N_NUMBERS : N_NUMBERS + n_outputs]
-    of_intercept = numbers[N_NUMBERS + n_outputs : N_NUMBERS + (1 + n_slots) * n_outputs]
-    targets = numbers[N_NUMBERS + (1 + n_slots) * n_outputs :].reshape((4, -1))
+    width = 1 if shared else n_outputs  # of each slot
+    first = N_NUMBERS + n_outputs
+    intercept, of_intercept = numbers[N_NUMBERS:first], numbers[first : first + n_slots * width]
+    targets = numbers[first + n_slots * width :].reshape((4, -1))
     loss, square_of_gradient, penalty = 0.0, 0.0, 0.0
     rate, one_weight, no_share = singles
     for step in range(len(y)):
@@ -154,8 +156,8 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             known = with_entry(known, x[0, u], s)
             if known[1] > table[j, LARGEST]:
                 shrink = table[j, LARGEST] / known[1]
-                for k in range(n_slots * n_outputs):
-                    table[j, N_STATISTICS + n_outputs + k] *= shrink * shrink
+                for q in range(N_STATISTICS + n_outputs, table.shape[1]):
+                    table[j, q] *= shrink * shrink
             measures = measures_in(known, total)
             numbers[FEW] += in_few(measures) * total
             numbers[INDICATED] += indicated(measures) * total
@@ -180,7 +182,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 if old_scale > 0.0:
                     w *= relearnt(old_scale, scale[u])
                 for m in range(n_slots):
-                    at = N_STATISTICS + (1 + m) * n_outputs + k
+                    at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
                     slots[m, u, k] = table[j, at] / (relative * relative) if table[j, COUNT] > 0.0 else initial[m]
                 longest[u, k] = 1.0 / (curvature * square)
                 v = standardised_coefficient(w, scale[u], target_scale[k])
@@ -210,7 +212,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 theta[n, k] = (intercept[k] + shift - target_center[k]) / target_scale[k] if now > 1.0 else 0.0
                 l1[n, k], l2[n, k], longest[n, k] = 0.0, 0.0, 1.0 / curvature
                 for m in range(n_slots):
-                    slots[m, n, k] = of_intercept[m * n_outputs + k]
+                    slots[m, n, k] = of_intercept[m * width + (0 if shared else k)]
         if standardized:
             standardize(y, step, step + 1, target_center, target_scale, goals)
             of_row = goals
@@ -251,14 +253,15 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 table[j, N_STATISTICS + k] = w
                 relative = scale[u] / table[j, LARGEST] if table[j, LARGEST] > 0.0 else 1.0
                 for m in range(n_slots):
-                    table[j, N_STATISTICS + (1 + m) * n_outputs + k] = slots[m, u, k] * (relative * relative)
+                    at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
+                    table[j, at] = slots[m, u, k] * (relative * relative)
                 if alpha > 0.0:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
             if has_intercept:
                 intercept[k] = target_center[k] + target_scale[k] * theta[n, k] - shift
                 finite = finite and abs(intercept[k]) <= largest_number
                 for m in range(n_slots):
-                    of_intercept[m * n_outputs + k] = slots[m, n, k]
+                    of_intercept[m * width + (0 if shared else k)] = slots[m, n, k]
             else:
                 intercept[k] = target_center[k]
         for u in range(n):
@@ -290,6 +293,7 @@ class WideLoop:
         settings: StepSettings,
         learning_rate: float | str,
         precondition: bool,
+        shared: bool,
     ):
         loss, automatic = objective.loss, isinstance(learning_rate, str)
         n_slots, info = 0 if is_linear(optimizer) else len(optimizer.slots), np.finfo(dtype)
@@ -303,6 +307,7 @@ class WideLoop:
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
             row_by_row=True,
+            shared=shared,
         )
         flags = y.dtype.kind == "f", precondition, loss.standardized, automatic
         self._loop = wide_loop(self._kind, flags, loss.log_link)
