@@ -30,7 +30,6 @@ from skgd.coordinates import (
     row_norm_of,
     standardised_coefficient,
     user_coefficient,
-    wide_coordinates,
 )
 from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
 from skgd.networks import Layer
@@ -58,6 +57,8 @@ from skgd.wide_table import (
     TIME,
     WEIGHT,
     Table,
+    coordinates_in,
+    entries_in,
     measures_in,
     shrunk,
     with_entry,
@@ -192,7 +193,8 @@ class WideStream:
         """Return the centre and the scale of the columns of which these are rows of the table."""
         if not self.precondition:
             return np.zeros(len(rows)), np.ones(len(rows))
-        center, scale = wide_coordinates(self._measures(rows), self.objective.fit_intercept, self._text_like)
+        known = rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
+        center, scale = coordinates_in(known, self.numbers[WEIGHT], self.objective.fit_intercept, self._text_like)
         return center, normal_scale(scale, np.finfo(self.dtype).smallest_normal)
 
     def _expressed(self) -> Objective:
@@ -323,20 +325,15 @@ class WideStream:
         rows = array[columns]
         numbers[ENTRIES] += s * np.count_nonzero(x)
         known = rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
-        seen = known[0] > 0.0
-        old = measures_in(known, before or 1.0)
-        numbers[FEW] -= before * in_few(old).sum()
-        numbers[INDICATED] -= before * indicated(old).sum()
-        _, old_scale = wide_coordinates(old, objective.fit_intercept, self._text_like)
-        old_scale = normal_scale(old_scale, np.finfo(self.dtype).smallest_normal)
+        seen, largest, tiny = known[0] > 0.0, known[1].copy(), np.finfo(self.dtype).smallest_normal
+        entries, indicators = entries_in(known, before)
+        _, old_scale = coordinates_in(known, before or 1.0, objective.fit_intercept, self._text_like)
         known = with_entry(known, x, s)
-        shrink = np.square(rows[:, LARGEST] / nonzero(known[1]))[:, np.newaxis]
-        rows[:, N_STATISTICS + objective.n_outputs :] *= shrink
+        rows[:, N_STATISTICS + objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
-        measures = self._measures(rows)
-        numbers[FEW] += total * in_few(measures).sum()
-        numbers[INDICATED] += total * indicated(measures).sum()
+        numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
+        numbers[INDICATED] += (entries_in(known, total)[1] - indicators).sum()
         center, scale = self._coordinates(rows)
         if numbers[ROWS] >= SOON:
             new = (center != 0.0) & (rows[:, CENTERED] == 0.0)
@@ -346,7 +343,8 @@ class WideStream:
             self.centered[0] += np.count_nonzero(new)
         center = np.where(rows[:, CENTERED] > 0.0, center, 0.0)
         if self.precondition:
-            self._coef(rows)[:] *= np.where(seen, relearnt(old_scale, scale), 1.0)[:, np.newaxis]
+            grown = seen & (np.abs(x) > largest)
+            self._coef(rows)[:] *= np.where(grown, relearnt(normal_scale(old_scale, tiny), scale), 1.0)[:, np.newaxis]
         relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
         initial = optimizer.initial()
         for number in range(self._n_slots):
@@ -381,7 +379,7 @@ class WideStream:
         base, longest = plan.schedule.learning_rate, None
         if isinstance(base, str):
             base = self._automatic_rate()
-            squares = mean_squares_of(measures, center, scale)
+            squares = mean_squares_of(self._measures(rows), center, scale)
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             of_intercepts = np.full(objective.n_outputs, 1.0 / curvature)
             longest = objective.join([(by_feature, of_intercepts)], np.float64)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Measures, choose, nonzero, variance_of
+from skgd.coordinates import Measures, choose, nonzero, rare_scale, variance_of, wide_coordinates
 
 # Of each column: the weight of the rows that have it, its largest absolute value, in units of that the sum and the sum
 # of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
@@ -45,6 +45,24 @@ def measures_in(known: Any, weight: Any) -> Measures:
     count, largest, total, squares = known
     mean = total / weight
     return largest, mean, variance_of(squares / weight, mean), count / weight
+
+
+def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:
+    """Return centre and scale of a column, of rows of so much weight."""
+    return wide_coordinates(measures_in(known, weight), centered, text_like)
+
+
+def rare_scale_in(known: Any, weight: Any) -> Any:
+    """Return the scale of a column that is not frequent, which nothing centers: what `coordinates_in` says of it."""
+    count, largest, _, squares = known
+    return rare_scale(largest * np.sqrt(squares / nonzero(count)), count / weight)
+
+
+def entries_in(known: Any, weight: Any) -> tuple[Any, Any]:
+    """Return the weight of a column's entries, and that of indicators, if most rows do not have it."""
+    count, _, total, _ = known
+    entries = choose(count <= 0.5 * weight, count, 0.0)
+    return entries, choose(total >= (1.0 - 1e-9) * count, entries, 0.0)
 
 
 def shrunk(v: Any, time: Any, l1: Any, l2: Any) -> Any:

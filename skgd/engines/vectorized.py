@@ -215,7 +215,7 @@ def _step(
                 (raw, Z @ coef + intercept, y, weight) for raw, (Z, y, weight) in zip(predictors, batch, strict=True)
             ]
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
-            share = implicit_share(start, (objective, parts))
+            share = implicit_share(start, (objective, parts), objective.loss.smooth)
             point, step = theta + share * move, share * step
     if objective.hidden_layer_sizes and isinstance(step, np.ndarray):
         # A neuron at rest has no gradient, and rules that divide by its size would have the penalty wipe it out.
@@ -236,13 +236,14 @@ def slope_along(share: float, state: tuple) -> float:
     return total
 
 
-def implicit_share(start: float, state: tuple) -> float:
+def implicit_share(start: float, state: tuple, smooth: bool) -> float:
     r"""Return the part of a move to make, so that it follows the gradient where it ends, not where it starts.
 
     With :math:`\varphi(\lambda)` the batch's loss after the part :math:`\lambda` of the move, whose derivative is
     :func:`slope_along` (``start`` at 0), it is the root of :math:`\varphi'(\lambda) = \lambda \varphi'(0)`: for a
     convex loss it lies in (0, 1], whatever the learning rate, and the step cannot overshoot the batch's own minimum.
-    One percent of the derivative may be left.
+    One percent of the derivative may be left. Of losses with kinks, where there may be no such point, half of the move
+    is made where a straight line says so.
 
     References
     ----------
@@ -259,6 +260,8 @@ def implicit_share(start: float, state: tuple) -> float:
     share, last = 1.0, 0.0
     for _ in range(40):  # false position; one round is exact for a quadratic loss, three are usual for others
         share = low - low_value * (high - low) / (high_value - low_value)
+        if not smooth and low == 0.0 and high == 1.0 and share >= 0.5:
+            break
         value = slope_along(share, state) - share * start
         if abs(value) <= -1e-2 * start * share:
             break

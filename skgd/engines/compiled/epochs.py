@@ -157,6 +157,7 @@ def kind_of(
         decays=bool(optimizer.weight_decay),
         bounded=len(longest) > 0,
         implicit=longest_step is not None and bool(optimizer.implicit),
+        smooth=bool(objective.loss.smooth),
         row_by_row=row_by_row,
         along_row=along_row,
     )

@@ -66,6 +66,7 @@ normalized = False  # whether predictions are normalized over the outputs
 decays = False  # whether the optimizer has a weight decay
 bounded = False  # whether steps may be too long
 implicit = False  # whether steps are shortened by where they lead
+smooth = False  # whether the loss has no kinks
 along_row = False  # whether steps of one row are multiples of it
 shared = False  # whether the outputs of a column share its slots
 regression = False  # of streams: whether y holds numbers

@@ -49,6 +49,7 @@ class Kind(NamedTuple):
     decays: bool = False
     bounded: bool = False
     implicit: bool = False
+    smooth: bool = False
     row_by_row: bool = False
     along_row: bool = False
     shared: bool = False
@@ -94,6 +95,7 @@ class Kind(NamedTuple):
             "decays": self.decays,
             "bounded": self.bounded,
             "implicit": self.implicit,
+            "smooth": self.smooth,
             "along_row": self.along_row,
             "shared": self.shared,
         }

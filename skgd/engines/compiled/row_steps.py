@@ -20,6 +20,7 @@ from skgd.engines.compiled.interface import (
     rows,
     shared,
     single,
+    smooth,
     strategies,
 )
 from skgd.engines.compiled.loss import slopes_of_loss, totals_of
@@ -92,7 +93,7 @@ def take_row_steps(
             start = 0.0
             for k in range(n_outputs):
                 start += slopes[0, k] * moved[0, k]
-            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, raw, moved))
+            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, raw, moved), smooth)
         if along_row:
             length *= share
             for k in range(n_outputs):

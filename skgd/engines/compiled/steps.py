@@ -22,6 +22,7 @@ from skgd.engines.compiled.interface import (
     proximal,
     rows,
     single,
+    smooth,
     strategies,
 )
 from skgd.engines.compiled.loss import totals_of
@@ -81,7 +82,7 @@ def take_steps(
         if implicit:
             start = take_difference(n_chunks, local, grad, point)
             rows.move(data, order, begin, end, n_chunks, scales, grad, work.of_rows, moved)
-            share = implicit_share(start, (y, weight, begin, end, hypers, scales, raw, moved))
+            share = implicit_share(start, (y, weight, begin, end, hypers, scales, raw, moved), smooth)
             finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
         if lazy:
             record_rate(chunks, n_chunks, step, rate * share, missed)

@@ -358,6 +358,7 @@ class StreamLoop:
             linear=is_linear(optimizer),
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
+            smooth=bool(loss.smooth),
         )
         self._loop = stream_loop(kind, (self.regression, precondition, loss.standardized, automatic), loss.log_link)
         self._settings, self._kind = settings, kind

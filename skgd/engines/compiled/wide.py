@@ -14,8 +14,6 @@ import numpy as np
 
 from skgd.coordinates import (
     Matrix,
-    in_few,
-    indicated,
     is_frequent,
     is_sparse,
     is_text_like,
@@ -26,7 +24,6 @@ from skgd.coordinates import (
     standardised_coefficient,
     target_coordinates,
     user_coefficient,
-    wide_coordinates,
 )
 from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.interface import (
@@ -68,7 +65,10 @@ from skgd.wide_table import (
     SUM,
     TIME,
     WEIGHT,
+    coordinates_in,
+    entries_in,
     measures_in,
+    rare_scale_in,
     shrunk,
     with_entry,
 )
@@ -146,24 +146,21 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         for u in range(n):
             j = columns[u]
             known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-            old_scale = 0.0
-            if known[0] > 0.0:
-                measures = measures_in(known, before)
-                numbers[FEW] -= in_few(measures) * before
-                numbers[INDICATED] -= indicated(measures) * before
-                if precondition:
-                    old_scale = normal_scale(wide_coordinates(measures, has_intercept, text_like)[1], tiny)
+            few, indicators = entries_in(known, before)
+            old_scale, largest = 0.0, known[1]
+            if precondition and 0.0 < largest < abs(x[0, u]):
+                old_scale = normal_scale(coordinates_in(known, before, has_intercept, text_like)[1], tiny)
             known = with_entry(known, x[0, u], s)
-            if known[1] > table[j, LARGEST]:
-                shrink = table[j, LARGEST] / known[1]
+            if known[1] > largest:
+                shrink = largest / known[1]
                 for q in range(N_STATISTICS + n_outputs, table.shape[1]):
                     table[j, q] *= shrink * shrink
-            measures = measures_in(known, total)
-            numbers[FEW] += in_few(measures) * total
-            numbers[INDICATED] += indicated(measures) * total
+            after = entries_in(known, total)
+            numbers[FEW] += after[0] - few
+            numbers[INDICATED] += after[1] - indicators
             center[u], scale[u] = 0.0, 1.0
-            if precondition:
-                c, r = wide_coordinates(measures, has_intercept, text_like)
+            if precondition and is_frequent(known[0] / total):
+                c, r = coordinates_in(known, total, has_intercept, text_like)
                 scale[u] = normal_scale(r, tiny)
                 if table[j, CENTERED] > 0.0:
                     center[u] = c
@@ -172,9 +169,13 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                     centered_columns[centered_columns[0]] = j
                     table[j, CENTERED] = now
                     center[u] = c
+            elif precondition:
+                scale[u] = normal_scale(rare_scale_in(known, total), tiny)
             inverse[u] = 1.0 / scale[u]
             relative = scale[u] / known[1] if known[1] > 0.0 else 1.0
-            square = mean_squares_of(measures, center[u], scale[u])
+            square = known[3] / (total * relative * relative)
+            if center[u] != 0.0:
+                square = mean_squares_of(measures_in(known, total), center[u], scale[u])
             z = (x[0, u] - center[u]) * inverse[u]
             norm += z * z
             for k in range(n_outputs):
@@ -306,6 +307,7 @@ class WideLoop:
             linear=is_linear(optimizer),
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
+            smooth=bool(loss.smooth),
             row_by_row=True,
             shared=shared,
         )
