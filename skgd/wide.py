@@ -32,6 +32,7 @@ from skgd.coordinates import (
     user_coefficient,
 )
 from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
+from skgd.losses import Loss
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of, penalty_rates
 from skgd.optimizers import AdaGrad, Optimizer, is_linear
@@ -60,6 +61,7 @@ from skgd.wide_table import (
     coordinates_in,
     entries_in,
     measures_in,
+    rare_scale_in,
     shrunk,
     with_entry,
 )
@@ -94,14 +96,15 @@ class WideStream:
     def of(cls, state: Any, plan: Plan, regression: bool) -> WideStream:
         """Return the stream that goes on from a state."""
         if isinstance(state, cls):
-            return state if state.plan is plan else replace(state, plan=plan, loop=None)
+            return state if state.plan is plan else state.with_plan(plan, state.objective.loss)
         state = state.whole
         optimizer = wide_optimizer() if plan.optimizer is None and not state.t else state.optimizer
-        alpha = 0.0 if isinstance(plan.alpha, str) else plan.alpha
-        objective = replace(state.objective, alpha=alpha, standardized_penalty=False, coordinates=Coordinates())
+        objective = replace(
+            state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates()
+        )
         n_features, n_outputs = objective.n_features, objective.n_outputs
         n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
-        shared = plan.optimizer is None and n_slots > 0 and objective.exclusive_classes
+        shared = _shares(plan, optimizer, objective)
         width = n_slots * (1 if shared else n_outputs)
         n_numbers = N_NUMBERS + (1 + 4 * regression) * n_outputs + width
         array = np.zeros((n_features, N_STATISTICS + n_outputs + width))
@@ -113,6 +116,17 @@ class WideStream:
             stream._take_over(state, array)
         return stream
 
+    def goes_on_with(self, plan: Plan) -> bool:
+        """Say whether a plan changes nothing of what the table holds."""
+        optimizer = plan.optimizer or self.optimizer
+        same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
+        return same and plan.precondition == self.precondition and plan.averaging is None
+
+    def with_plan(self, plan: Plan, loss: Loss, **changes: Any) -> WideStream:
+        """Return the stream with another plan, and other parameters of the objective."""
+        objective = replace(self.objective, loss=loss, alpha=_alpha(plan), **changes)
+        return replace(self, plan=plan, optimizer=plan.optimizer or self.optimizer, objective=objective, loop=None)
+
     def _take_over(self, state: State, array: np.ndarray) -> None:
         """Write what a state knows into numbers and table."""
         numbers, columns, weight = self.numbers, state.columns, state.columns.weight
@@ -123,10 +137,10 @@ class WideStream:
         numbers[ROWS], numbers[WEIGHT] = columns.rows, weight
         numbers[ENTRIES], numbers[FEW] = weight * filled.sum(), weight * in_few(columns.measures).sum()
         numbers[INDICATED] = weight * indicated(columns.measures).sum()
+        far = np.flatnonzero(self._are_far(array))
+        array[far, CENTERED], self.centered = self.t, np.append(len(far), far)
         center, scale = self._coordinates(array)
         numbers[NORMS] = weight * mean_squares_of(columns.measures, center, scale).sum()
-        array[center != 0.0, CENTERED] = self.t
-        self.centered = np.append(np.count_nonzero(center), np.flatnonzero(center))
         self._coef(array)[:], self._intercept[:] = coef, intercept
         for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
             [(of_coef, of_intercept)] = state.objective.layers(slot)
@@ -187,15 +201,24 @@ class WideStream:
         return ColumnStatistics(int(numbers[ROWS]), float(numbers[WEIGHT]), self._target_measures.copy())
 
     def _measures(self, rows: np.ndarray) -> Any:
-        return measures_in((rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]), self.numbers[WEIGHT])
+        return measures_in(_known(rows), self.numbers[WEIGHT])
 
     def _coordinates(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the centre and the scale of the columns of which these are rows of the table."""
         if not self.precondition:
             return np.zeros(len(rows)), np.ones(len(rows))
-        known = rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
-        center, scale = coordinates_in(known, self.numbers[WEIGHT], self.objective.fit_intercept, self._text_like)
+        return self._coordinates_in(_known(rows), rows[:, CENTERED] > 0.0, self.numbers[WEIGHT])
+
+    def _coordinates_in(self, known: tuple, is_centered: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
+        center, scale = coordinates_in(known, weight, self.objective.fit_intercept, self._text_like)
+        center, scale = np.where(is_centered, center, 0.0), np.where(is_centered, scale, rare_scale_in(known, weight))
         return center, normal_scale(scale, np.finfo(self.dtype).smallest_normal)
+
+    def _are_far(self, rows: np.ndarray) -> np.ndarray:
+        """Say which columns are to be centered."""
+        known, weight = _known(rows), self.numbers[WEIGHT]
+        center, _ = coordinates_in(known, weight, self.objective.fit_intercept, self._text_like)
+        return is_frequent(known[0] / weight) & (center != 0.0) & self.precondition & (self.numbers[ROWS] >= SOON)
 
     def _expressed(self) -> Objective:
         """Return the objective with the coordinates of the target."""
@@ -324,27 +347,25 @@ class WideStream:
         columns, x = self._with_centered(X, array, now)
         rows = array[columns]
         numbers[ENTRIES] += s * np.count_nonzero(x)
-        known = rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
-        seen, largest, tiny = known[0] > 0.0, known[1].copy(), np.finfo(self.dtype).smallest_normal
+        known = _known(rows)
+        seen, largest = known[0] > 0.0, known[1].copy()
         entries, indicators = entries_in(known, before)
-        _, old_scale = coordinates_in(known, before or 1.0, objective.fit_intercept, self._text_like)
+        _, old_scale = self._coordinates_in(known, rows[:, CENTERED] > 0.0, before or 1.0)
         known = with_entry(known, x, s)
         rows[:, N_STATISTICS + objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
         numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
         numbers[INDICATED] += (entries_in(known, total)[1] - indicators).sum()
+        new = self._are_far(rows) & (rows[:, CENTERED] == 0.0)
+        rows[new, CENTERED] = now
+        count, more = self.centered[0], np.count_nonzero(new)
+        self.centered[count + 1 : count + 1 + more] = columns[new]
+        self.centered[0] += more
         center, scale = self._coordinates(rows)
-        if numbers[ROWS] >= SOON:
-            new = (center != 0.0) & (rows[:, CENTERED] == 0.0)
-            rows[new, CENTERED] = now
-            count = self.centered[0]
-            self.centered[count + 1 : count + 1 + np.count_nonzero(new)] = columns[new]
-            self.centered[0] += np.count_nonzero(new)
-        center = np.where(rows[:, CENTERED] > 0.0, center, 0.0)
         if self.precondition:
             grown = seen & (np.abs(x) > largest)
-            self._coef(rows)[:] *= np.where(grown, relearnt(normal_scale(old_scale, tiny), scale), 1.0)[:, np.newaxis]
+            self._coef(rows)[:] *= np.where(grown, relearnt(old_scale, scale), 1.0)[:, np.newaxis]
         relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
         initial = optimizer.initial()
         for number in range(self._n_slots):
@@ -471,7 +492,6 @@ class WideStream:
             center, scale = self._coordinates(array)
             coordinates = objective.coordinates
             if self.precondition:
-                center = np.where(array[:, CENTERED] > 0.0, center, 0.0)
                 shown = center.astype(self.dtype) if center.any() else 0.0
                 coordinates = replace(coordinates, center=shown, scale=scale.astype(self.dtype))
             objective = replace(objective, coordinates=coordinates)
@@ -500,10 +520,25 @@ class WideStream:
         with self.table.at(self.version) as array:
             used = np.flatnonzero(array.any(axis=1))
             of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
+            of_stream["centered"] = self.centered[: 1 + self.centered[0]]
             return SavedWideStream(**of_stream, used=used, rows=array[used])
 
     def __reduce__(self):
         return SavedWideStream.restored, (self.saved,)
+
+
+def _alpha(plan: Plan) -> float:
+    return 0.0 if isinstance(plan.alpha, str) else plan.alpha
+
+
+def _shares(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
+    """Say whether the classes of a column share its slots."""
+    return plan.optimizer is None and not is_linear(optimizer) and objective.exclusive_classes
+
+
+def _known(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return count, largest value, sum and sum of squares of the columns of which these are rows of the table."""
+    return rows[:, COUNT], rows[:, LARGEST], rows[:, SUM], rows[:, SQUARES]
 
 
 class _OfColumns(AdaGrad):

@@ -75,6 +75,10 @@ def shrunk(v: Any, time: Any, l1: Any, l2: Any) -> Any:
     return np.sign(v) * np.maximum(np.abs(v) * np.exp(-decay) - l1 * passed, 0.0)
 
 
+class OutdatedError(LookupError):
+    """Calls have gone on, more than one, since a version was the last one."""
+
+
 class Table:
     """An array with a row for each column, of which a call changes few rows, in place."""
 
@@ -123,7 +127,7 @@ class Table:
     def _earlier(self, version: object) -> np.ndarray:
         """Return a copy with what the table held before the last call."""
         if self._before is None or version is not self._before[0]:
-            raise RuntimeError("A stream went on from an estimator that shares its table. Copy it: copy.deepcopy.")
+            raise OutdatedError
         _, columns, rows = self._before
         array = self._array.copy()
         array[columns] = rows

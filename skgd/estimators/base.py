@@ -50,6 +50,7 @@ from skgd.validation import (
     single_column_raveled,
 )
 from skgd.wide import WideStream
+from skgd.wide_table import OutdatedError
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
@@ -89,9 +90,9 @@ class _Absent:
 
 def _coefficients(estimator: GDEstimator, name: str) -> np.ndarray:
     """Return an attribute of the linear model, which a wide stream makes when it is asked for."""
-    state = estimator._state
-    if isinstance(state, WideStream):
-        parameters = estimator._parameter_attributes(state.published())
+    if isinstance(estimator._state, WideStream):
+        state, layers = estimator._read_state(WideStream.published)
+        parameters = estimator._parameter_attributes(layers)
         if estimator._state is state:
             made = parameters | {"_fingerprint": _fingerprint_of(*_parameters_in(parameters))}
             for key, value in made.items():
@@ -351,26 +352,30 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         untouched = self._is_untouched(vars(self))
         if untouched and self._trained_with is plan:
             return self._state
+        before = self._state.objective
+        loss = loss.multiclass() if before.exclusive_classes else loss
+        # A name goes on meaning what it did when training began, perhaps in an earlier release.
+        loss = before.loss if isinstance(self.loss, str) and type(loss) is type(before.loss) else loss
+        lasting = {"fit_intercept": bool(self.fit_intercept), "hidden_layer_sizes": plan.hidden_layer_sizes}
+        for name, value in lasting.items():
+            if value != getattr(before, name):
+                raise ValueError(
+                    f"{name}={plain_repr(value)} was set after training began with "
+                    f"{name}={plain_repr(getattr(before, name))}. "
+                    "Train a new model: clone(estimator).fit(...)."
+                )
+        if isinstance(self._state, WideStream) and untouched and self._state.goes_on_with(plan):
+            return self._state.with_plan(plan, loss, l1_ratio=float(self.l1_ratio))
         state = self._state.whole
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
-        loss, trained = loss.multiclass() if state.objective.exclusive_classes else loss, state.objective.loss
         objective = replace(
             state.objective,
-            # A name goes on meaning what it did when training began, perhaps in an earlier release.
-            loss=trained if isinstance(self.loss, str) and type(loss) is type(trained) else loss,
+            loss=loss,
             l1_ratio=float(self.l1_ratio),
             coordinates=coordinates if same_coordinates else Coordinates(),
             activation=plan.activation,
         )
-        lasting = {"fit_intercept": bool(self.fit_intercept), "hidden_layer_sizes": plan.hidden_layer_sizes}
-        for name, value in lasting.items():
-            if value != getattr(objective, name):
-                raise ValueError(
-                    f"{name}={plain_repr(value)} was set after training began with "
-                    f"{name}={plain_repr(getattr(objective, name))}. "
-                    "Train a new model: clone(estimator).fit(...)."
-                )
         layers = self._checked_layers()
         with np.errstate(over="ignore"):
             as_published = partial(np.ascontiguousarray, dtype=state.dtype)
@@ -399,6 +404,16 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             return True
         fingerprint = attributes.get("_fingerprint")
         return fingerprint is not None and fingerprint == _fingerprint_of(*_parameters_in(attributes))
+
+    def _read_state(self, read: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Return the state and what is read of it, the next one where another thread trains this estimator meanwhile."""
+        while True:
+            state = self._state
+            try:
+                return state, read(state)
+            except OutdatedError:
+                if self._state is state:
+                    raise
 
     def _layers(self) -> list[Layer]:
         """Return the model's layers, each (n_inputs, n_outputs) and (n_outputs,), from the fitted attributes."""
@@ -594,10 +609,11 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
             check_is_fitted(self)
         with np.errstate(all="ignore"):
             X = read_features(self, X, (np.float64, np.float32))
-            if isinstance(fitted["_state"], WideStream) and "coef_" not in fitted:
-                raw = fitted["_state"].raw(X)
-            elif "coef_" in fitted:
-                raw = safe_sparse_dot(X, fitted["coef_"].T, dense_output=True) + fitted["intercept_"]
+            if isinstance(fitted["_state"], WideStream) and not {"coef_", "intercept_"} & fitted.keys():
+                _, raw = self._read_state(lambda state: state.raw(X))
+            elif not fitted["_state"].objective.hidden_layer_sizes:
+                coef, intercept = (fitted.get(name, getattr(self, name)) for name in ("coef_", "intercept_"))
+                raw = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
             else:
                 layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
                 *_, raw = forward(layers, X, fitted["_state"].objective.activation)

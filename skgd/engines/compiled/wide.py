@@ -149,7 +149,10 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             few, indicators = entries_in(known, before)
             old_scale, largest = 0.0, known[1]
             if precondition and 0.0 < largest < abs(x[0, u]):
-                old_scale = normal_scale(coordinates_in(known, before, has_intercept, text_like)[1], tiny)
+                old_scale = rare_scale_in(known, before)
+                if table[j, CENTERED] > 0.0:
+                    old_scale = coordinates_in(known, before, has_intercept, text_like)[1]
+                old_scale = normal_scale(old_scale, tiny)
             known = with_entry(known, x[0, u], s)
             if known[1] > largest:
                 shrink = largest / known[1]
@@ -159,18 +162,17 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             numbers[FEW] += after[0] - few
             numbers[INDICATED] += after[1] - indicators
             center[u], scale[u] = 0.0, 1.0
-            if precondition and is_frequent(known[0] / total):
-                c, r = coordinates_in(known, total, has_intercept, text_like)
+            if precondition:
+                r = rare_scale_in(known, total)
+                if is_frequent(known[0] / total) and numbers[ROWS] >= SOON:
+                    c, deviation = coordinates_in(known, total, has_intercept, text_like)
+                    if table[j, CENTERED] == 0.0 and c != 0.0:
+                        centered_columns[0] += 1
+                        centered_columns[centered_columns[0]] = j
+                        table[j, CENTERED] = now
+                    if table[j, CENTERED] > 0.0:
+                        center[u], r = c, deviation
                 scale[u] = normal_scale(r, tiny)
-                if table[j, CENTERED] > 0.0:
-                    center[u] = c
-                elif c != 0.0 and numbers[ROWS] >= SOON:
-                    centered_columns[0] += 1
-                    centered_columns[centered_columns[0]] = j
-                    table[j, CENTERED] = now
-                    center[u] = c
-            elif precondition:
-                scale[u] = normal_scale(rare_scale_in(known, total), tiny)
             inverse[u] = 1.0 / scale[u]
             relative = scale[u] / known[1] if known[1] > 0.0 else 1.0
             square = known[3] / (total * relative * relative)

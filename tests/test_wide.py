@@ -1,0 +1,300 @@
+"""Wide streams: ``partial_fit`` on sparse rows of very many columns, in a table that is changed in place."""
+
+import copy
+import itertools
+import pickle
+import threading
+from unittest import mock
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import skgd.engines
+from skgd import GDClassifier, GDRegressor
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
+from skgd.steps import DivergenceError
+from skgd.wide import WideStream
+
+N_ROWS, N_COLUMNS = 80, 2500
+CUTS = [0, 1, 2, 10, 40, 41, N_ROWS]
+
+
+def rows(seed=0, n_rows=N_ROWS, n_columns=N_COLUMNS, dtype=np.float64):
+    """Return rows with columns of all kinds: rare ones, one far from zero in all rows, one that most rows have."""
+    rng = np.random.default_rng(seed)
+    X = sp.random_array((n_rows, n_columns), density=0.006, format="lil", rng=rng)
+    X[:, [3]] = rng.integers(1995, 2025, (n_rows, 1))
+    X[: n_rows * 3 // 4, [7]] = 1.0
+    return sp.csr_array(X).astype(dtype)
+
+
+def target(kind, X, seed=1):
+    rng = np.random.default_rng(seed)
+    Z = X.toarray().astype(np.float64)
+    Z[:, 3] = (Z[:, 3] - 2010.0) / 10.0
+    signal = Z @ rng.normal(size=(X.shape[1], 3))
+    signal = (signal - signal.mean(axis=0)) / signal.std(axis=0)
+    return {
+        "number": np.exp(0.3 * signal[:, 0]),
+        "numbers": np.exp(0.3 * signal),
+        "binary": signal[:, 0] > np.median(signal[:, 0]),
+        "classes": signal.argmax(axis=1),
+        "labels": (signal > 0.0).astype(int),
+    }[kind]
+
+
+def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=np.inf, reload=False):
+    """Return a copy of a model that has learnt from rows in calls between the cuts."""
+    model = clone(model)
+    more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
+    seconds = compiles_after * skgd.engines._SECONDS_A_STREAM_STEP
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
+        for begin, end in itertools.pairwise(cuts):
+            part = slice(begin, end)
+            model.partial_fit(X[part], y[part], sample_weight=None if weight is None else weight[part], **more)
+            if reload:
+                model = pickle.loads(pickle.dumps(model))
+    assert isinstance(model._state, WideStream)
+    return model
+
+
+def combinations():
+    """Yield models with every loss, and with every parameter that a step heeds."""
+    kinds = {GDRegressor: ("number", "numbers"), GDClassifier: ("binary", "classes", "labels")}
+    for estimator, losses in ((GDRegressor, REGRESSOR_LOSSES), (GDClassifier, CLASSIFIER_LOSSES)):
+        for number, loss in enumerate(losses):
+            kind = kinds[estimator][number % len(kinds[estimator])]
+            yield estimator(loss, fit_intercept=number % 3 > 0), kind
+    yield GDRegressor(optimizer="sgd", alpha=0.01), "numbers"
+    yield GDRegressor("huber", optimizer="sgd", precondition=False, learning_rate=1e-8, alpha=0.1), "number"
+    yield GDClassifier(alpha=0.01, l1_ratio=0.5), "classes"
+    yield GDClassifier(optimizer="adagrad", learning_rate=0.1, max_grad_norm=0.1), "classes"
+    yield GDClassifier(learning_rate="inverse_scaling"), "binary"
+    yield GDClassifier(class_weight="balanced"), "classes"
+    yield GDClassifier(class_weight={0: 2.0, 1: 1.0}), "binary"
+
+
+def assert_agree(compiled, vectorized, tolerance):
+    assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
+    for name in ("coef_", "intercept_"):
+        ours, expected = getattr(compiled, name), getattr(vectorized, name)
+        assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+        assert ours.dtype == expected.dtype
+    for name in compiled.history_.keys() - {"seconds"}:
+        assert_allclose(compiled.history_[name], vectorized.history_[name], rtol=10 * tolerance, atol=1e-300)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize(("model", "kind"), [*combinations()])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_both_engines_agree(model, kind, weighted):
+    X = rows()
+    weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
+    args = model, X, target(kind, X), weight
+    assert_agree(streamed(*args, compiles_after=0), streamed(*args), 1e-8)
+
+
+def test_compiled_code_agrees():
+    pytest.importorskip("numba")
+    X = rows(dtype=np.float32)
+    for kind in ("classes", "number"):
+        model = GDRegressor() if kind == "number" else GDClassifier()
+        args = model, X, target(kind, X)
+        assert_agree(streamed(*args, compiles_after=0), streamed(*args), 1e-5)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize("model", [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd")])
+def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
+    X = rows()
+    y = target("number" if isinstance(model, GDRegressor) else "classes", X)
+    whole = streamed(model, X, y, cuts=[0, N_ROWS], compiles_after=compiles_after)
+    other = streamed(model, X, y, compiles_after=compiles_after, reload=reload)
+    assert_array_equal(whole.coef_, other.coef_)
+    assert_array_equal(whole.intercept_, other.intercept_)
+    assert_array_equal(whole.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize("compiles_after", [0, np.inf])
+def test_units_do_not_matter(compiles_after, request):
+    request.getfixturevalue("plain_python")
+    X = rows()
+    y = target("number", X)
+    unit = 2.0 ** np.random.default_rng(3).integers(-40, 40, N_COLUMNS)
+    model = streamed(GDRegressor(), X, y, compiles_after=compiles_after)
+    scaled = streamed(GDRegressor(), sp.csr_array(X * unit), 2.0**30 * y, compiles_after=compiles_after)
+    assert_allclose(scaled.predict(X * unit), 2.0**30 * model.predict(X), rtol=1e-6)
+
+
+def test_learns_what_a_converged_solver_learns():
+    """Ids beside a column far from zero, over some passes: their zeros stay zeros, the year is centered."""
+    rng = np.random.default_rng(0)
+    number, year = rng.integers(0, 3000, 6000), rng.integers(1995, 2025, 6000).astype(float)
+    ids = sp.csr_array((np.ones(6000), (np.arange(6000), number)), shape=(6000, 3000))
+    X = sp.csr_array(sp.hstack([ids, year[:, np.newaxis]]))
+    y = 0.1 * (year - 2010) + rng.normal(size=3000)[number] + 0.1 * rng.normal(size=6000)
+    model = GDRegressor()
+    for _ in range(10):
+        model.partial_fit(X, y)
+    assert isinstance(model._state, WideStream)
+    assert model.score(X, y) > LinearRegression().fit(X, y).score(X, y) - 0.01
+    label, standardized = (y > 0.0).astype(int), sp.hstack([ids, (year[:, np.newaxis] - 2010.0) / 10.0], format="csr")
+    expected = LogisticRegression(C=10.0, max_iter=2000).fit(standardized, label).score(standardized, label)
+    classifier = GDClassifier()
+    for _ in range(10):
+        classifier.partial_fit(X, label, classes=[0, 1])
+    assert classifier.score(X, label) > expected - 0.01
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, np.inf])
+@pytest.mark.parametrize("failing", [1, 7, 30])
+def test_a_failing_step_leaves_the_same_bits(compiles_after, failing):
+    X = rows()
+    y = target("number", X)
+    model = streamed(GDRegressor(), X[:40], y[:40], cuts=[0, 20, 40], compiles_after=compiles_after)
+    before = copy.deepcopy(model)
+    huge = y[40:].copy()
+    huge[failing] = 1e308
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0 if compiles_after == 0 else np.inf):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="too large|diverged"):
+                model.partial_fit(X[40:], huge)
+        assert_array_equal(model.coef_, before.coef_)
+        assert model.t_ == before.t_
+        for each in (model, before):
+            each.partial_fit(X[40:], y[40:])
+    assert_array_equal(model.coef_, before.coef_)
+    assert model.history_["objective"] == before.history_["objective"]
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_an_interrupt_leaves_the_same_bits(number):
+    """It comes in the middle of a step, which has written some of what it knows."""
+    X = rows()
+    y = target("classes", X)
+    model = streamed(GDClassifier(), X[:20], y[:20], cuts=[0, 20])
+    before, calls = copy.deepcopy(model), itertools.count(1)
+
+    def interrupted(self, *args):
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    original = WideStream._coef
+    with mock.patch.object(WideStream, "_coef", interrupted), pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X[20:], y[20:])
+    assert_array_equal(model.coef_, before.coef_)
+    for each in (model, before):
+        each.partial_fit(X[20:], y[20:])
+    assert_array_equal(model.coef_, before.coef_)
+
+
+def test_coefficients_are_made_when_asked_for_and_once():
+    X = rows()
+    model = streamed(GDClassifier(), X, target("classes", X))
+    assert "coef_" not in vars(model)
+    coef = model.coef_
+    assert model.coef_ is coef
+    assert model.intercept_ is model.intercept_
+    assert_allclose(model.decision_function(X), X @ coef.T + model.intercept_, rtol=1e-12, atol=1e-12)
+    assert_allclose(model.decision_function(X[:3].toarray()), model.decision_function(X[:3]), rtol=1e-12, atol=1e-12)
+    model.partial_fit(X[:1], target("classes", X)[:1])
+    assert model.coef_ is not coef
+
+
+def test_coefficients_set_from_outside_are_where_training_goes_on():
+    X = rows()
+    y = target("binary", X)
+    model = streamed(GDClassifier(), X, y)
+    model.coef_ = np.where(np.arange(N_COLUMNS) == 3, 0.0, 2.0)[np.newaxis]
+    assert_allclose(model.decision_function(X), X @ model.coef_[0] + model.intercept_, rtol=1e-12)
+    model.partial_fit(X[:1], y[:1])
+    elsewhere = np.setdiff1d(np.arange(N_COLUMNS), [3, *X[:1].indices])
+    assert_allclose(model.coef_[0, elsewhere], 2.0, rtol=1e-12)
+    model.coef_[0, elsewhere[0]] = 100.0  # in place
+    model.partial_fit(X[:1], y[:1])
+    assert model.coef_[0, elsewhere[0]] == pytest.approx(100.0)
+    assert model.sparsify().coef_.shape == (1, N_COLUMNS)
+    model.partial_fit(X[:1], y[:1])
+
+
+def test_goes_on_from_other_states_and_to_them():
+    X = rows()
+    y = target("binary", X)
+    model = streamed(GDClassifier(average=False), X, y)
+    other = copy.deepcopy(model).set_params(optimizer="adam").partial_fit(X, y)
+    assert not isinstance(other._state, WideStream)
+    assert other.score(X, y) > 0.7
+    dense = copy.deepcopy(model).partial_fit(X.toarray(), y)
+    assert not isinstance(dense._state, WideStream)
+    assert isinstance(dense.partial_fit(X, y)._state, WideStream)
+    fitted = GDClassifier(average=False, random_state=0).fit(X, y).partial_fit(X, y)
+    assert isinstance(fitted._state, WideStream)
+    assert fitted.score(X, y) > 0.9
+    [(coef, intercept)] = model._state.whole.readout()
+    assert_allclose(coef.T, model.coef_, rtol=1e-9, atol=1e-12)
+    assert_allclose(intercept, model.intercept_, rtol=1e-9, atol=1e-9)
+
+
+def test_copies_are_independent():
+    X = rows()
+    y = target("binary", X)
+    model = streamed(GDClassifier(), X, y)
+    expected = model.decision_function(X)
+    for make in (copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))):
+        other = make(model)
+        other.partial_fit(X, ~y)
+        assert_array_equal(model.decision_function(X), expected)
+        assert not np.array_equal(other.decision_function(X), expected)
+
+
+def test_a_pickle_holds_the_used_columns_only():
+    X = rows(n_columns=2**20)
+    model = GDClassifier().partial_fit(X, np.arange(N_ROWS) % 2, classes=[0, 1])
+    data = pickle.dumps(model)
+    assert len(data) < 72 * len(np.unique(X.indices)) + 50_000
+    assert_array_equal(pickle.loads(data).predict_proba(X), model.predict_proba(X))
+
+
+def test_predictions_are_those_of_whole_models_while_training():
+    """Each call of ``partial_fit`` turns one model into the next: a prediction in between is that of one of them."""
+    X = rows()
+    y = target("binary", X)
+    model, reference = GDClassifier(), GDClassifier()
+    model.partial_fit(X[:10], y[:10], classes=[False, True])
+    reference.partial_fit(X[:10], y[:10], classes=[False, True])
+    known = {reference.decision_function(X).tobytes()}
+    for start in range(10, N_ROWS, 10):
+        known.add(reference.partial_fit(X[start : start + 10], y[start : start + 10]).decision_function(X).tobytes())
+    done, strange = threading.Event(), []
+
+    def predict():
+        while not done.is_set():
+            if model.decision_function(X).tobytes() not in known:
+                strange.append(True)
+
+    thread = threading.Thread(target=predict)
+    thread.start()
+    try:
+        for start in range(10, N_ROWS, 10):
+            model.partial_fit(X[start : start + 10], y[start : start + 10])
+    finally:
+        done.set()
+        thread.join()
+    assert not strange
+
+
+def test_divergence_is_told():
+    X = rows()
+    y = target("number", X)
+    model = GDRegressor(optimizer="sgd", learning_rate=1e6, precondition=False)
+    with pytest.raises(DivergenceError, match=r"partial_fit at step \d+ \(learning rate"):
+        model.partial_fit(X, y)
+    assert not hasattr(model, "coef_")
