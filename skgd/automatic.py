@@ -98,6 +98,8 @@ optimizer's own rate is its ``auto_learning_rate``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
@@ -236,13 +238,17 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
     return _SMALLEST_BATCH if columns.sparse else min(_LARGEST_BATCH, max(_SMALLEST_BATCH, n_rows // 64))
 
 
-def is_wide(state: State, plan: Plan, X: Matrix) -> bool:
+def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     """Say whether a stream visits but the columns that a row has, among so many."""
     optimizer = state.optimizer
     keeps = is_linear(optimizer) or optimizer.slots == AdaGrad.slots  # which `skgd.wide` can express in any unit
     one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
     return (
-        not isinstance(X, np.ndarray) and X.shape[1] >= _WIDE and one_by_one and keeps and laziness_of(optimizer) == "rest"
+        not isinstance(X, np.ndarray)
+        and X.shape[1] >= _WIDE
+        and one_by_one
+        and keeps
+        and laziness_of(optimizer) == "rest"
     )
 
 

@@ -188,7 +188,9 @@ def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> t
 def wide_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the same in units of the root mean square of each column's entries, which few of them hardly change."""
     largest, mean, variance, filled = measures
-    return _partly_centered(measures, largest * np.sqrt((variance + mean * mean) / nonzero(filled)), centered, text_like)
+    return _partly_centered(
+        measures, largest * np.sqrt((variance + mean * mean) / nonzero(filled)), centered, text_like
+    )
 
 
 def _partly_centered(measures: Measures, unit: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:

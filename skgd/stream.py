@@ -32,7 +32,8 @@ def train_stream(
     over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
     """
     X, y, _ = data
-    started, past, sums = time.perf_counter(), state.past, None
+    started, past = time.perf_counter(), state.past
+    sums: Sequence[float]
     if is_wide(state, plan, X):
         state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)
     else:

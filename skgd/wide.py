@@ -99,9 +99,7 @@ class WideStream:
             return state if state.plan is plan else state.with_plan(plan, state.objective.loss)
         state = state.whole
         optimizer = wide_optimizer() if plan.optimizer is None and not state.t else state.optimizer
-        objective = replace(
-            state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates()
-        )
+        objective = replace(state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates())
         n_features, n_outputs = objective.n_features, objective.n_outputs
         n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
         shared = _shares(plan, optimizer, objective)
@@ -240,14 +238,17 @@ class WideStream:
         relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
         slots = tuple(self._slot(rows, number) / relative for number in range(self._n_slots))
         slots += tuple(np.zeros_like(v) for _ in self.optimizer.slots[self._n_slots :])
-        _, one, _ = self.optimizer.rule(np.zeros_like(v), np.zeros_like(v), 1.0, self.t + 1, slots, self.optimizer.hyper())
+        _, one, _ = self.optimizer.rule(
+            np.zeros_like(v), np.zeros_like(v), 1.0, self.t + 1, slots, self.optimizer.hyper()
+        )
         passed = (self.numbers[CLOCK] - rows[:, TIME])[:, np.newaxis]
         return shrunk(v, one * passed, *self._penalty_rates(objective, scale))
 
     # -- training -----------------------------------------------------------------------------------------------------
 
     def after(self, data: Data) -> tuple[WideStream, list[float], float]:
-        """Return the stream after some rows, sums over them of loss, squared gradient and penalty, and the last rate."""
+        """Return the stream after some rows, sums over them (loss, squared gradient, penalty), and the last rate."""
+        X: Any
         X, y, weight = data
         class_totals, weight = self._with_class_weights(y, weight)
         columns = X.indices if X.nnz <= _FEW_ENTRIES else np.unique(X.indices)
@@ -263,7 +264,11 @@ class WideStream:
                 loop = stream._loop(X, y)
                 stop = n_rows if loop is not None else row + 1
                 rows = slice(row, stop)
-                part = (X, y, weight) if stop - row == n_rows else (X[rows], y[rows], None if weight is None else weight[rows])
+                part = (
+                    (X, y, weight)
+                    if stop - row == n_rows
+                    else (X[rows], y[rows], None if weight is None else weight[rows])
+                )
                 taken = None if loop is None else stream._take_compiled(loop, array, part)
                 if taken is None:
                     stop = row + 1
@@ -283,9 +288,10 @@ class WideStream:
         each = (y[:, np.newaxis] == np.arange(len(totals))) * (1.0 if weight is None else weight[:, np.newaxis])
         so_far = totals + np.cumsum(each, axis=0)
         by_row = [
-            plan.row_weights(y[i : i + 1], None if weight is None else weight[i : i + 1], so_far[i]) for i in range(len(y))
+            plan.row_weights(y[i : i + 1], None if weight is None else weight[i : i + 1], so_far[i])
+            for i in range(len(y))
         ]
-        return so_far[-1], np.concatenate(by_row)
+        return so_far[-1], np.concatenate([each for each in by_row if each is not None])
 
     @property
     def _plan(self) -> Plan:
@@ -383,10 +389,16 @@ class WideStream:
         objective = replace(
             objective,
             n_features=len(columns),
-            coordinates=replace(objective.coordinates, center=center, scale=scale) if self.precondition else objective.coordinates,
+            coordinates=replace(objective.coordinates, center=center, scale=scale)
+            if self.precondition
+            else objective.coordinates,
         )
         coordinates = objective.coordinates
-        shift = coordinates.center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale) if self.precondition else 0.0
+        shift = (
+            coordinates.center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale)
+            if self.precondition
+            else 0.0
+        )
         u = (self._intercept + shift - coordinates.target_center) / coordinates.target_scale
         if not self.t:
             u = np.zeros(objective.n_outputs)

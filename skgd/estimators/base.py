@@ -96,7 +96,7 @@ def _coefficients(estimator: GDEstimator, name: str) -> np.ndarray:
         if estimator._state is state:
             made = parameters | {"_fingerprint": _fingerprint_of(*_parameters_in(parameters))}
             for key, value in made.items():
-                vars(estimator).setdefault(key, value)  # the other one may have been set from outside
+                estimator.__dict__.setdefault(key, value)  # the other one may have been set from outside
         return parameters[name]
     raise AttributeError(
         f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
@@ -203,8 +203,9 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         copy.__dict__.update(self.__dict__)
         if "history_" in copy.__dict__:
             copy.history_ = {key: list(values) for key, values in self.history_.items()}
-        if isinstance(copy.__dict__.get("_state"), WideStream):
-            copy._state = copy._state.copied()
+        state = copy.__dict__.get("_state")
+        if isinstance(state, WideStream):
+            copy._state = state.copied()
         return copy
 
     # -- what a subclass defines --------------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         return fingerprint is not None and fingerprint == _fingerprint_of(*_parameters_in(attributes))
 
     def _read_state(self, read: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Return the state and what is read of it, the next one where another thread trains this estimator meanwhile."""
+        """Return the state and what is read of it: of the next one where another thread trains meanwhile."""
         while True:
             state = self._state
             try:
@@ -445,7 +446,9 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
                     raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
         return layers
 
-    def _publish(self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending) -> None:
+    def _publish(
+        self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending
+    ) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
         fitted = self._fitted_attributes(state, n_iter, ending) | {"history_": history}

@@ -25,7 +25,7 @@ from skgd.coordinates import (
     target_coordinates,
     user_coefficient,
 )
-from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
+from skgd.engines.compiled.columns import read_only_rows
 from skgd.engines.compiled.interface import (
     automatic_rate,
     has_intercept,
@@ -33,7 +33,6 @@ from skgd.engines.compiled.interface import (
     precondition,
     regression,
     shared,
-    single,
     standardized,
     strategies,
     take_batch,
@@ -85,9 +84,24 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
     """
     values, indices, indptr = data
     n_features, n_slots, alpha, l1_ratio, curvature, degree, n_classes, of_limits, initial, tiny, largest_number = given
-    entry, columns, x, center, inverse, scale, theta, slots, longest, l1, l2, by_target, of_targets, goals, record, singles = (
-        arrays
-    )
+    (
+        entry,
+        columns,
+        x,
+        center,
+        inverse,
+        scale,
+        theta,
+        slots,
+        longest,
+        l1,
+        l2,
+        by_target,
+        of_targets,
+        goals,
+        record,
+        singles,
+    ) = arrays
     unit, divisor, predictor_center, predictor_scale = by_target[0], by_target[1], by_target[2], by_target[3]
     target_center, target_scale, no_worth = by_target[4], by_target[5], by_target[6]
     n_outputs = theta.shape[1]
@@ -111,7 +125,9 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             if regression and (precondition or standardized):
                 found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                 target_center[k], target_scale[k] = found
-            predictor_center[k], predictor_scale[k] = (0.0, 1.0) if standardized else (target_center[k], target_scale[k])
+            predictor_center[k], predictor_scale[k] = (
+                (0.0, 1.0) if standardized else (target_center[k], target_scale[k])
+            )
             divisor[k] = 1.0
             if regression and (precondition or standardized):
                 c, r = predictor_center[k], predictor_scale[k]
@@ -147,7 +163,8 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             j = columns[u]
             known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
             few, indicators = entries_in(known, before)
-            old_scale, largest = 0.0, known[1]
+            old_scale: Any = 0.0
+            largest = known[1]
             if precondition and 0.0 < largest < abs(x[0, u]):
                 old_scale = rare_scale_in(known, before)
                 if table[j, CENTERED] > 0.0:
@@ -279,9 +296,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
 def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_wide` for the classes of an optimizer and a loss, and a kind of stream."""
     of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
-    return specialized(
-        take_wide, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_row_steps}
-    )
+    return specialized(take_wide, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_row_steps})
 
 
 class WideLoop:
