@@ -25,6 +25,11 @@ optimizer's own rate is its ``auto_learning_rate``.
     SGD. Why: in implicit steps of one row each, it is well regularised without a penalty if it stops early, and is done
     sooner; on rows of fewer entries, as of categories and short texts, AdaGrad is as good or better.
 
+    ``partial_fit`` on sparse rows of 2048 columns and more, where ``batch_size`` is left alone or 1, without hidden
+    layers or averaging: AdaGrad that visits the columns of a row only, as plain SGD does there, with sums that begin
+    at 1, and one sum for all classes of a column. Why: a row costs its entries, however many columns there are; the
+    first steps are not too long; what moves one class of a rare word is known of it for all.
+
     with hidden layers: Adam. Why: each layer's gradient has a size of its own.
 
 ``precondition=True``
@@ -40,6 +45,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is
     learnt in any format.
 
+    in streams of 2048 sparse columns and more: the root mean square of a column's entries in the place of their largest
+    absolute value, and dense columns are centred after 20 rows. Why: few entries hardly change it.
+
     with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices,
     but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
     steps, and the penalty means the same for each column, whatever outliers it has.
@@ -53,9 +61,9 @@ optimizer's own rate is its ``auto_learning_rate``.
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
     zeros (in ``partial_fit`` to the extent to which sparse columns have one value beside zero, as those of categories
-    have); plain SGD: 1 / (mean squared norm · the loss's curvature); both times √(number of classes) where X is mostly
-    zeros. Why: columns of mostly zeros hardly depend on each other; a rare column meets each class once in so many
-    rows.
+    have, but for texts in streams of 2048 columns and more); plain SGD: 1 / (mean squared norm · the loss's curvature);
+    times √(number of classes) where X is mostly zeros, the number itself in plain SGD. Why: columns of mostly zeros
+    hardly depend on each other; a rare column meets each class once in so many rows.
 
     intercepts begin at the best constant model (not in ``partial_fit``). Why: an offset is removed at once, and a rare
     class is rare from the first step.
@@ -75,7 +83,8 @@ optimizer's own rate is its ``auto_learning_rate``.
     ``fit``: all rows of a linear regression with up to 1000 rows, unless X is mostly zeros, and of anything up to 64.
     Why: they lead to its minimum soonest; that of separable classes lies at infinity, and mini-batches stop on the way.
 
-    else 32 where X is mostly zeros; else rows/64, between 32 and 256; 1 in plain SGD. ``partial_fit``: 8. Why: rows of
+    else 32 where X is mostly zeros; else rows/64, between 32 and 256; 1 in plain SGD. ``partial_fit``: 8, and 1 in
+    streams of 2048 sparse columns and more. Why: rows of
     mostly zeros share few columns: a mean over many gains little.
 
 ``alpha="auto"``
@@ -85,8 +94,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     tables want a penalty, and tables differ in which; the estimates are noisy, and coefficients of about one likely.
 
     else, and of a squared error with 100 rows and more for each parameter, 1e-5 / √(number of classes) where X is
-    mostly zeros, else 0; 0 in plain SGD. It is a penalty on the standardised coefficients, relative to the target's
-    unit. Why: units don't matter; few epochs, and many rows, regularise by themselves.
+    mostly zeros, else 0; 0 in plain SGD, and in streams of 2048 sparse columns and more. It is a penalty on the
+    standardised coefficients, relative to the target's unit. Why: units don't matter; few epochs, and many rows,
+    regularise by themselves.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are
