@@ -6,12 +6,36 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from benchmarks import callbacks, cold, convergence, defaults, latency, memory, networks, scaling, streams, throughput
+from benchmarks import (
+    callbacks,
+    cold,
+    convergence,
+    defaults,
+    latency,
+    memory,
+    networks,
+    scaling,
+    streams,
+    throughput,
+    wide,
+)
 from benchmarks.common import print_header, print_table
 
 TABLES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (throughput, scaling, memory, latency, streams, callbacks, cold, convergence, defaults, networks)
+    for module in (
+        throughput,
+        scaling,
+        memory,
+        latency,
+        streams,
+        wide,
+        callbacks,
+        cold,
+        convergence,
+        defaults,
+        networks,
+    )
 }
 
 
