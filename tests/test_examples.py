@@ -63,6 +63,12 @@ def check_online_text_classification(printed, tmp_path):
     assert sum(row[1] for row in table) / len(table) == pytest.approx(score["GDClassifier"], abs=0.01)
 
 
+def check_out_of_core(printed, tmp_path):
+    losses = [float(loss) for loss in re.findall(r"held-out rows (\S+)", printed)]
+    assert len(losses) == 4
+    assert min(losses) < float(re.search(r"clicks alone: (\S+)", printed)[1]) - 0.08
+
+
 def check_own_optimizer_and_loss(printed, tmp_path):
     fit, stream, search = printed.splitlines()
     above, below, _ = numbers(fit)
