@@ -125,7 +125,7 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     # Pages of tables need the width. (Patterns may not overlap: * stands for no slash.)
     "secondary_sidebar_items": {
-        **{pages: ["page-toc"] for pages in ("*", "guide/*", "gallery/*", "api/*", "api/generated/*")},
+        **{pages: ["page-toc"] for pages in ("*", "guide/*", "other_tools/*", "gallery/*", "api/*", "api/generated/*")},
         "coming_from/*": [],
     },
     "footer_start": ["copyright"],

@@ -20,6 +20,7 @@ matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
+NEEDED = {"onnx.md": ["skl2onnx", "onnxruntime"]}  # by pages, beside what the tests need
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -237,6 +238,8 @@ def test_picture_is_not_shown_without_a_screen(monkeypatch, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page, capsys):
     """The blocks run one after the other, as pasted into one session; each prints the text block that follows it."""
+    for package in NEEDED.get(page.name, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
     blocks = re.findall(r"```python\n(.*?)```(?:\s+```text\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL)
     assert blocks or page.name != "README.md"
     namespace = {"__name__": "page"}
