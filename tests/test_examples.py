@@ -190,6 +190,26 @@ def check_plot_regularisation(printed, tmp_path):
     assert lowest == kept
 
 
+def check_plot_rosenbrock(printed, tmp_path):
+    rows = {line.split()[0]: numbers(line) for line in printed.splitlines()}
+    lowest = {name: row[-1] for name, row in rows.items()}
+    assert max(lowest["momentum"], lowest["Adam"]) < 1e-6 < 1e-3 < lowest["RMSProp"] < lowest["SGD"]
+    assert rows["Adam"][:2] == pytest.approx([1, 1], abs=1e-2)
+    assert rows["Adam"][2] < rows["momentum"][2] < rows["SGD"][2]
+
+
+def check_plot_matrix_factorization(printed, tmp_path):
+    mean, factors = numbers(re.search("held-out ratings: (.*)", printed)[1])
+    assert factors < mean / 2  # the noise of the ratings is 0.3
+    assert numbers(printed.splitlines()[-1])[-1] < 0.4 * mean
+
+
+def check_plot_soft_k_means(printed, tmp_path):
+    agreement, distance, of_k_means = (numbers(line)[-1] for line in printed.splitlines())
+    assert agreement > 0.9
+    assert distance == pytest.approx(of_k_means, rel=0.01)
+
+
 def check_plot_schedules(printed, tmp_path):
     fast, slow, falling, averaged = (numbers(line.split("above")[0])[-1] for line in printed.splitlines())
     assert falling < averaged < fast / 50
