@@ -20,7 +20,6 @@ import math
 import os
 import pickle
 import re
-import sys
 import time
 import uuid
 import warnings
@@ -37,7 +36,7 @@ from sklearn.utils import check_scalar
 
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.run import Best
-from skgd.strategy import plain_repr
+from skgd.strategy import level_of_caller, plain_repr
 
 try:
     import fcntl
@@ -45,8 +44,6 @@ except ImportError:  # on Windows, which refuses by itself to remove a file that
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Checkpoint", "EarlyStopping"]
-
-_BETWEEN = ("skgd", "sklearn", "contextlib")  # a callback and the call of ``fit``
 
 # Attributes that the fitted estimator has not.
 _OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due", "_checkpoints_failed")
@@ -342,7 +339,7 @@ class Checkpoint:
                 estimator._checkpoints_failed.add(self.path)
                 kept = "It stays as it was before" if self.path.exists() else "There is none"
                 message = f"The checkpoint {str(self.path)!r} could not be written: {error}. {kept}. {afterwards}."
-                warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+                warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
 
     def _replace(self, fitted_estimator: Any) -> None:
         """Write the estimator, without its callbacks; the file is replaced only when the new one is complete."""
@@ -380,14 +377,6 @@ def _lock(file: Any) -> None:
     """Hold an open file, until it is closed or the process ends; raise OSError where another one holds it."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _level_of_caller() -> int:
-    """Return the ``stacklevel`` of a warning that points at the call of ``fit``, beyond scikit-learn's frames."""
-    level, frame = 0, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in _BETWEEN:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _check_number(name: str, value: Any, kind: Any, low: float, ends: str = "left") -> None:

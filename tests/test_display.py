@@ -209,6 +209,13 @@ def test_suggestion_is_marked_on_the_curve():
     assert_allclose(display.auto, fitted.history_["learning_rate"][0])
 
 
+def test_the_rates_of_a_range_test_are_nobodys_mistake():
+    """Nobody has set two learning rates, of which one is not used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LearningRateDisplay.from_estimator(GDRegressor(optimizer=SGD(0.03)), X, y, n_steps=10)
+
+
 @pytest.mark.parametrize("container", [sp.csr_array, sp.csc_matrix, sp.coo_array])
 def test_range_test_of_sparse_columns(container):
     rng = np.random.default_rng(1)

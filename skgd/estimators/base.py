@@ -28,6 +28,7 @@ from skgd.estimators.parameters import resolve_parameters
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
+from skgd.names import advice_on_parameter
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad, Adam, Optimizer
@@ -147,7 +148,7 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     _doc_link_module = "skgd"
     _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
-    _foreign_losses: ClassVar[tuple[type[Loss], ...]]
+    _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
     class_weight: Any = None
     _values: list | None = None
@@ -170,6 +171,27 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     history_: dict[str, list[float]]
     classes_: np.ndarray
     _state: State | Stream
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of the strategies, as ``optimizer__beta1``.
+
+        Parameters
+        ----------
+        **params : dict
+            The parameters, by name.
+
+        Returns
+        -------
+        self : object
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            known = self._parameter_names()
+            advice = [advice_on_parameter(name, known) for name in params if name.partition("__")[0] not in known]
+            if not any(advice):
+                raise
+            raise ValueError(f"{error}{advice[0]}") from None
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
