@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
+from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import resolve_parameters
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
@@ -38,7 +39,7 @@ from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_call
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import Walk
 from skgd.stopping import Ending
-from skgd.strategy import API_REFERENCE, Strategy, plain_repr, snapshot, strategies_of
+from skgd.strategy import Strategy, plain_repr, snapshot, strategies_of
 from skgd.stream import Stream, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
@@ -91,7 +92,7 @@ def _no_coefficients(estimator: GDEstimator, name: str) -> None:
     )
 
 
-class GDEstimator(CallbackSupportMixin, BaseEstimator):
+class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts.
 
     Attributes
@@ -145,8 +146,6 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         The names of the features, where X has string column names.
     """
 
-    _doc_link_module = "skgd"
-    _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
     _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
