@@ -27,20 +27,9 @@ _BETWEEN = ("skgd", "sklearn", "contextlib")  # what warns and the call of ``fit
 
 _LONGEST = 500  # characters of a value in a message
 
-# Where the documentation has a page for each public object; scikit-learn's HTML representation links to it.
-API_REFERENCE = "https://skgd.readthedocs.io/en/latest/api/generated"
-
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
-
-    _doc_link_module = "skgd"
-    _doc_link_template = f"{API_REFERENCE}/{{public_module}}.{{name}}.html"
-
-    def _doc_link_url_param_generator(self) -> dict[str, str]:
-        # `skgd.optimizers` documents what its files hold: scikit-learn would link to `skgd.optimizers.adam`.
-        public_module = ".".join(type(self).__module__.split(".")[:2])
-        return {"public_module": public_module, "name": type(self).__name__}
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
