@@ -38,12 +38,36 @@ def naming(name: str) -> Iterator[None]:
         raise kind(message if named else f"{name}: {message}") from error
 
 
+def as_numpy(values: Any, name: str) -> Any:
+    """Return an array of another library, such as PyTorch or CuPy, as NumPy's, on the CPU; anything else as it is.
+
+    What is trained with, and what is predicted, is NumPy's, whether scikit-learn dispatches other arrays or not.
+    """
+    if isinstance(values, (np.ndarray, np.generic)) or not hasattr(values, "__dlpack__"):
+        return values
+    try:
+        if hasattr(values, "detach"):  # PyTorch's, which may be part of a computation of gradients
+            return values.detach().cpu().numpy()
+        if hasattr(values, "get"):  # CuPy's
+            return values.get()
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError, RuntimeError):
+            return np.from_dlpack(values)
+    except Exception as error:  # of any library, with errors of its own
+        raise TypeError(
+            f"{name} is an array of the type {type(values).__module__}.{type(values).__qualname__}, and could not be "
+            f"made one of NumPy's on the CPU ({error}). Convert it yourself, to a type of numbers that NumPy has."
+        ) from error
+
+
 def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X", reset: bool = False) -> Any:
     """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
 
     It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
     checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
     """
+    X = as_numpy(X, name)
     if is_plain(X, dtypes) if reset else is_ready(estimator, X, dtypes):
         if reset:
             estimator.n_features_in_ = X.shape[1]
@@ -98,6 +122,7 @@ def _is_number(text: str) -> bool:
 
 def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y checked: an ndarray of one or two dimensions, finite, with as many rows as X."""
+    y = as_numpy(y, name)
     if not (is_whole(y) if dtype is None else is_plain_target(y, dtype)):
         check_indices(y, name)
         with naming(name):
@@ -205,6 +230,7 @@ def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -
         return None
     if isinstance(weight, Real):
         weight = np.full(n_rows, weight, dtype=np.float64)
+    weight = as_numpy(weight, name)
     with naming(name):
         weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.shape != (n_rows,):

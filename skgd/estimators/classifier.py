@@ -19,7 +19,7 @@ from skgd.estimators.base import GDEstimator
 from skgd.estimators.parameters import ClassifierParameters, estimator_class
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
 from skgd.strategy import level_of_caller, plain_repr
-from skgd.validation import check_indices, in_range, is_whole, naming
+from skgd.validation import as_numpy, check_indices, in_range, is_whole, naming
 
 __all__ = ["GDClassifier"]
 
@@ -156,6 +156,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             For bad parameters or data, and where training diverges. The estimator is then as it was before.
         """
         with self._atomic():
+            y, classes = as_numpy(y, "y"), as_numpy(classes, "classes")
             known = self.classes_ if hasattr(self, "_state") else None
             if classes is None:
                 if known is None and not _is_multilabel(y):
