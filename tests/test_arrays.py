@@ -1,4 +1,4 @@
-"""Arrays of other libraries: converted on the CPU, with or without scikit-learn's dispatch, or refused in a sentence."""
+"""Arrays of other libraries: converted on the CPU, dispatched or not, or refused in a sentence."""
 
 import warnings
 

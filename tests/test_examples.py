@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
-NEEDED = {"onnx.md": ["skl2onnx", "onnxruntime"]}  # by pages, beside what all tests need
+NEEDED = {"onnx.md": ["skl2onnx", "onnxruntime"], "mlflow.md": ["mlflow"]}  # by pages, beside what all tests need
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
