@@ -20,7 +20,12 @@ matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
-NEEDED = {"onnx.md": ["skl2onnx", "onnxruntime"], "mlflow.md": ["mlflow"]}  # by pages, beside what all tests need
+NEEDED = {  # by pages and examples, beside what all tests need
+    "onnx.md": ["skl2onnx", "onnxruntime"],
+    "onnx_predictions": ["skl2onnx", "onnxruntime"],
+    "mlflow.md": ["mlflow"],
+    "mlflow_runs": ["mlflow"],
+}
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -73,6 +78,27 @@ def check_own_optimizer_and_loss(printed, tmp_path):
     assert steps == 1200
     assert "'loss__level': 0.5" in search
     assert numbers(search)[-1] == pytest.approx(0.48, abs=0.05)  # LinearRegression's R² in the same folds
+
+
+def check_mlflow_runs(printed, tmp_path):
+    *rows, loaded = printed.splitlines()
+    accuracies = [numbers(row)[-1] for row in rows]
+    assert len(rows) == 3
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] > 0.95
+    for row in rows:
+        first, last, epochs, _ = numbers(row.replace("...", " "))
+        assert first > last
+        assert epochs == 15
+    assert numbers(loaded) == [numbers(row)[-1] for row in rows if row.startswith("adam")]
+
+
+def check_onnx_predictions(printed, tmp_path):
+    rows = dict(re.findall(r"^(.*?): +(.*)$", printed, re.MULTILINE))
+    assert float(rows["accuracy"]) > 0.7
+    assert rows["outputs"] == "label probabilities"
+    assert rows["labels that differ"] == "0"
+    assert float(rows["largest difference of a probability"]) < 1e-5
 
 
 def check_pipeline_mixed_columns(printed, tmp_path):
@@ -238,8 +264,14 @@ def check_raw_data(printed, tmp_path):
     assert table["diabetes"][1] < -1e9
 
 
+def skip_without_what_is_needed(name):
+    for package in NEEDED.get(name, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_example(name, monkeypatch, capsys, tmp_path):
+    skip_without_what_is_needed(name)
     output = ["--output", str(tmp_path / "rates.png")] if name == "plot_learning_rate_search" else []
     monkeypatch.setattr("sys.argv", [str(EXAMPLES[name]), *output])
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
@@ -258,8 +290,7 @@ def test_picture_is_not_shown_without_a_screen(monkeypatch, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page, capsys):
     """The blocks run one after the other, as pasted into one session; each prints the text block that follows it."""
-    for package in NEEDED.get(page.name, []):
-        pytest.importorskip(package, reason=f"{package} is not installed")
+    skip_without_what_is_needed(page.name)
     blocks = re.findall(r"```python\n(.*?)```(?:\s+```text\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL)
     assert blocks or page.name != "README.md"
     namespace = {"__name__": "page"}

@@ -20,9 +20,8 @@ from skgd.optimizers import SGD, Adam, Optimizer
 
 pytest.importorskip("sklearn", "1.9", reason="scikit-learn has no callbacks before")
 mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
-pytestmark = pytest.mark.filterwarnings(  # of MLflow's own code, and of what it needs
-    "ignore:.*type hint is inferred as AnyType:UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
-)
+# Of MLflow's own code, and of what it needs.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 3))
