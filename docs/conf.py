@@ -3,9 +3,11 @@
 import os
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sklearn.base import BaseEstimator
+from sphinx.util.logging import getLogger
 
 import skgd
 from skgd.activations import Activation
@@ -92,7 +94,17 @@ def first_plots_then_the_rest(name):
     return not name.startswith("plot_"), name
 
 
+# What some examples need beside what all do: where it is not installed, they are left out.
+NEEDED = {"onnx_predictions.py": ["skl2onnx", "onnxruntime"], "mlflow_runs.py": ["mlflow"]}
+left_out = ["__init__.py"]
+for example, packages in NEEDED.items():
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        getLogger(__name__).info("%s is left out of the gallery: %s is not installed", example, ", ".join(missing))
+        left_out.append(example)
+
 sphinx_gallery_conf = {
+    "ignore_pattern": "|".join(map(re.escape, left_out)),
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",  # run all of them, not only plot_*.py
@@ -125,7 +137,7 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     # Pages of tables need the width. (Patterns may not overlap: * stands for no slash.)
     "secondary_sidebar_items": {
-        **{pages: ["page-toc"] for pages in ("*", "guide/*", "gallery/*", "api/*", "api/generated/*")},
+        **{pages: ["page-toc"] for pages in ("*", "guide/*", "other_tools/*", "gallery/*", "api/*", "api/generated/*")},
         "coming_from/*": [],
     },
     "footer_start": ["copyright"],

@@ -16,17 +16,18 @@ What they have to remember lives in the estimator that is being trained.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 import pickle
 import re
-import sys
 import time
 import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -37,19 +38,20 @@ from sklearn.utils import check_scalar
 
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.run import Best
-from skgd.strategy import plain_repr
+from skgd.strategy import level_of_caller, plain_repr
 
 try:
     import fcntl
 except ImportError:  # on Windows, which refuses by itself to remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Checkpoint", "EarlyStopping"]
-
-_BETWEEN = ("skgd", "sklearn", "contextlib")  # a callback and the call of ``fit``
+__all__ = ["Checkpoint", "EarlyStopping", "MLflowLogger"]
 
 # Attributes that the fitted estimator has not.
-_OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due", "_checkpoints_failed")
+_OF_A_RUN = ("_progress", "_early_stopping", "_checkpoint_due", "_checkpoints_failed", "_mlflow_run")
+
+_MOST_METRICS = 1000  # that a server of MLflow takes at once
+_SECONDS_BETWEEN = 1.0  # calls of a server, which may be far away
 
 
 def _is_epoch(context: Any) -> bool:
@@ -296,14 +298,12 @@ class Checkpoint:
             raise IsADirectoryError(f"The checkpoint {str(self.path)!r} is a folder. Give the path of a file.")
         if not os.access(self.path.parent, os.W_OK):
             raise PermissionError(f"The folder of the checkpoint {str(self.path)!r} cannot be written to.")
-        ancestor = context.parent
-        while ancestor is not None:
-            if not ancestor.sequential_subtasks:
-                raise ValueError(
-                    f"{ancestor.estimator_name} trains several estimators, which would all write to "
-                    f"{str(self.path)!r}. Set Checkpoint on an estimator that you fit yourself."
-                )
-            ancestor = ancestor.parent
+        several = _trainer_of_several(context)
+        if several is not None:
+            raise ValueError(
+                f"{several} trains several estimators, which would all write to {str(self.path)!r}. Set Checkpoint on "
+                "an estimator that you fit yourself."
+            )
         self._remove_leftovers()
         estimator._checkpoints_failed = set()
         estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
@@ -342,17 +342,15 @@ class Checkpoint:
                 estimator._checkpoints_failed.add(self.path)
                 kept = "It stays as it was before" if self.path.exists() else "There is none"
                 message = f"The checkpoint {str(self.path)!r} could not be written: {error}. {kept}. {afterwards}."
-                warnings.warn(message, RuntimeWarning, stacklevel=_level_of_caller())
+                warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
 
     def _replace(self, fitted_estimator: Any) -> None:
         """Write the estimator, without its callbacks; the file is replaced only when the new one is complete."""
         if not hasattr(fitted_estimator, "_progress"):  # nothing was left to do: what was loaded is complete
             return
-        estimator = copy.copy(fitted_estimator)
-        best = getattr(estimator, "_early_stopping", Best())
-        estimator._unfinished = replace(estimator._progress, best=best)
-        for name in [name for name in vars(estimator) if "callback" in name or name in _OF_A_RUN]:
-            delattr(estimator, name)  # scikit-learn's, which hold the callbacks, and those of this module
+        best = getattr(fitted_estimator, "_early_stopping", Best())
+        estimator = _without_callbacks(fitted_estimator)
+        estimator._unfinished = replace(fitted_estimator._progress, best=best)
         temporary = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.tmp")
         try:
             with open(temporary, "wb") as file:
@@ -382,12 +380,189 @@ def _lock(file: Any) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _level_of_caller() -> int:
-    """Return the ``stacklevel`` of a warning that points at the call of ``fit``, beyond scikit-learn's frames."""
-    level, frame = 0, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in _BETWEEN:
-        level, frame = level + 1, frame.f_back
-    return level
+@dataclass
+class _MLflowRun:
+    """The run of MLflow that one training is logged to, and how far it is."""
+
+    run_id: str
+    own: bool  # begun for this training, and to be ended with it
+    begin: int  # entries of the history of earlier calls
+    sent: int = 0  # entries that the run has
+    due: float = 0.0
+    status: str = "FAILED"
+    failed: bool = False  # to log
+
+
+class MLflowLogger:
+    """Log a training to MLflow: the parameters, each epoch's entry of the history, how it ended, and the model.
+
+    It is logged to the active run (``with mlflow.start_run(): model.fit(X, y)``) or, where there is none, to one of its
+    own. The trainings of a search have a run each, nested in the active one.
+
+    * Parameters: those of ``get_params``, such as ``optimizer__beta1``, but for those that the run has already.
+    * Metrics: what ``history_`` has of each epoch, with the number of the epoch as the step; at the end ``n_iter_``,
+      ``best_iter_``, ``best_score_``, ``alpha_`` and ``suboptimality_``, those that are known.
+    * Tags: ``converged_``, ``stop_reason_`` and ``engine_``.
+    * The model, in MLflow's flavors sklearn and pyfunc: ``mlflow.sklearn.load_model(...)``.
+
+    Where something cannot be logged, because a server is gone for example, training warns once and goes on.
+
+    Parameters
+    ----------
+    log_model : bool, default=True
+        Whether to log the model at the end.
+    **options
+        Passed on to ``mlflow.sklearn.log_model``, such as ``registered_model_name="churn"`` or
+        ``input_example=X[:3]``. ``pip_requirements`` are skgd and what it needs, if nothing else is passed. Where
+        MLflow saves models by skops, ``skops_trusted_types`` is the estimator's own type; a model with an optimizer, a
+        loss or a schedule of your own needs a list that has its type, too.
+
+    Raises
+    ------
+    ImportError
+        In ``fit``, where MLflow is not installed (``pip install skgd[mlflow]``).
+    ValueError, TypeError
+        For bad parameters; in ``fit``, on estimators of others.
+
+    Notes
+    -----
+    Entries are sent once a second, those of several epochs together, so that a distant server does not slow training
+    down. What is loaded predicts, and goes on learning.
+
+    Examples
+    --------
+    >>> from skgd import GDClassifier
+    >>> from skgd.callbacks import MLflowLogger
+    >>> model = GDClassifier().set_callbacks(MLflowLogger(registered_model_name="churn"))
+    """
+
+    def __init__(self, *, log_model: bool = True, **options: Any):
+        if not isinstance(log_model, bool):
+            raise TypeError(f"MLflowLogger(log_model) must be True or False, got {plain_repr(log_model)}.")
+        self.log_model = log_model
+        self.options = options
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Find or begin the run, and log the parameters."""
+        _check_estimator(self, estimator)
+        mlflow = _mlflow()
+        active = mlflow.active_run()
+        own = active is None or _trainer_of_several(context) is not None
+        run = mlflow.start_run(nested=active is not None) if own else active
+        begin = len(getattr(estimator, "history_", {}).get("objective", ())) if estimator.warm_start else 0
+        estimator._mlflow_run = _MLflowRun(run.info.run_id, own, begin)
+        given = estimator.get_params().items()
+        params = {name: value if isinstance(value, str) else plain_repr(value) for name, value in given}
+        self._try(estimator, lambda: _log_params(params, run.info.run_id))
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing."""
+
+    def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
+        """Send what the history has got since the last time, at the end with all that is known then."""
+        run: _MLflowRun = estimator._mlflow_run
+        if _is_epoch(context):
+            if time.monotonic() >= run.due:
+                self._try(estimator, lambda: _send_history(run, fitted_estimator))
+            return
+        run.status = "FINISHED"
+        self._try(estimator, lambda: _send_history(run, fitted_estimator))
+        self._try(estimator, lambda: self._log_end(fitted_estimator))
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """End the run, if it was begun here."""
+        run = vars(estimator).pop("_mlflow_run", None)
+        if run is not None and run.own:
+            _mlflow().end_run(run.status)
+
+    def _log_end(self, fitted_estimator: Any) -> None:
+        mlflow = _mlflow()
+        model = _without_callbacks(fitted_estimator)
+        numbers = ("n_iter_", "best_iter_", "best_score_", "alpha_", "suboptimality_")
+        found = {name: float(getattr(model, name)) for name in numbers}
+        mlflow.log_metrics({name: value for name, value in found.items() if math.isfinite(value)})
+        mlflow.set_tags({name: getattr(model, name) for name in ("converged_", "stop_reason_", "engine_")})
+        if not self.log_model:
+            return
+        options: dict[str, Any] = {"name": "model", "pip_requirements": _requirements()}
+        if "skops_trusted_types" in inspect.signature(mlflow.sklearn.log_model).parameters:  # not in MLflow 3.0
+            options["skops_trusted_types"] = [f"{type(model).__module__}.{type(model).__qualname__}"]
+        mlflow.sklearn.log_model(model, **options | self.options)
+
+    def _try(self, estimator: Any, log: Callable[[], None]) -> None:
+        """Log something; where that fails, warn once: it is no reason to lose a training."""
+        try:
+            log()
+        except Exception as error:  # of MLflow, of the network, of a disk
+            if not estimator._mlflow_run.failed:
+                estimator._mlflow_run.failed = True
+                message = (
+                    f"MLflowLogger could not log to MLflow ({error}). Training goes on, and the model is not lost."
+                )
+                warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
+
+
+def _mlflow() -> Any:
+    """Import MLflow, here and nowhere else, or say what to install."""
+    try:
+        import mlflow
+        import mlflow.sklearn
+    except ImportError as error:
+        raise ImportError("MLflowLogger needs MLflow, which is not installed: pip install skgd[mlflow]") from error
+    return mlflow
+
+
+def _log_params(params: dict[str, str], run_id: str) -> None:
+    """Log parameters, but those of names that the run has already, of a Pipeline for example: it would refuse all."""
+    known = _mlflow().get_run(run_id).data.params
+    _mlflow().log_params({name: value for name, value in params.items() if name not in known})
+
+
+def _requirements() -> list[str]:
+    """Return what a model needs to be loaded. MLflow would look for it itself, for half a minute, and not find skgd."""
+    found = {name: _version_of(name) for name in ("skgd", "scikit-learn", "numpy", "scipy", "cloudpickle", "skops")}
+    return [f"{name}=={version}" for name, version in found.items() if version]
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _send_history(run: _MLflowRun, fitted_estimator: Any) -> None:
+    """Send the entries of the history that the run does not have yet."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    history, now = fitted_estimator.history_, int(1000 * time.time())
+    end = len(history["objective"])
+    steps = range(run.begin + run.sent, end)
+    entries = ((key, values[step], step) for step in steps for key, values in history.items())
+    metrics = [Metric(key, float(value), now, step + 1) for key, value, step in entries if math.isfinite(value)]
+    client = MlflowClient()
+    for first in range(0, len(metrics), _MOST_METRICS):
+        client.log_batch(run.run_id, metrics[first : first + _MOST_METRICS])
+    run.sent, run.due = end - run.begin, time.monotonic() + _SECONDS_BETWEEN
+
+
+def _without_callbacks(fitted_estimator: Any) -> Any:
+    """Return a copy without scikit-learn's attributes that hold the callbacks, and without those of this module."""
+    estimator = copy.copy(fitted_estimator)
+    for name in [name for name in vars(estimator) if "callback" in name or name in _OF_A_RUN]:
+        delattr(estimator, name)
+    return estimator
+
+
+def _trainer_of_several(context: Any) -> str | None:
+    """Return the name of what trains several estimators at once, this one among them, such as a search."""
+    ancestor = context.parent
+    while ancestor is not None:
+        if not ancestor.sequential_subtasks:
+            return ancestor.estimator_name
+        ancestor = ancestor.parent
+    return None
 
 
 def _check_number(name: str, value: Any, kind: Any, low: float, ends: str = "left") -> None:

@@ -570,7 +570,7 @@ def resolve_schedule(learning_rate: Any, parameter: str) -> Schedule:
                 f"{parameter}={plain_repr(learning_rate)} must be a finite number above 0. 'auto' chooses one."
             )
         return Constant(learning_rate=float(learning_rate))
-    if callable(learning_rate) and not isinstance(learning_rate, type):
+    if callable(learning_rate) and not isinstance(learning_rate, (type, Strategy)):  # an optimizer can be called, too
         return _Function(learning_rate)
     raise TypeError(
         f"{parameter} must be a number, 'auto', the name of a schedule, a Schedule or a function of the step number, "

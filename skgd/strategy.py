@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, TypeVar
@@ -16,26 +17,19 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
+from skgd.names import advice_on_name
+
 __all__ = ["Strategy"]
 
 S = TypeVar("S", bound="Strategy")
 
-_LONGEST = 500  # characters of a value in a message
+_BETWEEN = ("skgd", "sklearn", "contextlib")  # what warns and the call of ``fit``
 
-# Where the documentation has a page for each public object; scikit-learn's HTML representation links to it.
-API_REFERENCE = "https://skgd.readthedocs.io/en/latest/api/generated"
+_LONGEST = 500  # characters of a value in a message
 
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
-
-    _doc_link_module = "skgd"
-    _doc_link_template = f"{API_REFERENCE}/{{public_module}}.{{name}}.html"
-
-    def _doc_link_url_param_generator(self) -> dict[str, str]:
-        # `skgd.optimizers` documents what its files hold: scikit-learn would link to `skgd.optimizers.adam`.
-        public_module = ".".join(type(self).__module__.split(".")[:2])
-        return {"public_module": public_module, "name": type(self).__name__}
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
@@ -61,6 +55,14 @@ def is_finite(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def level_of_caller() -> int:
+    """Return the ``stacklevel`` of a warning that points at the call of ``fit``, beyond scikit-learn's frames."""
+    level, frame = 0, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def plain_repr(value: Any) -> str:
@@ -108,7 +110,7 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     Raises
     ------
     ValueError
-        For a name that is not registered (the known ones are listed).
+        For a name that is not registered (the known ones are listed, the one that may be meant first).
     TypeError
         For anything that is neither a name nor an instance of ``base``.
     """
@@ -116,7 +118,10 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     if isinstance(spec, str):
         if spec not in registry:
             known = ", ".join(map(repr, sorted(registry)))
-            raise ValueError(f"{parameter}={plain_repr(spec)} is not known. Use one of {known}, or {an_object}.")
+            advice = advice_on_name(spec, registry, base.__name__)
+            raise ValueError(
+                f"{parameter}={plain_repr(spec)} is not known.{advice} Use one of {known}, or {an_object}."
+            )
         strategy = registry[spec]()
     elif isinstance(spec, base):
         strategy = clone(spec)  # set_params on the user's object must not reach into a running or finished training

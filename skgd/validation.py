@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from numbers import Real
 from typing import Any
 
@@ -21,15 +22,43 @@ _CHUNK_ELEMENTS = 2**16
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Put an input's name before messages of scikit-learn's checks that do not say which input they mean."""
+    """Put an input's name before messages of scikit-learn's checks that do not say which input they mean.
+
+    They show NumPy's strings and numbers as such, np.str_('a'): then as Python's.
+    """
     try:
         with np.errstate(all="ignore"):  # they add up what they look for infinity in
             yield
     except (TypeError, ValueError) as error:
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)):
+        message = re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", str(error))
+        named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message)
+        if named and message == str(error):
             raise
         kind = ValueError if isinstance(error, ValueError) else TypeError
-        raise kind(f"{name}: {error}") from error
+        raise kind(message if named else f"{name}: {message}") from error
+
+
+def as_numpy(values: Any, name: str) -> Any:
+    """Return an array of another library, such as PyTorch or CuPy, as NumPy's, on the CPU; anything else as it is.
+
+    What is trained with, and what is predicted, is NumPy's, whether scikit-learn dispatches other arrays or not.
+    """
+    if isinstance(values, (np.ndarray, np.generic)) or not hasattr(values, "__dlpack__"):
+        return values
+    try:
+        if hasattr(values, "detach"):  # PyTorch's, which may be part of a computation of gradients
+            return values.detach().cpu().numpy()
+        if hasattr(values, "get"):  # CuPy's
+            return values.get()
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError, RuntimeError):
+            return np.from_dlpack(values)
+    except Exception as error:  # of any library, with errors of its own
+        raise TypeError(
+            f"{name} is an array of the type {type(values).__module__}.{type(values).__qualname__}, and could not be "
+            f"made one of NumPy's on the CPU ({error}). Convert it yourself, to a type of numbers that NumPy has."
+        ) from error
 
 
 def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X", reset: bool = False) -> Any:
@@ -38,18 +67,62 @@ def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = 
     It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
     checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
     """
+    X = as_numpy(X, name)
     if is_plain(X, dtypes) if reset else is_ready(estimator, X, dtypes):
         if reset:
             estimator.n_features_in_ = X.shape[1]
             vars(estimator).pop("feature_names_in_", None)
         return X if type(X) is not sp.csr_matrix else sp.csr_array(X)
     check_indices(X, name)
-    with naming(name):
-        return canonical(validate_data(estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes))
+    try:
+        with naming(name):
+            checked = validate_data(estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes)
+    except (TypeError, ValueError) as error:
+        _explain_text(X, name, error)
+        raise
+    return canonical(checked)
+
+
+def _explain_text(X: Any, name: str, error: Exception) -> None:
+    """Raise an error that names a column of text or dates, and the remedy, if X has one."""
+    if hasattr(X, "columns"):
+        columns = {column: np.asarray(X[column], dtype=object) for column in X.columns}
+    else:
+        try:
+            table = np.asarray(X, dtype=object)
+        except ValueError:  # rows of several lengths
+            return
+        if table.ndim == 1 and any(isinstance(value, str) for value in table):
+            raise ValueError(f"{name}: could not convert text to numbers. TfidfVectorizer does so.") from error
+        columns = dict(enumerate(table.T)) if table.ndim == 2 else {}
+    for column, values in columns.items():
+        for value in values.ravel():
+            if isinstance(value, (date, np.datetime64)):
+                remedy = "Make numbers of it, such as the days since some day."
+            elif isinstance(value, str) and not _is_number(value):
+                remedy = (
+                    f"A Pipeline that begins with make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
+                    f"[{plain_repr(column)}]), remainder='passthrough') encodes it."
+                )
+            else:
+                continue
+            raise ValueError(
+                f"{name}: could not convert the column {plain_repr(column)} to numbers, which has {plain_repr(value)}. "
+                f"{remedy}"
+            ) from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y checked: an ndarray of one or two dimensions, finite, with as many rows as X."""
+    y = as_numpy(y, name)
     if not (is_whole(y) if dtype is None else is_plain_target(y, dtype)):
         check_indices(y, name)
         with naming(name):
@@ -157,6 +230,7 @@ def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -
         return None
     if isinstance(weight, Real):
         weight = np.full(n_rows, weight, dtype=np.float64)
+    weight = as_numpy(weight, name)
     with naming(name):
         weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.shape != (n_rows,):

@@ -558,7 +558,8 @@ def test_labels_of_another_kind():
     for y, word in ((LABELS.astype(str), "classes"), (np.eye(3, dtype=int)[LABELS], "column|1d|multilabel|shape")):
         with refused(model, word):
             model.partial_fit(X, y)
-    multilabel = GDClassifier(**FEW).fit(X, np.eye(3, dtype=int)[LABELS])
+    with pytest.warns(UserWarning, match="exactly one 1 in each row"):
+        multilabel = GDClassifier(**FEW).fit(X, np.eye(3, dtype=int)[LABELS])
     for y in (LABELS, np.eye(2, dtype=int)[LABELS % 2]):
         with refused(multilabel, "multilabel", r"\(n_samples, 3\)"):
             multilabel.partial_fit(X, y)

@@ -20,6 +20,12 @@ matplotlib.use("Agg")
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
+NEEDED = {  # by pages and examples, beside what all tests need
+    "onnx.md": ["skl2onnx", "onnxruntime"],
+    "onnx_predictions": ["skl2onnx", "onnxruntime"],
+    "mlflow.md": ["mlflow"],
+    "mlflow_runs": ["mlflow"],
+}
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -78,6 +84,27 @@ def check_own_optimizer_and_loss(printed, tmp_path):
     assert steps == 1200
     assert "'loss__level': 0.5" in search
     assert numbers(search)[-1] == pytest.approx(0.48, abs=0.05)  # LinearRegression's R² in the same folds
+
+
+def check_mlflow_runs(printed, tmp_path):
+    *rows, loaded = printed.splitlines()
+    accuracies = [numbers(row)[-1] for row in rows]
+    assert len(rows) == 3
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] > 0.95
+    for row in rows:
+        first, last, epochs, _ = numbers(row.replace("...", " "))
+        assert first > last
+        assert epochs == 15
+    assert numbers(loaded) == [numbers(row)[-1] for row in rows if row.startswith("adam")]
+
+
+def check_onnx_predictions(printed, tmp_path):
+    rows = dict(re.findall(r"^(.*?): +(.*)$", printed, re.MULTILINE))
+    assert float(rows["accuracy"]) > 0.7
+    assert rows["outputs"] == "label probabilities"
+    assert rows["labels that differ"] == "0"
+    assert float(rows["largest difference of a probability"]) < 1e-5
 
 
 def check_pipeline_mixed_columns(printed, tmp_path):
@@ -195,6 +222,26 @@ def check_plot_regularisation(printed, tmp_path):
     assert lowest == kept
 
 
+def check_plot_rosenbrock(printed, tmp_path):
+    rows = {line.split()[0]: numbers(line) for line in printed.splitlines()}
+    lowest = {name: row[-1] for name, row in rows.items()}
+    assert max(lowest["momentum"], lowest["Adam"]) < 1e-6 < 1e-3 < lowest["RMSProp"] < lowest["SGD"]
+    assert rows["Adam"][:2] == pytest.approx([1, 1], abs=1e-2)
+    assert rows["Adam"][2] < rows["momentum"][2] < rows["SGD"][2]
+
+
+def check_plot_matrix_factorization(printed, tmp_path):
+    mean, factors = numbers(re.search("held-out ratings: (.*)", printed)[1])
+    assert factors < mean / 2  # the noise of the ratings is 0.3
+    assert numbers(printed.splitlines()[-1])[-1] < 0.4 * mean
+
+
+def check_plot_soft_k_means(printed, tmp_path):
+    agreement, distance, of_k_means = (numbers(line)[-1] for line in printed.splitlines())
+    assert agreement > 0.9
+    assert distance == pytest.approx(of_k_means, rel=0.01)
+
+
 def check_plot_schedules(printed, tmp_path):
     fast, slow, falling, averaged = (numbers(line.split("above")[0])[-1] for line in printed.splitlines())
     assert falling < averaged < fast / 50
@@ -223,8 +270,14 @@ def check_raw_data(printed, tmp_path):
     assert table["diabetes"][1] < -1e9
 
 
+def skip_without_what_is_needed(name):
+    for package in NEEDED.get(name, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+
+
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_example(name, monkeypatch, capsys, tmp_path):
+    skip_without_what_is_needed(name)
     output = ["--output", str(tmp_path / "rates.png")] if name == "plot_learning_rate_search" else []
     monkeypatch.setattr("sys.argv", [str(EXAMPLES[name]), *output])
     monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
@@ -243,6 +296,7 @@ def test_picture_is_not_shown_without_a_screen(monkeypatch, capsys):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page, capsys):
     """The blocks run one after the other, as pasted into one session; each prints the text block that follows it."""
+    skip_without_what_is_needed(page.name)
     blocks = re.findall(r"```python\n(.*?)```(?:\s+```text\n(.*?)```)?", page.read_text(encoding="utf-8"), re.DOTALL)
     assert blocks or page.name != "README.md"
     namespace = {"__name__": "page"}

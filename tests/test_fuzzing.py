@@ -532,6 +532,8 @@ def judge(estimator, calls):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*feature names")  # scikit-learn's: other ones than before
         warnings.filterwarnings("ignore", message="Support for labels represented as bytes")  # scikit-learn 1.6's
+        warnings.filterwarnings("ignore", message="y has .* columns with exactly one 1 in each row")
+        warnings.filterwarnings("ignore", message="learning_rate=.* of the estimator is used, not")
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", DataConversionWarning)
         for call in calls:

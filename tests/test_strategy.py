@@ -183,7 +183,10 @@ def test_set_params_reaches_into_nested_schedules():
 
 
 def test_the_estimators_rate_comes_before_the_optimizers():
-    assert regressor(optimizer=SGD(0.03), learning_rate=0.01).fit(X, y).history_["learning_rate"] == [0.01] * 3
+    with pytest.warns(UserWarning, match="learning_rate=0.01 of the estimator is used, not 0.03") as record:
+        model = regressor(optimizer=SGD(0.03), learning_rate=0.01).fit(X, y)
+    assert record[0].filename == __file__
+    assert model.history_["learning_rate"] == [0.01] * 3
     assert regressor(optimizer=SGD(0.03), learning_rate=None).fit(X, y).history_["learning_rate"] == [0.03] * 3
 
 
@@ -227,7 +230,8 @@ def test_parameters_changed_between_calls_are_seen():
     model.set_params(optimizer__learning_rate=0.0625)
     assert next_rate() == 0.0625
     model.learning_rate = 0.5
-    assert next_rate() == 0.5
+    with pytest.warns(UserWarning, match="0.5 of the estimator is used, not 0.0625"):
+        assert next_rate() == 0.5
     model.fit_intercept = 1  # equals True, but is none
     with pytest.raises(TypeError, match="fit_intercept"):
         next_rate()

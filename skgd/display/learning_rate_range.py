@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from skgd.display.shared import COLORS, checked, pyplot
 from skgd.engines import readout
 from skgd.estimators import GDClassifier, GDRegressor
+from skgd.schedules import Constant
 from skgd.state import State
 from skgd.steps import DivergenceError
 from skgd.strategy import plain_repr
@@ -136,7 +137,8 @@ class LearningRateDisplay:
         TypeError
             For an estimator that is no `GDClassifier` or `GDRegressor`.
         """
-        model = clone(checked(estimator)).set_params(learning_rate=1.0)  # any number: each step is told its own
+        # Any schedule of numbers: each step is told its own rate.
+        model = clone(checked(estimator)).set_params(learning_rate=Constant(1.0))
         walk = model._walk(X, y, sample_weight)
         auto, decay = walk.automatic_rate, walk.state.optimizer.weight_decay
         if lowest is None:

@@ -24,10 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
+from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import resolve_parameters
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
+from skgd.names import advice_on_parameter
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad, Adam, Optimizer
@@ -37,7 +39,7 @@ from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_call
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import Walk
 from skgd.stopping import Ending
-from skgd.strategy import API_REFERENCE, Strategy, plain_repr, snapshot, strategies_of
+from skgd.strategy import Strategy, plain_repr, snapshot, strategies_of
 from skgd.stream import Stream, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
@@ -104,7 +106,7 @@ def _coefficients(estimator: GDEstimator, name: str) -> np.ndarray:
     )
 
 
-class GDEstimator(CallbackSupportMixin, BaseEstimator):
+class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share. A subclass says how it reads y and what it predicts.
 
     Attributes
@@ -158,10 +160,8 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
         The names of the features, where X has string column names.
     """
 
-    _doc_link_module = "skgd"
-    _doc_link_template = f"{API_REFERENCE}/skgd.{{estimator_name}}.html"
     _known_losses: ClassVar[dict[str, type[Loss]]]
-    _foreign_losses: ClassVar[tuple[type[Loss], ...]]
+    _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
     class_weight: Any = None
     _values: list | None = None
@@ -184,6 +184,27 @@ class GDEstimator(CallbackSupportMixin, BaseEstimator):
     history_: dict[str, list[float]]
     classes_: np.ndarray
     _state: State | Stream | WideStream
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of the strategies, as ``optimizer__beta1``.
+
+        Parameters
+        ----------
+        **params : dict
+            The parameters, by name.
+
+        Returns
+        -------
+        self : object
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            known = self._parameter_names()
+            advice = [advice_on_parameter(name, known) for name in params if name.partition("__")[0] not in known]
+            if not any(advice):
+                raise
+            raise ValueError(f"{error}{advice[0]}") from None
 
     # -- saving -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,8 @@ from sklearn.utils.validation import column_or_1d
 from skgd.estimators.base import GDEstimator
 from skgd.estimators.parameters import ClassifierParameters, estimator_class
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.strategy import plain_repr
-from skgd.validation import check_indices, in_range, is_whole, naming
+from skgd.strategy import level_of_caller, plain_repr
+from skgd.validation import as_numpy, check_indices, in_range, is_whole, naming
 
 __all__ = ["GDClassifier"]
 
@@ -88,7 +89,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
 
     _known_losses = CLASSIFIER_LOSSES
     _target_dtype = None  # labels of any kind
-    _foreign_losses = tuple(REGRESSOR_LOSSES.values())
+    _foreign_losses = REGRESSOR_LOSSES
 
     def fit(
         self,
@@ -155,6 +156,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             For bad parameters or data, and where training diverges. The estimator is then as it was before.
         """
         with self._atomic():
+            y, classes = as_numpy(y, "y"), as_numpy(classes, "classes")
             known = self.classes_ if hasattr(self, "_state") else None
             if classes is None:
                 if known is None and not _is_multilabel(y):
@@ -246,6 +248,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
 
     def _learn_outputs(self, y, given, loss, classes):
         self._multilabel = _is_multilabel(y)
+        if self._multilabel:
+            _warn_of_one_hot(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
                 f"loss={plain_repr(loss)} is for three or more exclusive classes. Use loss='log_loss', which is what "
@@ -335,6 +339,18 @@ def _read_classes(classes: Any) -> np.ndarray:
 
 def _is_multilabel(y: Any) -> bool:
     return _type_of_labels(y, "y") == "multilabel-indicator"
+
+
+def _warn_of_one_hot(y: np.ndarray) -> None:
+    """Warn where the columns of a multilabel y look as if they were exclusive classes."""
+    if len(y) >= y.shape[1] > 1 and (np.count_nonzero(y, axis=1) == 1).all():
+        warnings.warn(
+            f"y has {y.shape[1]} columns with exactly one 1 in each row, and is read as multilabel: a binary model for "
+            "each column, whose probabilities need not sum to 1. If the columns are exclusive classes, pass one label "
+            "a row: y.argmax(axis=1).",
+            UserWarning,
+            stacklevel=level_of_caller(),
+        )
 
 
 def _type_of_labels(labels: Any, name: str) -> str:

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
-from functools import partial
+from functools import partial, wraps
 from inspect import cleandoc, get_annotations
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import check_scalar
 
 from skgd.activations import ACTIVATIONS, Activation
 from skgd.losses import Loss
+from skgd.names import advice_on_parameter, right_name
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import resolve_schedule
-from skgd.strategy import is_finite, plain_repr, resolve
+from skgd.strategy import is_finite, level_of_caller, plain_repr, resolve
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
             declared |= vars(base).get("_declared", {})
         # Annotations are strings, to be read in this module.
         like: Any = make_dataclass(kind.__name__, declared.values(), namespace={"__module__": __name__}, kw_only=True)
-        kind.__init__ = like.__init__  # type: ignore[method-assign]
+        kind.__init__ = _advising(like.__init__, kind.__name__, declared)  # type: ignore[method-assign]
         if kind.__doc__:  # there is none with ``python -OO``
             kind.__doc__ = cleandoc(kind.__doc__)
             for section in ("Parameters", "Attributes"):
@@ -74,6 +77,20 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
         return kind
 
     return complete
+
+
+def _advising(init: Callable, estimator: str, known: Mapping[str, Any]) -> Callable:
+    """Return a constructor that says what to use in place of a parameter that there is not."""
+
+    @wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name in kwargs.keys() - known.keys():
+            raise TypeError(
+                f"{estimator}.__init__() got an unexpected keyword argument {name!r}.{advice_on_parameter(name, known)}"
+            )
+        init(self, *args, **kwargs)
+
+    return __init__
 
 
 def _entries(kind: type, section: str) -> str:
@@ -254,12 +271,7 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
         For one that is not in its range, or does not go with another.
     """
     _check_numbers(estimator)
-    loss = resolve(estimator.loss, estimator._known_losses, Loss, "loss")
-    if type(loss) in estimator._foreign_losses:
-        known = ", ".join(map(repr, estimator._known_losses))
-        raise ValueError(
-            f"loss={plain_repr(estimator.loss)} is not for {type(estimator).__name__}. Use one of {known}, or your own."
-        )
+    loss = _checked_loss(estimator)
     activation = resolve(estimator.activation, ACTIVATIONS, Activation, "activation")
     automatic = isinstance(estimator.optimizer, str) and estimator.optimizer == "auto"
     optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer")
@@ -275,6 +287,8 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
             "have. Use l1_ratio=0, or another optimizer: 'adagrad', 'ftrl', 'adam', ..."
         )
     own = estimator.learning_rate is None
+    if optimizer is not None and not own:
+        _warn_of_two_rates(estimator.learning_rate, optimizer)
     its = "auto" if optimizer is None else optimizer.learning_rate
     schedule = resolve_schedule(its if own else estimator.learning_rate, "learning_rate")
     average = bool(estimator.average) if isinstance(estimator.average, np.bool_) else estimator.average
@@ -297,6 +311,35 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
         activation=activation,
     )
     return plan, loss
+
+
+def _checked_loss(estimator: Any) -> Loss:
+    """Return the loss, if it is one for this estimator."""
+    given, known, foreign = estimator.loss, estimator._known_losses, estimator._foreign_losses
+    if isinstance(given, str) and given not in known:
+        meant = right_name(given, (*known, *foreign), "Loss")
+        is_foreign = meant is not None and meant[0] in foreign
+    else:
+        is_foreign = type(given) in foreign.values()
+    if not is_foreign:
+        return resolve(given, known, Loss, "loss")
+    kind, other = ("regression", "GDRegressor") if is_classifier(estimator) else ("classification", "GDClassifier")
+    raise ValueError(
+        f"loss={plain_repr(given)} is not for {type(estimator).__name__}: it is a {kind} loss; use {other} for it. "
+        f"Use one of {', '.join(map(repr, known))} here, or your own."
+    )
+
+
+def _warn_of_two_rates(learning_rate: Any, optimizer: Optimizer) -> None:
+    """Warn where the estimator and its optimizer have different numbers for the learning rate."""
+    its = optimizer.learning_rate
+    if isinstance(learning_rate, Real) and isinstance(its, Real) and learning_rate != its:
+        warnings.warn(
+            f"learning_rate={plain_repr(learning_rate)} of the estimator is used, not {plain_repr(its)} of its "
+            f"optimizer={plain_repr(optimizer)}. Leave one of them out.",
+            UserWarning,
+            stacklevel=level_of_caller(),
+        )
 
 
 def _check_numbers(estimator: Any) -> None:

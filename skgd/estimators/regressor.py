@@ -62,7 +62,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
 
     _known_losses = REGRESSOR_LOSSES
     _target_dtype = np.float64
-    _foreign_losses = (*CLASSIFIER_LOSSES.values(), SoftmaxLoss)
+    _foreign_losses = CLASSIFIER_LOSSES | {"softmax": SoftmaxLoss}
 
     def fit(
         self,

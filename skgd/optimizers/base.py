@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from scipy.optimize import OptimizeResult
+
+from skgd.optimizers.minimization import minimize
 from skgd.schedules import Schedule, resolve_schedule
 from skgd.strategy import Strategy
 
@@ -16,6 +19,8 @@ LearningRate = float | str | Schedule | Callable[[Any], Any]
 
 class Optimizer(Strategy):
     """Base of all optimizers; a subclass defines :meth:`rule`, and :attr:`slots` if it remembers anything.
+
+    An optimizer is also a method of :func:`scipy.optimize.minimize`, see :meth:`__call__`.
 
     Attributes
     ----------
@@ -102,6 +107,82 @@ class Optimizer(Strategy):
             What :meth:`hyper` returns.
         """
         return 0.1 / row_norm
+
+    def __call__(
+        self,
+        fun: Callable,
+        x0: Any,
+        args: tuple = (),
+        *,
+        jac: Any = None,
+        hess: Any = None,
+        hessp: Any = None,
+        bounds: Any = None,
+        constraints: Any = None,
+        callback: Callable | None = None,
+        maxiter: int = 1000,
+        tol: float | None = None,
+        gtol: float = 1e-5,
+        disp: bool = False,
+        **unknown_options: Any,
+    ) -> OptimizeResult:
+        """Minimize a smooth function: what SciPy calls where the optimizer is a ``method`` of its ``minimize``.
+
+        Each iteration is a step of :meth:`rule` along the gradient at the point before. ``learning_rate`` is a number,
+        a function or a schedule, of which an epoch is an iteration. ``weight_decay`` shrinks all parameters.
+
+        Parameters
+        ----------
+        fun, x0, args, jac, callback
+            See :func:`scipy.optimize.minimize`. Without ``jac``, the gradient is computed by differences.
+        hess, hessp
+            Not used; a warning says so.
+        bounds, constraints
+            Refused, because a step does not know them.
+        maxiter : int, default=1000
+            The largest number of iterations. This and what follows are passed as ``options`` of SciPy's ``minimize``.
+        tol : float, default=None
+            ``gtol``, by the name of SciPy's parameter.
+        gtol : float, default=1e-5
+            Iterations end where no component of the gradient is larger.
+        disp : bool, default=False
+            Whether to print how it ended.
+
+        Returns
+        -------
+        result : OptimizeResult
+            ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``message`` and ``status``: 0 converged,
+            1 out of iterations, 2 diverged (``x`` is the last point that was finite), 99 stopped by the callback.
+
+        Examples
+        --------
+        >>> from scipy.optimize import minimize, rosen, rosen_der
+        >>> from skgd.optimizers import Adam
+        >>> adam = Adam(learning_rate=1.0)
+        >>> result = minimize(rosen, [-1.0, 2.0], jac=rosen_der, method=adam, options={"maxiter": 2000})
+        >>> result.x.round(3)
+        array([1., 1.])
+        """
+        if unknown_options:
+            raise TypeError(
+                f"{type(self).__name__} as a method of minimize has no option {', '.join(map(repr, unknown_options))}. "
+                "Its options are 'maxiter', 'gtol' and 'disp'."
+            )
+        return minimize(
+            self,
+            fun,
+            x0,
+            args,
+            jac=jac,
+            hess=hess,
+            hessp=hessp,
+            bounds=bounds,
+            constraints=constraints,
+            callback=callback,
+            maxiter=maxiter,
+            gtol=gtol if tol is None else tol,
+            disp=disp,
+        )
 
     def check(self) -> None:
         resolve_schedule(self.learning_rate, f"{type(self).__name__}(learning_rate)")

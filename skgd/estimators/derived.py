@@ -1,0 +1,85 @@
+"""What other tools ask an estimator for, derived from its parameters and from what it has learnt."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import expit
+
+from skgd.coordinates import ColumnStatistics
+
+
+class DerivedAttributes:
+    """Attributes for other tools, read-only.
+
+    Attributes
+    ----------
+    coef_standardized_ : ndarray of the shape of ``coef_``
+        The coefficients of standardized columns: ``coef_`` times the standard deviation of each column, in a regression
+        without a log link divided by that of the target. They can be compared with each other, whatever the units, and
+        are for the ``importance_getter`` of ``RFE`` and ``SelectFromModel``. Sparse after ``sparsify``.
+    penalty : "l1", "l2", "elasticnet" or None
+        What ``alpha`` and ``l1_ratio`` amount to, in the words of ``LogisticRegression``; ``SelectFromModel`` looks for
+        "l1", to keep all columns whose coefficients are not zero.
+    n_layers_ : int
+        The number of layers, the columns of X and the outputs among them.
+    n_outputs_ : int
+        The number of outputs of the last layer: 1 for two classes, else one for each class, label or target.
+    out_activation_ : str
+        What predictions make of these outputs: "softmax", "logistic", "exp" (of losses with a log link) or "identity".
+    """
+
+    alpha: Any
+    l1_ratio: Any
+    coef_: Any
+
+    @property
+    def penalty(self) -> Literal["l1", "l2", "elasticnet"] | None:
+        if self.alpha == 0:
+            return None
+        if self.l1_ratio == 0:
+            return "l2"
+        return "l1" if self.l1_ratio == 1 else "elasticnet"
+
+    @property
+    def coef_standardized_(self) -> Any:
+        state, coef = self._learnt("coef_standardized_").whole, self.coef_
+        factors = _deviation(state.columns)[None, :]
+        if state.targets.rows and not state.objective.loss.log_link:  # a regression
+            of_targets = _deviation(state.targets)[:, None]
+            factors = np.divide(
+                factors, of_targets, out=np.zeros((len(of_targets), factors.size)), where=of_targets > 0
+            )
+        if sp.issparse(coef):
+            return sp.csr_array(coef.multiply(factors), dtype=coef.dtype)
+        return (np.atleast_2d(coef) * factors).reshape(coef.shape).astype(coef.dtype)
+
+    @property
+    def n_layers_(self) -> int:
+        return len(self._learnt("n_layers_").objective.layer_sizes)
+
+    @property
+    def n_outputs_(self) -> int:
+        return self._learnt("n_outputs_").objective.n_outputs
+
+    @property
+    def out_activation_(self) -> str:
+        loss = self._learnt("out_activation_").objective.loss
+        if loss.normalized:
+            return "softmax"
+        if loss.log_link:
+            return "exp"
+        return "logistic" if loss.probability is expit else "identity"
+
+    def _learnt(self, name: str) -> Any:
+        """Return the state; raise the AttributeError that `hasattr` looks for where nothing was learnt."""
+        if "_state" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before fit.")
+        return vars(self)["_state"]
+
+
+def _deviation(columns: ColumnStatistics) -> np.ndarray:
+    """Return the standard deviation of each column, also zero."""
+    return np.where(columns.constant, 0.0, columns.standard_deviation)
