@@ -115,6 +115,8 @@ _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
 _FEW_PRODUCTS = 2e9
 _MANY_ROWS = 100  # for each parameter
+_ROWS_A_PARAMETER = 10
+_MANY_SAMPLES = 4
 _USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -135,18 +137,33 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     if not free or plan.tol is None:
         return False
     loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
-    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and has_few_columns(objective, X)
+    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and rows_of_hessian(objective, X) > 0
 
 
 def has_few_columns(objective: Objective, X: Matrix) -> bool:
     """Say whether columns are so few that a linear model's Hessian can be factorized some times."""
+    return X.shape[0] * X.shape[1] <= _FEW_ENTRIES and _has_few_products(objective, *X.shape)
+
+
+def rows_of_hessian(objective: Objective, X: Matrix) -> int:
+    """Return how many rows Newton's steps take the Hessian of: all, or a sample of many dense ones, or 0 for none."""
+    (n_rows, n_columns), loss = X.shape, objective.loss
+    if has_few_columns(objective, X):
+        return n_rows
+    n_parameters = (n_columns + objective.fit_intercept) * (objective.n_outputs - 1 if loss.normalized else 1)
+    size = int(max((_ROWS_A_PARAMETER * n_parameters * n_rows) ** 0.5, 2 * _ROWS_A_PARAMETER * n_parameters))
+    many = isinstance(X, np.ndarray) and loss.smooth and max(_MANY_ROWS * n_parameters, _MANY_SAMPLES * size) <= n_rows
+    return size if many and _has_few_products(objective, size, n_columns) else 0
+
+
+def _has_few_products(objective: Objective, n_rows: int, n_columns: int) -> bool:
     n_hessians = 1 if isinstance(objective.loss, SquaredError) else _USUAL_STEPS
-    return X.shape[0] * X.shape[1] <= _FEW_ENTRIES and products_of_columns(objective, X) * n_hessians <= _FEW_PRODUCTS
+    return products_of_columns(objective, n_rows, n_columns) * n_hessians <= _FEW_PRODUCTS
 
 
-def products_of_columns(objective: Objective, X: Matrix) -> float:
-    """Return how many products it takes to make and to factorize the Hessian of a linear model."""
-    (n_rows, width), number = X.shape, objective.n_outputs
+def products_of_columns(objective: Objective, n_rows: int, width: int) -> float:
+    """Return how many products it takes to make and to factorize the Hessian of a linear model of so many columns."""
+    number = objective.n_outputs
     if isinstance(objective.loss, SquaredError):  # outputs share one
         number = 1
     elif objective.loss.normalized:

@@ -62,14 +62,16 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
             for values in (entries, entries * entries, entries != 0.0)
         )
         return largest, mean, variance_of(square, mean), filled
-    largest = np.maximum(largest, np.maximum(X.max(axis=0), -X.min(axis=0)))
-    relative = X / nonzero(largest)
-    filled = _mean(relative != 0.0, weight) if not relative.all() else np.ones(n_columns)
-    first = relative[0].copy()  # from which a constant column does not differ, however weights are rounded
-    relative -= first
-    offset = _mean(relative, weight)
-    relative -= offset
-    return largest, first + offset, _mean(np.square(relative, out=relative), weight), filled
+    columns = np.array(X.T, dtype=np.float64, order="C")  # side by side, so that sums run along the memory
+    largest = np.maximum(largest, np.maximum(columns.max(axis=1), -columns.min(axis=1)))
+    columns /= nonzero(largest)[:, np.newaxis]
+    filled = np.ones(n_columns) if columns.all() else _mean_of_columns(columns != 0.0, weight, total)
+    first = columns[:, 0].copy()  # from which a constant column does not differ, however weights are rounded
+    columns -= first[:, np.newaxis]
+    offset = _mean_of_columns(columns, weight, total)
+    columns -= offset[:, np.newaxis]
+    variance = _mean_of_columns(np.square(columns, out=columns), weight, total)
+    return largest, first + offset, variance, filled
 
 
 def variance_of(square: Any, mean: Any) -> Any:
@@ -252,6 +254,11 @@ def _largest_absolute(X: sp.csr_array) -> np.ndarray:
         return largest
     # Not abs(X), which sorts the entries of X itself.
     return sp.csr_array((np.abs(X.data), X.indices, X.indptr), shape=X.shape).max(axis=0).toarray().ravel()
+
+
+def _mean_of_columns(columns: np.ndarray, weight: np.ndarray | None, total: float) -> np.ndarray:
+    """Return the mean of each row of the transpose; not by BLAS, whose threads would have a say in the bits."""
+    return columns.mean(axis=1) if weight is None else np.einsum("ij,j->i", columns, weight) / total
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -170,6 +170,18 @@ class Problem:
             step = -np.column_stack([solve(column) for solve, column in zip(solves, gradient.T, strict=True)])
         return step, -0.5 * (gradient * step).sum(axis=0)
 
+    def noise(self, point: Point) -> np.ndarray:
+        r"""Return how far the minimum over other rows is below a point, column by column, where these have theirs.
+
+        It is :math:`\frac12 \mathrm{tr}(H^{-1} V)`, with the covariance :math:`V` of the gradient over a sample.
+        """
+        solves, slopes = self.inverses(self.curvatures(point.raw)), self.share[:, np.newaxis] * self.slopes(point.raw)
+        if self.coupled:
+            slopes = (slopes[:, :, np.newaxis] * self.rows[:, np.newaxis]).reshape(len(slopes), -1)
+            return np.full(self.basis.shape[1], 0.5 * np.trace(solves[0](slopes.T @ slopes)) / self.basis.shape[1])
+        moments = (self.rows.T @ (np.square(column)[:, np.newaxis] * self.rows) for column in slopes.T)
+        return np.array([0.5 * np.trace(solve(moment)) for solve, moment in zip(solves, moments, strict=True)])
+
     def _step_with_l1(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hessians, n_rows = self._hessians(self.curvatures(point.raw)), len(self.rows)
         parameters, gradient, l1 = point.parameters.T, gradient.T, self.l1.T

@@ -84,6 +84,7 @@ _STATISTICAL = 1e-2  # what tol="auto" is where training ends by what rows tell
 _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
+_EXPECTED = 3.0  # times what noise explains: a decrement that is none of more
 _ROUNDING = 1e-12  # of the constant model's objective
 _NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
@@ -192,6 +193,8 @@ class Stopping:
         if self._newton:
             self.best = min(self.best, value)
             self._be_told(Estimate(value, summary.decrement), len(self.watched))
+            if self._goal is None and summary.decrement <= _EXPECTED * summary.noise:
+                self.end("converged", converged=True)
             return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
@@ -389,7 +392,7 @@ def _interval(state: State, data: Data, n_steps: int) -> int:
     n_entries = X.size * objective.n_outputs
     seconds = 1e-3 + 1e-7 * n_entries
     if isinstance(X, np.ndarray) and has_few_columns(objective, X):
-        seconds += 2e-10 * products_of_columns(objective, X)
+        seconds += 2e-10 * products_of_columns(objective, *X.shape)
     epochs = 10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)
     return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few rows more, as of copies, do not change
 
