@@ -115,8 +115,9 @@ _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
 _FEW_PRODUCTS = 2e9
 _MANY_ROWS = 100  # for each parameter
-_ROWS_A_PARAMETER = 10
+_ROWS_A_PARAMETER = 4
 _MANY_SAMPLES = 4
+_FEWEST_SAMPLES = 20
 _USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ def rows_of_hessian(objective: Objective, X: Matrix) -> int:
     if has_few_columns(objective, X):
         return n_rows
     n_parameters = (n_columns + objective.fit_intercept) * (objective.n_outputs - 1 if loss.normalized else 1)
-    size = int(max((_ROWS_A_PARAMETER * n_parameters * n_rows) ** 0.5, 2 * _ROWS_A_PARAMETER * n_parameters))
+    size = int(max((_ROWS_A_PARAMETER * n_parameters * n_rows) ** 0.5, _FEWEST_SAMPLES * n_parameters))
     many = isinstance(X, np.ndarray) and loss.smooth and max(_MANY_ROWS * n_parameters, _MANY_SAMPLES * size) <= n_rows
     return size if many and _has_few_products(objective, size, n_columns) else 0
 

@@ -28,6 +28,7 @@ from skgd.automatic import STREAM_BATCH, rows_of_hessian
 from skgd.curvature import Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
+from skgd.losses import SquaredError
 from skgd.objective import Objective
 from skgd.penalty import minimum
 from skgd.plan import Plan
@@ -36,7 +37,8 @@ from skgd.steps import Batches, Orders
 
 _UNIFORM = 0.5  # of the sample is drawn whatever the labels
 _ALIKE = 2.0  # times as large as that of all rows, or as small: a mean square in the sample
-_CLOSE = 1e-5  # of the loss at the start: how near its minimum the sample is enough to begin
+_CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is before the last step
+_STEPS = 20
 _PIECE = 2**16  # entries of X that are read at once: they stay in the processor's cache meanwhile
 _FAR = 1e4  # deviations from zero: of columns that lie as far, differences lose too many digits
 _HIGH = 2.0  # times the objective at the start: then its minimum is none of all rows
@@ -95,7 +97,8 @@ def _is_representative(state: State, sample: Sample) -> bool:
     """Say whether the columns' mean squares in a sample are about those in all rows."""
     coordinates, columns = state.objective.coordinates, state.columns
     of_all = columns.mean_squares(coordinates.center, coordinates.scale)
-    of_sample = np.average(np.square(coordinates.standardized(sample.X)), axis=0, weights=sample.weight)
+    weight = np.ones(len(sample.y)) if sample.weight is None else sample.weight
+    of_sample = weight @ np.square(coordinates.standardized(sample.X)) / weight.sum()
     alike = (of_sample <= _ALIKE * of_all) & (of_all <= _ALIKE * of_sample)
     return bool((alike | columns.constant).all())
 
@@ -169,7 +172,8 @@ class SubsampledEpochs:
         self._highest = np.inf  # the objective before the last step
         if from_zero:
             start = problem.at(self._before)
-            point = minimum(problem, start, _CLOSE * start.value)
+            n_steps = 1 if isinstance(state.objective.loss, SquaredError) else _STEPS
+            point = minimum(problem, start, _CLOSE * start.value, n_steps)
             self._parameters, self._highest = point.parameters, _HIGH * start.value
         state.engine = "vectorized"
         return state
@@ -183,8 +187,9 @@ class SubsampledEpochs:
         problem, n_rows = self._problem, len(self.data[1])
         losses, value, gradient = self._descended()
         point = problem.at(self._parameters)
-        step, falls = problem.newton_step(point, gradient)
-        noise = 0.0 if problem.l1.any() else float(problem.noise(point) @ problem.worth)
+        solves = None if problem.l1.any() else problem.inverses(problem.curvatures(point.raw))
+        step, falls = problem.newton_step(point, gradient, solves)
+        noise = 0.0 if solves is None else float(problem.noise(point, solves) @ problem.worth)
         summary = self._summary(losses, gradient)._replace(decrement=float(falls @ problem.worth), noise=noise)
         theta = problem.flat(self._parameters + step).astype(state.dtype)
         self._before, self._highest, self._parameters = self._parameters, value, problem.parameters(theta)

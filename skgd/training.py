@@ -74,20 +74,20 @@ def train_epochs(
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
     start, validates = state, validation is not None
     state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
-    sample = None
+    constant, sample = best_constant(state, *data[1:]), None
     if newton and rows_of_hessian(state.objective, X) < X.shape[0]:
-        sample = sample_of(state, data, best_constant(state, *data[1:]))
+        sample = sample_of(state, data, constant)
         if sample is None:
             newton = False
             state, data = learn(start, plan, (dense, y, given_weight), stream=False, measured=state.columns)
+            constant = best_constant(state, *data[1:])
     to_minimum = goal_of(state.objective, plan, validates) is not None
     asked = plan.tol is not None and (to_minimum or has_many_rows(state))
     combined = decorrelation_of(state, plan, data) if asked and not newton else None
     if combined is not None:
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
-    _, y, weight = data
-    constant = best_constant(state, y, weight)
+        constant = best_constant(state, *data[1:])
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
