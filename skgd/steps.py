@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, rows_of_hessian
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
 from skgd.coordinates import (
+    ColumnStatistics,
     Coordinates,
     Matrix,
     measure_columns,

@@ -1,14 +1,14 @@
 r"""Newton's steps where rows are many: the Hessian of a sample of them, the gradient of all.
 
 The minimum of the sample's objective is where they begin. With m of n rows in the sample, and p parameters, it is above
-the minimum over all rows by about n/m times as much as that is above the best model there is, because of the rows'
-noise. A step with the sample's Hessian leaves about p/m of that distance, so that one is enough where
-:math:`m \ge \sqrt{10 p n}`: then the distance is a tenth of what noise adds in any case. The decrement tells whether it
-is what the sample explains (:meth:`~skgd.curvature.Problem.noise`); else, and where the minimum is asked for, more
-steps follow. Each takes one pass over X, of which no copy is made.
+the minimum over all rows by about n/m times as much as that is off the best model there is, because of the rows' noise.
+A step with the sample's Hessian leaves about p/m of that distance, so that one is enough where m is the root of 4pn:
+what is left is a quarter of what noise adds in any case. The decrement tells whether the distance is one that the
+sample explains (:meth:`~skgd.curvature.Problem.noise`); else, and where the minimum is asked for, more steps follow.
+Each takes one pass over X, of which no copy is made.
 
-A sample says nothing of columns that hardly a row has, or that a few rows own. `representative` compares their mean
-squares in the sample with those of all rows.
+A sample says nothing of columns that hardly a row has, or whose variance a few rows own. Where there are any, these
+steps are not taken.
 
 References
 ----------
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH, rows_of_hessian
+from skgd.coordinates import nonzero
 from skgd.curvature import Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
@@ -36,6 +37,8 @@ from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
 _UNIFORM = 0.5  # of the sample is drawn whatever the labels
+_SOME_ROWS = 2**12
+_FEWEST_ROWS = 20.0  # of these: what a smaller sample tells about fewer is chance
 _ALIKE = 2.0  # times as large as that of all rows, or as small: a mean square in the sample
 _CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is before the last step
 _STEPS = 20
@@ -79,13 +82,24 @@ def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
     return sample if _is_representative(state, sample) else None
 
 
+def columns_vary_in_many_rows(X: np.ndarray) -> bool:
+    """Say whether no column varies in a few rows only, as those of rare categories do, by some of the rows."""
+    some = X[:: -(-len(X) // _SOME_ROWS)].astype(np.float64)
+    some -= some.mean(axis=0)
+    some /= nonzero(np.abs(some).max(axis=0))
+    squares = np.square(some, out=some)
+    # How many rows that vary alike have that much kurtosis.
+    return bool((np.square(squares.sum(axis=0)) >= _FEWEST_ROWS * np.square(squares).sum(axis=0)).all())
+
+
 def _chances(objective: Objective, y: np.ndarray, constant: np.ndarray) -> np.ndarray | None:
     """Return by how much more often each row is drawn because of its labels, if it has any."""
     if y.dtype.kind == "f":
         return None
     raw = objective.normalized(objective.predictor(np.reshape(constant, (1, -1))))
     if y.ndim == 2:
-        absent, present = (np.abs(objective.loss_gradients(value, raw)[0]) for value in objective.loss.label_values)
+        values = np.reshape(objective.loss.label_values, (2, 1))
+        absent, present = np.abs(objective.loss_gradients(values, raw))
         sizes = absent.sum() + y @ (present - absent)
     else:
         labels = np.arange(max(2, objective.n_outputs))
@@ -165,12 +179,12 @@ class SubsampledEpochs:
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
-        """Return the state as these epochs change it, at the sample's minimum, unless they go on from a checkpoint."""
+        """Return the state as these epochs change it; an untrained one begins at the sample's minimum."""
         self._rows = _Rows(state.objective, self.data)
         self._problem = problem = Problem(state.objective, *self._sample[:3])
         self._before = self._parameters = problem.parameters(state.iterate.theta)
         self._highest = np.inf  # the objective before the last step
-        if from_zero:
+        if not state.t:
             start = problem.at(self._before)
             n_steps = 1 if isinstance(state.objective.loss, SquaredError) else _STEPS
             point = minimum(problem, start, _CLOSE * start.value, n_steps)

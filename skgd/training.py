@@ -33,7 +33,7 @@ from skgd.plan import Plan
 from skgd.state import Approach, Data, Progress, State
 from skgd.steps import Batches, Orders, divergence, learn, rates_of, run
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
-from skgd.subsampling import SubsampledEpochs, sample_of
+from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 
 
 class Observer(Protocol):
@@ -71,11 +71,14 @@ def train_epochs(
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
+    sampled = newton and rows_of_hessian(state.objective, X) < X.shape[0]
+    if sampled and not columns_vary_in_many_rows(X):
+        newton = sampled = False
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
     start, validates = state, validation is not None
     state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
     constant, sample = best_constant(state, *data[1:]), None
-    if newton and rows_of_hessian(state.objective, X) < X.shape[0]:
+    if sampled:
         sample = sample_of(state, data, constant)
         if sample is None:
             newton = False
