@@ -36,7 +36,6 @@ from skgd.plan import Plan
 from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
-_UNIFORM = 0.5  # of the sample is drawn whatever the labels
 _SOME_ROWS = 2**12
 _FEWEST_ROWS = 20.0  # of these: what a smaller sample tells about fewer is chance
 _ALIKE = 2.0  # times as large as that of all rows, or as small: a mean square in the sample
@@ -67,13 +66,13 @@ def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
     """Return some of the rows, or None where they do not represent the others.
 
     There is one row of each of so many stretches that weigh the same, at random places in them, which depend on no
-    random state. Rows whose labels a constant predicts badly, as those of rare classes, are drawn more often, and weigh
-    less in turn.
+    random state. Rows that a constant predicts badly, as those of rare classes, are drawn more often, and weigh less in
+    turn.
     """
     X, y, weight = data
     size = rows_of_hessian(state.objective, X)
     places = (np.arange(size) + np.random.default_rng(0).random(size)) / size
-    chances = _chances(state.objective, y, constant)
+    chances = _chances(state.objective, y, weight, constant)
     drawn = np.ones(len(y)) if weight is None else weight
     ends = np.cumsum(drawn if chances is None else drawn * chances)
     rows = np.minimum(np.searchsorted(ends, places * ends[-1], side="right"), len(y) - 1)
@@ -92,19 +91,23 @@ def columns_vary_in_many_rows(X: np.ndarray) -> bool:
     return bool((np.square(squares.sum(axis=0)) >= _FEWEST_ROWS * np.square(squares).sum(axis=0)).all())
 
 
-def _chances(objective: Objective, y: np.ndarray, constant: np.ndarray) -> np.ndarray | None:
-    """Return by how much more often each row is drawn because of its labels, if it has any."""
-    if y.dtype.kind == "f":
+def _chances(objective: Objective, y: np.ndarray, weight: np.ndarray | None, constant: np.ndarray) -> np.ndarray | None:
+    """Return by how much more often each row is drawn because of its target, where the curvature depends on that.
+
+    In half of the sample, rows count by how steep the loss of a constant is, for each output alike: so classes are
+    about as frequent as each other there.
+    """
+    if isinstance(objective.loss, SquaredError):
         return None
     raw = objective.normalized(objective.predictor(np.reshape(constant, (1, -1))))
+    labels = y if y.ndim == 2 else np.arange(max(2, objective.n_outputs))
+    slopes = np.abs(objective.loss_gradients(objective.target(labels), raw))
     if y.ndim == 2:
-        values = np.reshape(objective.loss.label_values, (2, 1))
-        absent, present = np.abs(objective.loss_gradients(values, raw))
-        sizes = absent.sum() + y @ (present - absent)
+        mean = np.average(slopes, axis=0, weights=weight)
     else:
-        labels = np.arange(max(2, objective.n_outputs))
-        sizes = np.abs(objective.loss_gradients(objective.target(labels), raw)).sum(axis=1)[y]
-    return _UNIFORM + (1.0 - _UNIFORM) * sizes / sizes.mean()
+        mean = np.bincount(y, weight, len(labels)) @ slopes / (len(y) if weight is None else weight.sum())
+    steepness = (slopes / nonzero(mean)).mean(axis=1)
+    return 0.5 + 0.5 * (steepness if y.ndim == 2 else steepness[y])
 
 
 def _is_representative(state: State, sample: Sample) -> bool:
