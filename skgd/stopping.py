@@ -25,6 +25,10 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     Newton's steps end when their decrement is at most 1e-6 of what there is to gain (1e-3 of losses with kinks), or
     ``tol``, if that is less. Why: each of them nearly squares it; with kinks, the estimate is not as sharp.
 
+    with the Hessian of a sample, and ``alpha="auto"``, also when the decrement is at most three times what is expected
+    where the sample is at its minimum. Why: the step from there leaves about a quarter of what the noise of all rows
+    adds.
+
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
     with a validation set; with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of
@@ -84,7 +88,7 @@ _STATISTICAL = 1e-2  # what tol="auto" is where training ends by what rows tell
 _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
-_EXPECTED = 3.0  # times what noise explains: a decrement that is none of more
+_EXPECTED = 3.0  # times the decrement that a sample explains: so far from the minimum it may be by chance
 _ROUNDING = 1e-12  # of the constant model's objective
 _NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
