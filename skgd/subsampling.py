@@ -73,9 +73,13 @@ def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
     size = rows_of_hessian(state.objective, X)
     places = (np.arange(size) + np.random.default_rng(0).random(size)) / size
     chances = _chances(state.objective, y, weight, constant)
-    drawn = np.ones(len(y)) if weight is None else weight
-    ends = np.cumsum(drawn if chances is None else drawn * chances)
-    rows = np.minimum(np.searchsorted(ends, places * ends[-1], side="right"), len(y) - 1)
+    drawn = weight if chances is None else chances if weight is None else weight * chances
+    if drawn is None:
+        rows = (places * len(y)).astype(np.intp)
+    else:
+        ends = np.cumsum(drawn)
+        rows = np.searchsorted(ends, places * ends[-1], side="right")
+    rows = np.minimum(rows, len(y) - 1)
     counts = None if chances is None else 1.0 / chances[rows]
     sample = Sample(X[rows], y[rows], counts, 1.0 if weight is None else weight[rows])
     return sample if _is_representative(state, sample) else None
