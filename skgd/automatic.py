@@ -18,6 +18,13 @@ optimizer's own rate is its ``auto_learning_rate``.
     correlations, outlying rows and rare classes there are; without a penalty, the minimum of a loss with kinks is no
     better than where batches end.
 
+    with dense rows that are 100 times as many as the parameters, and more than that: Newton's steps with the Hessian of
+    a sample, 2 √(parameters · rows) of them, at least 20 for each parameter and a quarter of all at most, which count
+    in the place of all in the bound of the products; of losses without kinks, where each column varies in 20 of some
+    thousand rows or more. Why: gradients over all rows, and a rough Hessian, come as near the minimum as noise allows
+    in an epoch or two, of which nothing has to be compiled; what a few rows own, as outliers and rare categories, no
+    sample tells.
+
     else AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
     columns keep long steps.
 
@@ -49,8 +56,9 @@ optimizer's own rate is its ``auto_learning_rate``.
     absolute value, and dense columns are centred after 20 rows. Why: few entries hardly change it.
 
     with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices,
-    but by at most three times a robust one, of what differs from the median. Why: no scale helps or hinders these
-    steps, and the penalty means the same for each column, whatever outliers it has.
+    but by at most three times a robust one, of what differs from the median, unless the Hessian is that of a sample.
+    Why: no scale helps or hinders these steps, and the penalty means the same for each column, whatever outliers it
+    has.
 
     else, in ``fit`` of a linear model of few dense columns whose second moments have a condition number above 200,
     uncorrelated combinations of the columns take their place, where training is to end at the minimum (see ``tol``) or
@@ -90,8 +98,9 @@ optimizer's own rate is its ``auto_learning_rate``.
 ``alpha="auto"``
     with Newton's steps: the strength with which rows left out of the training are predicted best, λ = alpha · rows
     being one of 1e-3, ..., 1e3 that is hardly worse than the best and nearest to 1; for a squared error a mean, on a
-    logarithmic scale, of the best λ and that of the largest evidence, as far as rows left out do not object. Why: small
-    tables want a penalty, and tables differ in which; the estimates are noisy, and coefficients of about one likely.
+    logarithmic scale, of the best λ and that of the largest evidence, as far as rows left out do not object; λ = 1 with
+    the Hessian of a sample. Why: small tables want a penalty, and tables differ in which; the estimates are noisy, and
+    coefficients of about one likely; with many rows, it only keeps separable classes from infinity.
 
     else, and of a squared error with 100 rows and more for each parameter, 1e-5 / √(number of classes) where X is
     mostly zeros, else 0; 0 in plain SGD, and in streams of 2048 sparse columns and more. It is a penalty on the
@@ -129,6 +138,9 @@ _LARGEST_BATCH = 256
 _FEW_ENTRIES = 2**22
 _FEW_PRODUCTS = 2e9
 _MANY_ROWS = 100  # for each parameter
+_ROWS_AT_ROOT = 4  # times parameters and rows: the square of the size of a sample
+_ROWS_OF_SAMPLE = 20  # for each parameter, at least
+_ROWS_A_SAMPLED_ONE = 4  # at least
 _USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -149,18 +161,34 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     if not free or plan.tol is None:
         return False
     loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
-    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and has_few_columns(objective, X)
+    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and rows_of_hessian(objective, X) > 0
 
 
 def has_few_columns(objective: Objective, X: Matrix) -> bool:
     """Say whether columns are so few that a linear model's Hessian can be factorized some times."""
+    return X.shape[0] * X.shape[1] <= _FEW_ENTRIES and _has_few_products(objective, *X.shape)
+
+
+def rows_of_hessian(objective: Objective, X: Matrix) -> int:
+    """Return how many rows Newton's steps take the Hessian of: all, or a sample of many dense ones, or 0 for none."""
+    (n_rows, n_columns), loss = X.shape, objective.loss
+    if has_few_columns(objective, X):
+        return n_rows
+    n_parameters = (n_columns + objective.fit_intercept) * (objective.n_outputs - 1 if loss.normalized else 1)
+    size = int(max((_ROWS_AT_ROOT * n_parameters * n_rows) ** 0.5, _ROWS_OF_SAMPLE * n_parameters))
+    least = max(_MANY_ROWS * n_parameters, _ROWS_A_SAMPLED_ONE * size)
+    many = isinstance(X, np.ndarray) and loss.smooth and n_rows >= least
+    return size if many and _has_few_products(objective, size, n_columns) else 0
+
+
+def _has_few_products(objective: Objective, n_rows: int, n_columns: int) -> bool:
     n_hessians = 1 if isinstance(objective.loss, SquaredError) else _USUAL_STEPS
-    return X.shape[0] * X.shape[1] <= _FEW_ENTRIES and products_of_columns(objective, X) * n_hessians <= _FEW_PRODUCTS
+    return products_of_columns(objective, n_rows, n_columns) * n_hessians <= _FEW_PRODUCTS
 
 
-def products_of_columns(objective: Objective, X: Matrix) -> float:
-    """Return how many products it takes to make and to factorize the Hessian of a linear model."""
-    (n_rows, width), number = X.shape, objective.n_outputs
+def products_of_columns(objective: Objective, n_rows: int, width: int) -> float:
+    """Return how many products it takes to make and to factorize the Hessian of a linear model of so many columns."""
+    number = objective.n_outputs
     if isinstance(objective.loss, SquaredError):  # outputs share one
         number = 1
     elif objective.loss.normalized:

@@ -159,16 +159,34 @@ class Problem:
         """Return the gradient of all but the L1 norm, a matrix like the parameters."""
         return self.rows.T @ (self.share[:, np.newaxis] * self.slopes(point.raw)) + self.l2 * point.parameters
 
-    def newton_step(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return Newton's step from a point, a matrix like the parameters, and how far each column's model falls."""
+    def newton_step(
+        self, point: Point, gradient: np.ndarray, solves: list[Solve] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return Newton's step from a point, a matrix like the parameters, and how far each column's model falls.
+
+        ``solves`` are the :meth:`inverses` there, where they are known.
+        """
         if self.l1.any():
             return self._step_with_l1(point, gradient)
-        solves = self.inverses(self.curvatures(point.raw))
+        solves = solves or self.inverses(self.curvatures(point.raw))
         if self.coupled:
             step = -solves[0](gradient.T.ravel()).reshape(gradient.shape[::-1]).T
         else:
             step = -np.column_stack([solve(column) for solve, column in zip(solves, gradient.T, strict=True)])
         return step, -0.5 * (gradient * step).sum(axis=0)
+
+    def noise(self, point: Point, solves: list[Solve]) -> np.ndarray:
+        r"""Return how far, for each column, the objective of all rows is above its minimum at that of this sample.
+
+        With the :meth:`inverses` of the Hessian, and the covariance :math:`V` of the gradient over such samples, it is
+        :math:`\frac12 \mathrm{tr}(H^{-1} V)`, about.
+        """
+        slopes = self.share[:, np.newaxis] * self.slopes(point.raw)
+        if self.coupled:
+            slopes = (slopes[:, :, np.newaxis] * self.rows[:, np.newaxis]).reshape(len(slopes), -1)
+            return np.full(self.basis.shape[1], 0.5 * np.trace(solves[0](slopes.T @ slopes)) / self.basis.shape[1])
+        moments = (self.rows.T @ (np.square(column)[:, np.newaxis] * self.rows) for column in slopes.T)
+        return np.array([0.5 * np.trace(solve(moment)) for solve, moment in zip(solves, moments, strict=True)])
 
     def _step_with_l1(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         hessians, n_rows = self._hessians(self.curvatures(point.raw)), len(self.rows)

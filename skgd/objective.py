@@ -148,8 +148,9 @@ class Objective:
         """Return what the loss's rule is handed: log-probabilities for softmax, the raw predictor otherwise."""
         if not self.loss.normalized:
             return raw
-        raw = raw - raw.max(axis=1, keepdims=True)
-        return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+        by_output = np.ascontiguousarray(raw.T)  # sums of short rows take long
+        by_output = by_output - by_output.max(axis=0)
+        return (by_output - np.log(np.exp(by_output).sum(axis=0))).T
 
     def loss_values(self, y: np.ndarray, normalized: np.ndarray) -> np.ndarray:
         """Return each row's loss for each output, (rows, n_outputs), in the optimizer's unit."""

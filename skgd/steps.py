@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
+from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, rows_of_hessian
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
 from skgd.coordinates import (
+    ColumnStatistics,
     Coordinates,
     Matrix,
     measure_columns,
@@ -35,13 +36,20 @@ from skgd.strategy import plain_repr
 
 
 def learn(
-    state: State, plan: Plan, data: Data, *, stream: bool, newton: bool = False, scale: np.ndarray | None = None
+    state: State,
+    plan: Plan,
+    data: Data,
+    *,
+    stream: bool,
+    newton: bool = False,
+    scale: np.ndarray | None = None,
+    measured: ColumnStatistics | None = None,
 ) -> tuple[State, Data]:
     """Learn class totals, statistics and coordinates from new rows.
 
     Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
     For Newton's steps, which no scale hinders or helps, all columns are standardized alike. ``scale``, where it is
-    given, takes the place of the columns' own.
+    given, takes the place of the columns' own, and ``measured`` of their statistics.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -51,9 +59,11 @@ def learn(
         weight = plan.row_weights(y, weight, class_totals)
     if weight is not None:
         _check_total(weight.sum(), state.columns.weight)
-    measure = measure_columns if stream else choose_measure(**least_work(plan, X))
-    columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
-    if newton:
+    columns, targets = measured, state.targets
+    if columns is None:
+        measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
+        columns = state.columns.updated(X, weight, measure, exact=not stream)
+    if newton and rows_of_hessian(state.objective, X) == X.shape[0]:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))

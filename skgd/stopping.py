@@ -25,6 +25,10 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     Newton's steps end when their decrement is at most 1e-6 of what there is to gain (1e-3 of losses with kinks), or
     ``tol``, if that is less. Why: each of them nearly squares it; with kinks, the estimate is not as sharp.
 
+    with the Hessian of a sample, and ``alpha="auto"``, also when the decrement is at most three times what is expected
+    where the sample is at its minimum. Why: the step from there leaves about a quarter of what the noise of all rows
+    adds.
+
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
     with a validation set; with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of
@@ -84,6 +88,7 @@ _STATISTICAL = 1e-2  # what tol="auto" is where training ends by what rows tell
 _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
+_EXPECTED = 3.0  # times the decrement that a sample explains: so far from the minimum it may be by chance
 _ROUNDING = 1e-12  # of the constant model's objective
 _NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
@@ -192,6 +197,8 @@ class Stopping:
         if self._newton:
             self.best = min(self.best, value)
             self._be_told(Estimate(value, summary.decrement), len(self.watched))
+            if self._goal is None and summary.decrement <= _EXPECTED * summary.noise:
+                self.end("converged", converged=True)
             return lowest
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
@@ -389,7 +396,7 @@ def _interval(state: State, data: Data, n_steps: int) -> int:
     n_entries = X.size * objective.n_outputs
     seconds = 1e-3 + 1e-7 * n_entries
     if isinstance(X, np.ndarray) and has_few_columns(objective, X):
-        seconds += 2e-10 * products_of_columns(objective, X)
+        seconds += 2e-10 * products_of_columns(objective, *X.shape)
     epochs = 10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)
     return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few rows more, as of copies, do not change
 

@@ -12,7 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import average_every, base_rate, batch_size, chooses_penalty, has_many_rows, takes_newton_steps
+from skgd.automatic import (
+    average_every,
+    base_rate,
+    batch_size,
+    chooses_penalty,
+    has_many_rows,
+    rows_of_hessian,
+    takes_newton_steps,
+)
 from skgd.constant import begun_at_constant, best_constant, yardstick
 from skgd.decorrelation import decorrelation_of
 from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
@@ -25,6 +33,7 @@ from skgd.plan import Plan
 from skgd.state import Approach, Data, Progress, State
 from skgd.steps import Batches, Orders, divergence, learn, rates_of, run
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
+from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 
 
 class Observer(Protocol):
@@ -62,25 +71,42 @@ def train_epochs(
     began = len(watched) - epoch
     newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
+    sampled = newton and rows_of_hessian(state.objective, X) < X.shape[0]
+    if sampled and not columns_vary_in_many_rows(X):
+        newton = sampled = False
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
     start, validates = state, validation is not None
     state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
+    constant, sample = best_constant(state, *data[1:]), None
+    if sampled:
+        sample = sample_of(state, data, constant)
+        if sample is None:
+            newton = False
+            state, data = learn(start, plan, (dense, y, given_weight), stream=False, measured=state.columns)
+            constant = best_constant(state, *data[1:])
     to_minimum = goal_of(state.objective, plan, validates) is not None
     asked = plan.tol is not None and (to_minimum or has_many_rows(state))
     combined = decorrelation_of(state, plan, data) if asked and not newton else None
     if combined is not None:
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
-    _, y, weight = data
-    constant = best_constant(state, y, weight)
+        constant = best_constant(state, *data[1:])
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
     if newton and chooses_penalty(state, plan):
-        state = with_chosen_penalty(state, data, copies_of(y, given_weight))
-    epochs: Any = NewtonEpochs(plan, data, random_state)
+        copies = copies_of(y, given_weight)
+        if sample is None:
+            state = with_chosen_penalty(state, data, copies)
+        else:
+            state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
+    epochs: Any
     if not newton:
         epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
+    elif sample is None:
+        epochs = NewtonEpochs(plan, data, random_state)
+    else:
+        epochs = SubsampledEpochs(plan, data, random_state, sample)
     n_steps, orders = epochs.n_steps, epochs.orders
     stopping = Stopping(
         state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates, newton=newton

@@ -46,6 +46,7 @@ class EpochSummary(NamedTuple):
     rows: int
     losses: np.ndarray
     decrement: float = math.nan  # how far the objective was above its minimum, by its worth, where that is known
+    noise: float = 0.0  # how much of that is expected of training on a sample of the rows
 
 
 def summarized(record: np.ndarray, penalties: tuple[float, float], n_rows: int) -> EpochSummary:

@@ -125,7 +125,8 @@ class TrainingParameters:
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
         Newton's steps over all rows where columns are few and the parameters of steps and batches are left alone (with
-        hinge and other losses with kinks, only where ``alpha`` or ``tol`` is a number).[classifier: It is plain SGD in
+        hinge and other losses with kinks, only where ``alpha`` or ``tol`` is a number; where dense rows are very many,
+        with the Hessian of a sample).[classifier: It is plain SGD in
         ``fit`` on rows of mostly zeros with 50 other entries or more, as in text, with ``learning_rate``, ``alpha``,
         ``batch_size`` and ``tol`` left alone: implicit steps of one row each, without a penalty, for one epoch or a
         few, which regularise.] Later calls go on with ``optimizer_``.
@@ -136,9 +137,10 @@ class TrainingParameters:
     alpha : float or "auto", default="auto"
         The strength of the penalty, at least 0. "auto" is a penalty on coefficients of standardized columns, so that
         units do not matter. Where ``fit`` takes Newton's steps, the data choose it, by how well rows are predicted that
-        are left out of the training. Else it is 1e-5 where less than 15 % of X is not zero, as in text[classifier:
-        (divided by the square root of the number of classes, if there are three or more)], and 0 for other
-        data[classifier: and where ``optimizer="auto"`` is plain SGD]. See ``alpha_``.
+        are left out of the training; where these take a sample of the rows, it is 1 / rows, and 0 for a squared error.
+        Else it is 1e-5 where less than 15 % of X is not zero, as in text[classifier: (divided by the square root of the
+        number of classes, if there are three or more)], and 0 for other data[classifier: and where
+        ``optimizer="auto"`` is plain SGD]. See ``alpha_``.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
