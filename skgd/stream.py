@@ -32,7 +32,7 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
     n_rows = X.shape[0]
     size = stream_batch_size(plan, n_rows)
     started = time.perf_counter()
-    sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty
+    sums: Any = None  # over the rows: loss, squares of the layers' gradients, penalty, and both by their worth
     rate, start, failed = np.nan, 0, False
     past = state.past
 
@@ -52,10 +52,11 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         state, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
-    loss, *squares, penalty = (total / n_rows for total in sums)
-    summary = EpochSummary(loss, penalty, loss + penalty, squares, n_rows, np.empty(0))
+    loss, *squares, penalty, progress = (total / n_rows for total in sums)
+    summary = EpochSummary(loss, penalty, progress, squares, n_rows, np.empty(0))
     entry = entry_of(summary, rate, started)
-    state.past = past.followed_by(entry, plan.schedule)
+    watched = entry["objective"] if state.objective.one_problem else progress
+    state.past = past.followed_by({"objective": watched}, plan.schedule)
     if plan.verbose:
         print_entry(state.past.epochs, entry, header=not past.epochs)
     return state, entry
@@ -68,7 +69,7 @@ def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float
     rates = rates_of(base, state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(len(data[1]))
     summary = run(state, plan, Batches(*data, order, len(order)), rates, longest, 1, "partial_fit")
-    means = (summary.loss, *summary.squared_norms, summary.penalty)
+    means = (summary.loss, *summary.squared_norms, summary.penalty, summary.progress)
     return state, [summary.rows * mean for mean in means], float(rates[0])
 
 
@@ -115,7 +116,7 @@ class Stream:
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
 
-        The sums are those of the loss, the squares of the gradient and the penalty.
+        The sums are those of the loss, the squares of the gradient, the penalty, and both by their worth.
         """
         n_steps = -(-data[0].shape[0] // size)
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")

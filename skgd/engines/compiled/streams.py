@@ -59,23 +59,23 @@ def take_stream(
 
     ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
     whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
-    last step, and the sums over the rows: loss, square of the gradient and penalty.
+    last step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
-    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
+    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
     by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
-    divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
+    divisor, predictor_center, predictor_scale, worth = by_target[4], by_target[5], by_target[6], by_target[7]
     parameters = (
         theta.reshape(as_chunks),
         slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
         average.reshape((-1, as_chunks[1])),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
-    strength, loss, square_of_gradient, penalty = max(alpha, 0.0), 0.0, 0.0, 0.0
+    strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end] if len(weight) > 0 else weight
@@ -128,8 +128,9 @@ def take_stream(
                 slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
                 divisor[k] = unit_of(slopes, c, s, log_link, degree)
             unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
+            worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         squares: Any = 0.0
         if centered:
             note_centered(work[-1][-1], center)
@@ -147,6 +148,7 @@ def take_stream(
                         else penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
                     )
                     penalty += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+                    progress += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], worth[k])
         for i in range(n_features * n_outputs, len(longest)):
             longest[i] = 1.0 / curvature
         rate[0] = rates[step]
@@ -171,16 +173,17 @@ def take_stream(
             parameters,
             shares[step : step + 1],
             hypers,
-            (center, inverse, predictor_center, predictor_scale, divisor, unit, unit),
+            (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
             (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
             (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
             work,
             record,
         )
         if taken == 0:
-            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         loss += record[0, 0]
         square_of_gradient += record[0, 1]
+        progress += record[0, 2]
         averaged += shares[step] > 0.0
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
@@ -188,7 +191,7 @@ def take_stream(
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
-    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
 
 
 def standardize(y, begin, end, center, scale, goals):
@@ -311,8 +314,8 @@ def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
 
 
 def _of_outputs(n_outputs: int) -> np.ndarray:
-    """Return arrays of a number for each output; the last two are a center of 0 and a scale of 1."""
-    arrays = np.zeros((7, n_outputs))
+    """Return arrays of a number for each output; two of them are a center of 0 and a scale of 1."""
+    arrays = np.zeros((8, n_outputs))
     arrays[6] = 1.0
     return arrays
 
@@ -380,6 +383,7 @@ class StreamLoop:
             (max_grad_norm, 0.0, float(info.eps ** (2 / 3)), objective.n_coefficients),
             bool(getattr(optimizer, "l1", 0.0)),
             info.tiny,
+            np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
         )
         self._spare: list[_Scratch] = []
 
@@ -398,7 +402,7 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray,
-    ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
+    ) -> tuple[bool, int, float, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
         n_rows = len(y)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
