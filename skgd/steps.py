@@ -10,10 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
-from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
+from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is_robust, without_outlying_targets
 from skgd.coordinates import (
     Coordinates,
     Matrix,
+    kept_target,
     measure_columns,
     relearnt,
     standard_coordinates,
@@ -25,6 +26,7 @@ from skgd.networks import Layer
 from skgd.objective import in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
+from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learnt, without_outlying_rows
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -51,14 +53,18 @@ def learn(
         weight = plan.row_weights(y, weight, class_totals)
     if weight is not None:
         _check_total(weight.sum(), state.columns.weight)
-    measure = measure_columns if stream else choose_measure(**least_work(plan, X))
-    columns, targets = state.columns.updated(X, weight, measure, exact=not stream), state.targets
+    columns, targets, robust = state.columns, state.targets, is_robust(state.objective, y)
+    if stream and isinstance(X, np.ndarray):
+        columns = learnt(columns, X, weight, REACH if robust else UNBOUNDED)
+    else:
+        measure = measure_columns if stream else choose_measure(**least_work(plan, X))
+        columns = columns.updated(X, weight, measure, exact=not stream)
     if newton:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression:
-        targets = targets.updated(y, weight)
+        targets = learnt(targets, y, weight, REACH_OF_TARGETS) if stream and robust else targets.updated(y, weight)
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
@@ -86,6 +92,8 @@ def learn(
             f"y is too large or too small for loss={plain_repr(state.objective.loss)}: its unit, {unit}, cannot be "
             "represented. Rescale y."
         )
+    if stream and robust and plan.precondition and isinstance(X, np.ndarray):
+        weight = without_outlying_rows(X, weight, columns, coordinates, fit_intercept)
     return state, (X, y, weight)
 
 
@@ -114,6 +122,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     if t == 0:
         return replace(state, objective=new)
 
+    if stream and not isinstance(coordinates.target_scale, float):
+        before, after = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
+        center, scale = kept_target(before, after)
+        old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
 

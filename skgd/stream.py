@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skgd.automatic import base_rate, is_brief, stream_batch_size
+from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
@@ -104,6 +105,7 @@ class Stream:
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
+        settings = *settings, is_robust(objective, y)
         loop = stream_loop(objective, optimizer, X, y, *settings)
         if loop is None:
             return None
@@ -137,7 +139,8 @@ class Stream:
     def whole(self) -> State:
         """The same as a `State`."""
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
-        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
+        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals, _, _) = of_numbers, of_statistics
+        of_columns, of_targets = self.loop.memories_of(self.statistics)
         rows, weight = int(totals[0]), float(totals[1])
         coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
         if self.objective.loss.standardized:
@@ -146,8 +149,8 @@ class Stream:
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
             optimizer=self.optimizer,
             iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
-            columns=ColumnStatistics(rows, weight, columns),
-            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else self.targets,
+            columns=ColumnStatistics(rows, weight, columns, memory=of_columns),
+            targets=ColumnStatistics(rows, weight, targets, memory=of_targets) if self.loop.regression else self.targets,
             class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,
