@@ -30,7 +30,7 @@ _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are mo
 _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the rows have a column that is a little like a dense one
 _MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
-_GROWN = 1.0 / 3.0  # of a column's scale in a stream
+_GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a column's scale in a stream
 _FALLEN = 10.0  # times the scale of the target
 _MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
@@ -231,20 +231,20 @@ def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple
 def kept_target(old: tuple, target: tuple) -> tuple[Any, Any]:
     """Return the center and the scale of a stream's target that its parameters are taken to be in.
 
-    Where the scale falls more than tenfold at once, that of other targets was learnt, and standardised predictions stay.
+    Where the scale falls more than tenfold at once, another was learnt, and standardised predictions stay.
     """
     fallen = old[1] > _FALLEN * target[1]
     return choose(fallen, target[0], old[0]), choose(fallen, target[1], old[1])
 
 
-def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def relearnt(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarray:
     """Return the factor on each coefficient of a stream.
 
-    Where a column's scale grows more than threefold at once, its standardised coefficient is kept: what was learnt of a
-    column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardised coefficient is
+    kept: what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
     ratio = old_scale / scale
-    return choose(ratio < _GROWN, ratio, 1.0)
+    return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
 
 
 def _with_dense_columns(

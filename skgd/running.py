@@ -4,12 +4,17 @@ Rows are merged batch by batch, each value no farther from the mean so far than 
 outliers, and the far end of a heavy tail, count as if they were there (Winsor's mean). Two things end such a memory:
 
 - most of the latest rows are that far away: what was known counts as one row from then on;
-- a window of the latest rows, up to 128, has a tenth of the standard deviation: it takes the place of all earlier rows.
+- a window of the latest rows, up to 128, has less than 3 % of the standard deviation, or 10 % where no more rows are
+  known: it takes the place of all earlier ones.
 
 So statistics recover where the first row was an outlier, and where a column changes its unit.
 
-Rows that are far from all others have a smaller weight in the step, too, as in Mallows' estimators: the weight depends
-on x alone, so that what is estimated stays the same.
+Rows more than seven times as far away as usual have a smaller weight in the step, too, as in Mallows' estimators: it
+depends on x alone, so that what is estimated stays the same.
+
+All this holds where a row's say is meant to be bounded: for classes, and for numbers whose loss grows no faster than
+linearly. Least squares are owned by what is far away, by definition: there, columns have plain means and variances, and
+windows alone renew them.
 
 References
 ----------
@@ -43,8 +48,9 @@ UNBOUNDED = np.inf
 _ENOUGH = 8.0  # rows, from which on it does
 _LATEST = 16.0  # rows, of which most are outlying where the unit has changed
 _FEWEST, _MOST = 16.0, 128.0  # rows of a window
-_FALLEN = 0.1  # of the standard deviation
-_OUTLYING = 25.0  # mean squares of the rows' norms: a row whose norm is larger counts as much less
+_FALLEN, _FALLEN_EARLY = 0.03, 0.1  # of the standard deviation
+_EARLY = 64.0  # rows
+_OUTLYING = 49.0  # mean squares of the rows' norms: a row whose norm is larger counts as much less
 
 # What is remembered of each column besides the measures of the rows that count: their weight, the measures of the
 # latest ones and their weight, and the share of outliers. A row of a stream weighs ``row`` in the mean.
@@ -59,7 +65,7 @@ def begun(n_columns: int, weight: float) -> np.ndarray:
 
 
 def bounds_of(measures: Measures, weight: Any, row: float, reach: float) -> tuple[Any, Any]:
-    """Return between which values those of a column count as they are; for a rare column, by those that are not zero."""
+    """Return between which values those of a column count as they are; of a rare column, by what is not zero."""
     largest, mean, variance, filled = measures
     known = (weight >= _ENOUGH * row) & varies(mean, variance)
     distance = choose(known, reach * np.sqrt(variance / nonzero(filled)) * largest, np.inf)
@@ -67,11 +73,17 @@ def bounds_of(measures: Measures, weight: Any, row: float, reach: float) -> tupl
 
 
 def remembered(
-    measures: Measures, memory: Sequence[Any] | np.ndarray, new: Measures, outlying: Any, total: float, row: float
+    measures: Measures,
+    memory: Sequence[Any] | np.ndarray,
+    new: Measures,
+    outlying: Any,
+    total: float,
+    row: float,
+    n_rows: float,
 ) -> tuple[tuple, tuple]:
     """Return the measures of a column and what is remembered besides, after new rows; elementwise.
 
-    ``outlying`` is the share of these that were too far away, ``total`` their weight.
+    ``outlying`` is the share of these that were too far away, ``total`` their weight, ``n_rows`` how many are known.
     """
     weight, largest, mean, variance, filled, of_latest, before = memory
     measures, weight = merged_measures(measures, new, total / (weight + total)), weight + total
@@ -80,7 +92,8 @@ def remembered(
     before = before + share * (outlying - before)
     grown = before > 0.5
     complete = of_latest >= np.minimum(np.maximum(0.25 * weight, _FEWEST * row), _MOST * row)
-    smaller = np.sqrt(latest[2]) * latest[0] < _FALLEN * np.sqrt(measures[2]) * measures[0]
+    enough = _FALLEN if n_rows > _EARLY else _FALLEN_EARLY
+    smaller = np.sqrt(latest[2]) * latest[0] < enough * np.sqrt(measures[2]) * measures[0]
     fallen = complete & smaller & varies(latest[1], latest[2]) & (latest[3] >= 0.5 * measures[3])
     measures = (
         choose(fallen, latest[0], measures[0]),
@@ -100,14 +113,15 @@ def learnt(columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, 
     row = weight_so_far / rows
     memory = begun(X.shape[1], columns.weight) if columns.memory is None else columns.memory
     low, high = bounds_of(columns.measures, memory[0], row, reach)
-    outliers = (X < low) | (X > high)
+    bounded = np.clip(X, low, high)
+    outliers = bounded != X
     outlying: Any = 0.0
     if outliers.any():
-        X = np.clip(X, low, high)
+        X = bounded
         outlying = outliers.mean(axis=0) if weight is None else weight @ outliers / total
     new = measure_columns(X, weight, total, np.zeros(X.shape[1]))
-    measures, memory = remembered(columns.measures, memory, new, outlying, total, row)
-    return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=np.array(memory), usual=None)
+    measures, kept = remembered(columns.measures, memory, new, outlying, total, row, rows)
+    return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=np.array(kept), usual=None)
 
 
 def limit_of(squares: float, fit_intercept: bool) -> float:

@@ -123,11 +123,11 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
         return replace(state, objective=new)
 
     if stream and not isinstance(coordinates.target_scale, float):
-        before, after = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
-        center, scale = kept_target(before, after)
+        targets_of = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
+        center, scale = kept_target(*targets_of)
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
-    scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
-    kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
+    before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
+    kept = relearnt(before, after, state.columns.memory is not None)[:, np.newaxis] if stream else 1.0
 
     def transform(theta: np.ndarray) -> np.ndarray:
         (coef, intercept), *others = old.layers(theta)

@@ -105,8 +105,7 @@ class Stream:
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
-        settings = *settings, is_robust(objective, y)
-        loop = stream_loop(objective, optimizer, X, y, *settings)
+        loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y))
         if loop is None:
             return None
         numbers, statistics = loop.arrays_of(state)
@@ -139,7 +138,10 @@ class Stream:
     def whole(self) -> State:
         """The same as a `State`."""
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
-        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals, _, _) = of_numbers, of_statistics
+        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals, _, _) = (
+            of_numbers,
+            of_statistics,
+        )
         of_columns, of_targets = self.loop.memories_of(self.statistics)
         rows, weight = int(totals[0]), float(totals[1])
         coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
@@ -150,7 +152,9 @@ class Stream:
             optimizer=self.optimizer,
             iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
             columns=ColumnStatistics(rows, weight, columns, memory=of_columns),
-            targets=ColumnStatistics(rows, weight, targets, memory=of_targets) if self.loop.regression else self.targets,
+            targets=ColumnStatistics(rows, weight, targets, memory=of_targets)
+            if self.loop.regression
+            else self.targets,
             class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,

@@ -298,7 +298,7 @@ def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach
     for j in range(measures.shape[1]):
         of_rows = new[0, j], first[j] + new[1, j] / total, new[2, j] / total, new[3, j] / total
         known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
-        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row)
+        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row, totals[0])
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learnt
         memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
 
@@ -339,7 +339,7 @@ def change_coordinates(theta, old_scale, scale, change, old, new, shift):
     for k in range(n_outputs):
         shift[k] = 0.0
     for j in range(len(scale)):
-        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j])
+        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j], dense)
         for k in range(n_outputs):
             w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
             shift[k] += change[j] * w
