@@ -47,6 +47,12 @@ optimizer's own rate is its ``auto_learning_rate``.
     don't matter; zeros stay zeros; a rare word says more than a frequent one (inverse document frequency); outliers do
     not hide the other rows.
 
+    dense columns of a stream: values more than ten standard deviations from the mean so far (targets: five) count as if
+    they were there, and rows whose norm is more than seven times the usual one weigh less in a step, for classes and
+    where the loss grows no faster than linearly; where a window of the latest rows has less than 3 % of the standard
+    deviation, it takes the place of all earlier rows. Why: one outlying row is not to hide all others, and a column
+    may change its unit.
+
     each column for itself: columns of a sparse matrix that most rows have, gradually from 40 to 60 % of them, are those
     of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one
     value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is

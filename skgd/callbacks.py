@@ -88,7 +88,8 @@ class EarlyStopping:
         Its weights.
     monitor : "loss", str, callable or None, default="loss"
         What to watch: the estimator's loss, with class weights if it has them, or a scorer, by name (such as
-        "roc_auc") or as an object, of which more is better. None is the estimator's ``score``.
+        "roc_auc") or as an object, of which more is better. None is the estimator's ``score``. Of several targets or
+        labels, each one's loss is divided by that of its best constant model, and the mean watched: no unit decides.
     patience : int, default=10
         How many epochs without improvement end the training, at least 1.
     min_delta : float, default=0.0

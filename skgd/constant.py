@@ -112,6 +112,11 @@ def has_linear_tails(objective: Objective) -> bool:
     return bool(not objective.loss.log_link and far <= 2.0 * near)
 
 
+def is_robust(objective: Objective, y: np.ndarray) -> bool:
+    """Say whether outliers are to have no say in a stream: rows of labels, or of numbers whose loss grows linearly."""
+    return y.dtype.kind != "f" or has_linear_tails(objective)
+
+
 def without_outlying_targets(coordinates: Coordinates, y: np.ndarray, weight: np.ndarray | None) -> Coordinates:
     """Return the coordinates with median and robust scale of the targets whose outliers own mean and deviation."""
     center, scale = _robust_center_and_scale(y, weight)

@@ -30,6 +30,8 @@ _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are mo
 _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the rows have a column that is a little like a dense one
 _MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
+_GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a column's scale in a stream
+_FALLEN = 10.0  # times the scale of the target
 _MANY_ENTRIES = 50  # a row: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
@@ -107,22 +109,28 @@ def nonzero(scale: Any) -> Any:
 def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
     """Return the measures of all rows, from those of earlier ones and those of new ones with a share of the weight."""
     largest, mean, variance, filled = new
-    shrunk = before[0] / nonzero(largest)
+    unit = np.maximum(before[0], largest)
+    shrunk, grown = before[0] / nonzero(unit), largest / nonzero(unit)
     old_mean, old_variance = before[1] * shrunk, before[2] * shrunk * shrunk
+    mean, variance = mean * grown, variance * grown * grown
     moved = mean - old_mean
     return (
-        largest,
+        unit,
         old_mean + share * moved,
         (1.0 - share) * old_variance + share * variance + share * (1.0 - share) * moved * moved,
         (1.0 - share) * before[3] + share * filled,
     )
 
 
+def varies(mean: Any, variance: Any) -> Any:
+    """Say whether a column is not constant, but for rounding errors."""
+    return np.sqrt(variance) > _ROUNDING * np.abs(mean)
+
+
 def deviation_of(measures: Measures) -> np.ndarray:
     """Return the standard deviation of each column; of a constant one its size instead, never 0."""
     largest, mean, variance, _ = measures
-    spread = np.sqrt(variance)
-    return nonzero(choose(spread <= _ROUNDING * np.abs(mean), 1.0, spread) * largest)
+    return nonzero(choose(varies(mean, variance), np.sqrt(variance), 1.0) * largest)
 
 
 def size_of(measures: Measures) -> np.ndarray:
@@ -259,14 +267,23 @@ def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple
     return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
-def relearnt(old_scale: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def kept_target(old: tuple, target: tuple) -> tuple[Any, Any]:
+    """Return the center and the scale of a stream's target that its parameters are taken to be in.
+
+    Where the scale falls more than tenfold at once, another was learnt, and standardised predictions stay.
+    """
+    fallen = old[1] > _FALLEN * target[1]
+    return choose(fallen, target[0], old[0]), choose(fallen, target[1], old[1])
+
+
+def relearnt(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarray:
     """Return the factor on each coefficient of a stream.
 
-    Where a column's scale grows more than tenfold at once, its standardised coefficient is kept: what was learnt of a
-    column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardised coefficient is
+    kept: what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
     ratio = old_scale / scale
-    return choose(ratio < 0.1, ratio, 1.0)
+    return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
 
 
 def _with_dense_columns(
@@ -347,7 +364,7 @@ class ColumnStatistics:
     """Weighted mean, variance, share of non-zeros and largest absolute value of each column, of all rows seen so far.
 
     Mean and variance are kept in units of the largest absolute value, so that no square overflows or underflows.
-    ``usual`` are the measures without outliers, where these are known.
+    ``usual`` are the measures without outliers, where these are known. In a stream, the measures themselves are those.
     """
 
     rows: int
@@ -355,6 +372,7 @@ class ColumnStatistics:
     measures: Measures
     left_out: int = 0  # columns of nothing but zeros
     usual: Measures | None = None
+    memory: np.ndarray | None = None  # what a stream knows besides, see `skgd.running`
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
@@ -456,7 +474,7 @@ class ColumnStatistics:
     @property
     def constant(self) -> np.ndarray:
         """Whether each column is constant, but for rounding errors."""
-        return np.sqrt(self.relative_variance) <= _ROUNDING * np.abs(self.relative_mean)
+        return ~varies(self.relative_mean, self.relative_variance)
 
     @property
     def standard_deviation(self) -> np.ndarray:

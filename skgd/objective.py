@@ -53,6 +53,18 @@ class Objective:
     standardized_penalty: bool = False  # whether the penalty is one on the optimizer's coefficients, not the user's
     worth: np.ndarray | float = 1.0  # of a unit of each output's loss, where progress is measured
 
+    # -- outputs, where they are added up ------------------------------------------------------------------------------
+
+    @property
+    def one_problem(self) -> bool:
+        """Whether the outputs are one problem: a single target or label, or classes that exclude each other."""
+        return self.n_outputs == 1 or self.exclusive_classes
+
+    @cached_property
+    def progress_worth(self) -> np.ndarray | float:
+        """The worth of a unit of each output's loss; in a stream, where no constant model is known, by its unit."""
+        return self.worth if isinstance(self.worth, np.ndarray) else 1.0 / (self.n_outputs * self.unit)
+
     # -- the layout of the parameters ---------------------------------------------------------------------------------
 
     @property

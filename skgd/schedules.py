@@ -462,7 +462,9 @@ class ReduceOnPlateau(Schedule):
     r"""The rate is multiplied by a factor whenever the objective has not improved for some epochs.
 
     It looks at the objective of all epochs so far (at the validation loss where there is a validation set; each call of
-    ``partial_fit`` counts as an epoch), and is a function of them alone.
+    ``partial_fit`` counts as an epoch), and is a function of them alone. Of several targets or labels, each one's is
+    divided by that of its best constant model (in a stream, by its unit), and what outliers add whatever is predicted
+    is left out.
 
     Parameters
     ----------

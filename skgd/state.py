@@ -26,10 +26,9 @@ class Past:
     epochs: int = 0  # calls of ``partial_fit`` among them
     memory: Mapping[str, Any] = field(default_factory=dict)  # the schedule's, of what may be watched
 
-    def followed_by(self, entry: dict[str, float], schedule: Schedule) -> Past:
-        """Return the past after one more epoch."""
-        seen = [key for key in ("objective", "validation_loss") if entry[key] == entry[key]]
-        memory = {key: schedule.observe(entry[key], self.memory.get(key)) for key in seen}
+    def followed_by(self, watched: Mapping[str, float], schedule: Schedule) -> Past:
+        """Return the past after one more epoch, of which some values are watched."""
+        memory = {key: schedule.observe(value, self.memory.get(key)) for key, value in watched.items()}
         return Past(self.epochs + 1, {**self.memory, **memory})
 
 

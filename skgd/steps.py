@@ -10,11 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, rows_of_hessian
-from skgd.constant import begun_at_constant, best_constant, has_linear_tails, without_outlying_targets
+from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is_robust, without_outlying_targets
 from skgd.coordinates import (
     ColumnStatistics,
     Coordinates,
     Matrix,
+    kept_target,
     measure_columns,
     relearnt,
     standard_coordinates,
@@ -26,6 +27,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
+from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learnt, without_outlying_rows
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -59,8 +61,10 @@ def learn(
         weight = plan.row_weights(y, weight, class_totals)
     if weight is not None:
         _check_total(weight.sum(), state.columns.weight)
-    columns, targets = measured, state.targets
-    if columns is None:
+    columns, targets, robust = measured, state.targets, is_robust(state.objective, y)
+    if columns is None and stream and isinstance(X, np.ndarray):
+        columns = learnt(state.columns, X, weight, REACH if robust else UNBOUNDED)
+    elif columns is None:
         measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=not stream)
     if newton and rows_of_hessian(state.objective, X) == X.shape[0]:
@@ -68,7 +72,7 @@ def learn(
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression:
-        targets = targets.updated(y, weight)
+        targets = learnt(targets, y, weight, REACH_OF_TARGETS) if stream and robust else targets.updated(y, weight)
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
@@ -93,6 +97,8 @@ def learn(
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
+    if stream and robust and plan.precondition and isinstance(X, np.ndarray):
+        weight = without_outlying_rows(X, weight, columns, coordinates, fit_intercept)
     return state, (X, y, weight)
 
 
@@ -129,8 +135,12 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     if t == 0:
         return replace(state, objective=new)
 
-    scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
-    kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
+    if stream and not isinstance(coordinates.target_scale, float):
+        targets_of = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
+        center, scale = kept_target(*targets_of)
+        old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
+    before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
+    kept = relearnt(before, after, state.columns.memory is not None)[:, np.newaxis] if stream else 1.0
 
     def transform(theta: np.ndarray) -> np.ndarray:
         (coef, intercept), *others = old.layers(theta)

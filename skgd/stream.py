@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size
+from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
@@ -38,10 +39,11 @@ def train_stream(
         state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)
     else:
         state, sums, rate = _in_batches(state, plan, data)
-    loss, *squares, penalty = (total / len(y) for total in sums)
-    summary = EpochSummary(loss, penalty, loss + penalty, squares, len(y), np.empty(0))
+    loss, *squares, penalty, progress = (total / len(y) for total in sums)
+    summary = EpochSummary(loss, penalty, progress, squares, len(y), np.empty(0))
     entry = entry_of(summary, rate, started)
-    state.past = past.followed_by(entry, plan.schedule)
+    watched = entry["objective"] if state.objective.one_problem else progress
+    state.past = past.followed_by({"objective": watched}, plan.schedule)
     if plan.verbose:
         print_entry(state.past.epochs, entry, header=not past.epochs)
     return state, entry
@@ -50,7 +52,10 @@ def train_stream(
 def _in_batches(
     state: State | Stream | WideStream, plan: Plan, data: Data
 ) -> tuple[State | Stream, Sequence[float], float]:
-    """Return the state after some rows, the sums over them (loss, squared gradients, penalty), and the last rate."""
+    """Return the state after some rows, the sums over them, and the last rate.
+
+    The sums are those of the loss, the squares of the layers' gradients, the penalty, and both by their worth.
+    """
     X, y, weight = data
     n_rows = X.shape[0]
     size = stream_batch_size(plan, n_rows)
@@ -84,7 +89,7 @@ def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float
     rates = rates_of(base, state, plan, 1, state.past.memory.get("objective"))
     order = np.arange(len(data[1]))
     summary = run(state, plan, Batches(*data, order, len(order)), rates, longest, 1, "partial_fit")
-    means = (summary.loss, *summary.squared_norms, summary.penalty)
+    means = (summary.loss, *summary.squared_norms, summary.penalty, summary.progress)
     return state, [summary.rows * mean for mean in means], float(rates[0])
 
 
@@ -119,7 +124,7 @@ class Stream:
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
-        loop = stream_loop(objective, optimizer, X, y, *settings)
+        loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y))
         if loop is None:
             return None
         numbers, statistics = loop.arrays_of(state)
@@ -131,7 +136,7 @@ class Stream:
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
 
-        The sums are those of the loss, the squares of the gradient and the penalty.
+        The sums are those of the loss, the squares of the gradient, the penalty, and both by their worth.
         """
         n_steps = -(-data[0].shape[0] // size)
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
@@ -152,7 +157,11 @@ class Stream:
     def whole(self) -> State:
         """The same as a `State`."""
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
-        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
+        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals, _, _) = (
+            of_numbers,
+            of_statistics,
+        )
+        of_columns, of_targets = self.loop.memories_of(self.statistics)
         rows, weight = int(totals[0]), float(totals[1])
         coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
         if self.objective.loss.standardized:
@@ -161,8 +170,10 @@ class Stream:
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
             optimizer=self.optimizer,
             iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
-            columns=ColumnStatistics(rows, weight, columns),
-            targets=ColumnStatistics(rows, weight, targets) if self.loop.regression else self.targets,
+            columns=ColumnStatistics(rows, weight, columns, memory=of_columns),
+            targets=ColumnStatistics(rows, weight, targets, memory=of_targets)
+            if self.loop.regression
+            else self.targets,
             class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,

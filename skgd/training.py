@@ -94,6 +94,7 @@ def train_epochs(
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
     state.objective = replace(state.objective, worth=worth)
+    unit = worth[0] if state.objective.one_problem else 1.0  # of what a schedule watches
     if newton and chooses_penalty(state, plan):
         copies = copies_of(y, given_weight)
         if sample is None:
@@ -149,15 +150,18 @@ def train_epochs(
                 where = f"epoch {epoch} at step {state.t} (learning rate {rate:.3g})"
                 raise divergence(plan, where, "exploded")
             validated, value = (np.nan, np.nan), summary.progress
+            seen = {"objective": value}
             if validation is not None:
                 shown = whole_of(state)
                 losses, score = evaluated(shown, plan, validation)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
+                seen["validation_loss"] = value
             lowest = stopping.observe(value, state, batches, summary)
             suboptimality = stopping.check(epoch, state, epochs.data)
             entry = entry_of(summary, rate, started, validated, suboptimality)
             append(history, entry)
-            state.past = state.past.followed_by(entry, plan.schedule)
+            seen = {key: (of_epoch - of_outliers) / unit for key, of_epoch in seen.items()}
+            state.past = state.past.followed_by(seen, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
             if lowest and validation is not None:

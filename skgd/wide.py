@@ -50,6 +50,7 @@ from skgd.wide_table import (
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
+    OF_WORTH,
     PENALTY,
     ROWS,
     SOON,
@@ -247,7 +248,7 @@ class WideStream:
     # -- training -----------------------------------------------------------------------------------------------------
 
     def after(self, data: Data) -> tuple[WideStream, list[float], float]:
-        """Return the stream after some rows, sums over them (loss, squared gradient, penalty), and the last rate."""
+        """Return the stream after some rows, sums over them, and the last rate."""
         X: Any
         X, y, weight = data
         class_totals, weight = self._with_class_weights(y, weight)
@@ -257,7 +258,7 @@ class WideStream:
         room = np.zeros(max(len(self.centered), self.centered[0] + 4 * most + 2), np.int64)
         room[: len(self.centered)] = self.centered
         stream = replace(self, numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
-        sums = np.zeros(3)
+        sums = np.zeros(4)
         with self.table.changed(self.version, columns) as (table, array):
             rate, row, n_rows = np.nan, 0, len(y)
             while row < n_rows:
@@ -371,17 +372,18 @@ class WideStream:
         center, scale = self._coordinates(rows)
         if self.precondition:
             grown = seen & (np.abs(x) > largest)
-            self._coef(rows)[:] *= np.where(grown, relearnt(old_scale, scale), 1.0)[:, np.newaxis]
+            self._coef(rows)[:] *= np.where(grown, relearnt(old_scale, scale, False), 1.0)[:, np.newaxis]
         relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
         initial = optimizer.initial()
         for number in range(self._n_slots):
             slot = self._slot(rows, number)
             slot[~seen] = (initial[number] * relative)[~seen]
         v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
-        unit = objective.unit
+        unit, worth = objective.unit, objective.unit * objective.progress_worth
         if objective.alpha:
             l1, l2 = self._penalty_rates(objective, scale)
             numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
+            numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
             v = self._caught_up(rows, objective, scale)
         z = (x - center) / scale
         numbers[NORMS] += s * np.square(z).sum()
@@ -436,10 +438,12 @@ class WideStream:
             self._intercept_slots[number] = of_intercept[:w]
         if objective.alpha:
             numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
+            numbers[OF_WORTH] = max(numbers[OF_WORTH] + penalty_of(v, l1, l2, worth).sum(), 0.0)
         rows[:, TIME] = numbers[CLOCK]
         array[columns] = rows
         self.t, self.engine = now, "vectorized"
-        return [summary.loss, *summary.squared_norms, float(numbers[PENALTY])], rate
+        progress = float(summary.losses[0] + numbers[OF_WORTH])
+        return [summary.loss, *summary.squared_norms, float(numbers[PENALTY]), progress], rate
 
     def _with_centered(self, X: Any, array: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the columns of a row and its values in them, with centered columns that it does not store.

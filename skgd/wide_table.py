@@ -24,9 +24,10 @@ COUNT, LARGEST, SUM, SQUARES, TIME, CENTERED = range(6)
 N_STATISTICS = 6
 # Of the stream: rows and their weight, the sum of the squared norms of the rows, the weight of all entries, of those in
 # columns that most rows do not have, and of these in indicators; the clock of the penalty, which adds up the learning
-# rates; and the penalty. Then come the intercepts, their slots, and the measures of the targets.
-ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY = range(8)
-N_NUMBERS = 8
+# rates; and the penalty, in the user's units and by its worth. Then come the intercepts, their slots, and the measures
+# of the targets.
+ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH = range(9)
+N_NUMBERS = 9
 SOON = 20  # rows, before which no column is centered
 
 

@@ -13,6 +13,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss, r2_score
 
 from skgd import GDClassifier, GDRegressor
+from skgd.callbacks import EarlyStopping
+from skgd.schedules import ReduceOnPlateau
 
 # Some of the cases, not all: docs/defaults.md says what remains.
 
@@ -113,6 +115,65 @@ def test_targets_of_noise_do_not_end_the_training_of_another(as_format):
     score = scores_of(GDRegressor(random_state=0).fit(as_format(X), np.c_[noise, Y]), as_format(X), np.c_[noise, Y])[-1]
     solver_score = scores_of(LinearRegression().fit(X, Y), X, Y)[-1]
     assert score >= solver_score - 0.01
+
+
+# -- what watches the progress ----------------------------------------------------------------------------------------
+
+
+other_units = pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])  # of which no rounding depends
+
+
+@both_formats
+@other_units
+@pytest.mark.parametrize("way", ["fit", "fit with rows to validate", "stream", "fit, then a stream"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+def test_the_unit_of_one_target_does_not_decide_when_a_rate_is_reduced(loss, way, unit, as_format):
+    X, Y = two_targets(600)
+    A = as_format(X)
+    schedule = ReduceOnPlateau(0.3, factor=0.5, patience=0, threshold=0.03)
+
+    def rates(Y):
+        model = GDRegressor(loss, optimizer="adam", learning_rate=schedule, max_iter=12, tol=None, random_state=0)
+        if way.startswith("fit"):
+            model.fit(A, Y, **({"X_val": A[:99], "y_val": Y[:99]} if "validate" in way else {}))
+        for start in range(0, 600 if "stream" in way else 0, 50):
+            model.partial_fit(A[start : start + 50], Y[start : start + 50])
+        return model.history_["learning_rate"]
+
+    expected = rates(Y)
+    assert len(set(expected)) > 2
+    assert_allclose(rates(Y * [unit, 1.0]), expected, rtol=1e-9)
+
+
+@other_units
+def test_the_unit_of_one_target_does_not_decide_where_a_stream_compiled_reduces_its_rate(unit):
+    X, Y = two_targets(600)
+    model = GDRegressor(learning_rate=ReduceOnPlateau(1.0, factor=0.99, patience=0, threshold=0.01))
+    scaled = GDRegressor(**model.get_params(deep=False))
+    for start in np.tile(np.arange(0, 600, 50), 10):
+        rows = slice(start, start + 50)
+        model.partial_fit(X[rows], Y[rows])
+        scaled.partial_fit(X[rows], Y[rows] * [unit, 1.0])
+    assert model.engine_ == "compiled"
+    assert len(set(model.history_["learning_rate"][-20:])) > 2
+    assert_allclose(scaled.history_["learning_rate"], model.history_["learning_rate"], rtol=1e-9)
+
+
+@other_units
+@pytest.mark.parametrize("min_delta", [0.0, 0.01])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
+def test_the_unit_of_one_target_does_not_decide_when_early_stopping_ends(loss, min_delta, unit):
+    X, Y = two_targets(600)
+    X_val, Y_val = two_targets(300, seed=1)
+
+    def stopped(of_target):
+        model = GDRegressor(loss, optimizer="adam", learning_rate=0.1, max_iter=200, tol=None, random_state=0)
+        callback = EarlyStopping(X_val, Y_val * of_target, patience=2, min_delta=min_delta)
+        model.set_callbacks(callback).fit(X, Y * of_target)
+        return model.n_iter_, model.best_iter_
+
+    assert stopped(np.array([unit, 1.0])) == stopped(np.ones(2))
+    assert stopped(np.ones(2))[0] < 200
 
 
 # -- rare classes -----------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def summarized(record: np.ndarray, penalties: tuple[float, float], n_rows: int) 
 
 def penalties_of(objective: Objective, theta: np.ndarray) -> tuple[float, float]:
     """Return the penalty in the user's units and by its worth."""
-    return objective.penalty(theta), objective.penalty(theta, objective.worth)
+    return objective.penalty(theta), objective.penalty(theta, objective.progress_worth)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def run_epoch(
         holder.iterate = Iterate(theta, slots, average, t, averaged)
         n_rows = sum(map(len, predictors))
         losses = value * objective.unit
-        parts = float(losses.sum()), *squares, float((losses * objective.worth).sum())
+        parts = float(losses.sum()), *squares, float((losses * objective.progress_worth).sum())
         record[step] = [n_rows * part for part in parts]
         if step == len(rates) - 1:
             penalties = penalties_of(objective, now.theta)

@@ -587,10 +587,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return X, self._encode(y, "y_val"), read_weight(sample_weight, X.shape[0], "sample_weight_val")
 
     def _validation_loss(self, X: Any, y: Any, sample_weight: Any) -> float:
-        """Return the loss of a validation set, as ``history_`` has it."""
+        """Return the loss of a validation set, of several problems the mean relative to their constant models."""
         state, plan = self._state.whole, replace(self._resolved[0], class_weight=self._class_weight())
         validation: Any = self._read_validation(X, y, sample_weight, state.dtype, self.loss_)
-        return float(validation_losses(state, plan, validation).sum())
+        losses, objective = validation_losses(state, plan, validation), state.objective
+        return float(losses.sum() if objective.one_problem else (objective.progress_worth * losses).sum())
 
     def _hold_out(self, data: Data, random_state: np.random.RandomState) -> tuple[Data, Data]:
         """Split the data into a part to train on and a part to validate with, with all classes in both."""

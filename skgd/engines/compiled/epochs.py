@@ -167,7 +167,7 @@ def kind_of(
 def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     """Return the coordinates as arrays."""
     coordinates, n_features, n_outputs = objective.coordinates, objective.n_features, objective.n_outputs
-    in_progress = objective.unit * objective.worth
+    in_progress = objective.unit * objective.progress_worth
     of_outputs = *objective.predictor_coordinates, objective.divisor, objective.unit, in_progress
     return Scales(
         np.broadcast_to(coordinates.center, (n_features,)).astype(dtype),

@@ -72,6 +72,8 @@ shared = False  # whether the outputs of a column share its slots
 regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardised targets
+dense = False  # whether the rows are
+robust = False  # whether outliers are to have no say
 precondition = True
 automatic_rate = True  # whether learning_rate is "auto"
 

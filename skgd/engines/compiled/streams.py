@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgd.coordinates import (
+    ColumnStatistics,
     Matrix,
     auto_alpha,
     in_few,
     indicated,
     is_sparse,
     is_text_like,
+    kept_target,
     mean_squares_of,
     merged_measures,
     moved_intercept,
@@ -24,14 +26,16 @@ from skgd.coordinates import (
     target_coordinates,
     user_coefficient,
 )
-from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
+from skgd.engines.compiled.columns import measure_dense, measure_dense_rows, read_only_rows
 from skgd.engines.compiled.interface import (
     automatic_rate,
     centered,
+    dense,
     has_intercept,
     log_link,
     precondition,
     regression,
+    robust,
     rows,
     single,
     standardized,
@@ -47,6 +51,17 @@ from skgd.engines.compiled.workspace import Shape, work_for
 from skgd.engines.vectorized import StepSettings, read_only, with_zeros
 from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
 from skgd.optimizers import Optimizer, is_linear
+from skgd.running import (
+    N_MEMORIES,
+    REACH,
+    REACH_OF_TARGETS,
+    UNBOUNDED,
+    begun,
+    bounds_of,
+    limit_of,
+    remembered,
+    weight_of_row,
+)
 
 _NONE = np.empty(0)
 _KEPT = 2**18  # numbers, for the next call: more would be a burden where batches are large
@@ -59,23 +74,23 @@ def take_stream(
 
     ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
     whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
-    last step, and the sums over the rows: loss, square of the gradient and penalty.
+    last step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
-    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
+    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
-    columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
-    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record = arrays
+    columns, targets, target_center, target_scale, totals, memory, of_targets = parts_of_statistics(statistics, sizes)
+    by_column, by_parameter, longest, by_target, scratch, for_targets, weights, goals, rate, record = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
-    divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
+    divisor, predictor_center, predictor_scale, worth = by_target[4], by_target[5], by_target[6], by_target[7]
     parameters = (
         theta.reshape(as_chunks),
         slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
         average.reshape((-1, as_chunks[1])),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
-    strength, loss, square_of_gradient, penalty = max(alpha, 0.0), 0.0, 0.0, 0.0
+    strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end] if len(weight) > 0 else weight
@@ -84,9 +99,16 @@ def take_stream(
             total += given_weights[i] if len(weight) > 0 else 1.0
         totals[0] += end - begin
         totals[1] += total
-        learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
-        if regression:
-            learn_targets(targets, y, begin, end, given_weights, total, totals[1], of_targets)
+        if dense:
+            reach = REACH if robust else UNBOUNDED
+            learn_robustly(columns, memory, data[0], begin, end, given_weights, total, totals, reach, scratch)
+        else:
+            learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
+        if regression and robust:
+            reach = REACH_OF_TARGETS
+            learn_robustly(targets, of_targets, y, begin, end, given_weights, total, totals, reach, for_targets)
+        elif regression:
+            learn_targets(targets, y, begin, end, given_weights, total, totals[1], for_targets)
         w = weights[:0]
         if len(weight) > 0 or totals[0] != totals[1]:
             w = weights[: end - begin]
@@ -114,6 +136,8 @@ def take_stream(
                 if regression:
                     found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                     target_center[k], target_scale[k] = found
+                    before, after = (old_target_center[k], old_target_scale[k]), (target_center[k], target_scale[k])
+                    old_target_center[k], old_target_scale[k] = kept_target(before, after)
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
                 change_coordinates(theta, old_scale, scale, change, old, new, shift)
@@ -128,8 +152,9 @@ def take_stream(
                 slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
                 divisor[k] = unit_of(slopes, c, s, log_link, degree)
             unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
+            worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         squares: Any = 0.0
         if centered:
             note_centered(work[-1][-1], center)
@@ -147,6 +172,7 @@ def take_stream(
                         else penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
                     )
                     penalty += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
+                    progress += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], worth[k])
         for i in range(n_features * n_outputs, len(longest)):
             longest[i] = 1.0 / curvature
         rate[0] = rates[step]
@@ -155,6 +181,10 @@ def take_stream(
             one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
+        if dense and robust and precondition:
+            limit = limit_of(squares, has_intercept)
+            if weigh_outlying_rows(data[0], begin, end, center, scale, limit, len(w) > 0, weights):
+                w = weights[: end - begin]
         if standardized:
             standardize(y, begin, end, target_center, target_scale, goals)
             of_batch = goals[: end - begin]
@@ -171,16 +201,17 @@ def take_stream(
             parameters,
             shares[step : step + 1],
             hypers,
-            (center, inverse, predictor_center, predictor_scale, divisor, unit, unit),
+            (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
             (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
             (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
             work,
             record,
         )
         if taken == 0:
-            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         loss += record[0, 0]
         square_of_gradient += record[0, 1]
+        progress += record[0, 2]
         averaged += shares[step] > 0.0
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
@@ -188,7 +219,7 @@ def take_stream(
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
-    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
 
 
 def standardize(y, begin, end, center, scale, goals):
@@ -204,7 +235,7 @@ def parts_of_numbers(numbers, sizes):
     These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
     n_features), and intercepts to predict with, in the units of X and y.
     """
-    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes
+    n_features, n_outputs, n_parameters, n_slots, n_averages, _ = sizes
     a = n_parameters
     b = a + n_slots * n_parameters
     c = b + n_averages * n_parameters
@@ -215,11 +246,16 @@ def parts_of_numbers(numbers, sizes):
 
 
 def parts_of_statistics(statistics, sizes):
-    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight."""
+    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight.
+
+    What is remembered of columns and targets follows, see `skgd.running`.
+    """
     a = 4 * sizes[0]
     b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
+    e, f = d + 2, d + 2 + N_MEMORIES * sizes[5]
     columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:]
+    memories = statistics[e:f].reshape((N_MEMORIES, sizes[5])), statistics[f:].reshape((N_MEMORIES, sizes[1]))
+    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:e], memories[0], memories[1]
 
 
 def measures_of(measures, j):
@@ -229,7 +265,7 @@ def measures_of(measures, j):
 
 def learn(measures, data, begin, end, weight, total, total_so_far, scratch):
     """Merge the measures of some rows' columns into those of earlier rows."""
-    new, relative = scratch
+    new, relative, _ = scratch
     fresh(new, measures)
     rows.measure(data, begin, end, weight, total, new, relative)
     merge(measures, new, total / total_so_far)
@@ -237,10 +273,51 @@ def learn(measures, data, begin, end, weight, total, total_so_far, scratch):
 
 def learn_targets(measures, y, begin, end, weight, total, total_so_far, scratch):
     """Merge the measures of some rows' targets into those of earlier rows."""
-    new, relative = scratch
+    new, relative, _ = scratch
     fresh(new, measures)
     measure_dense_rows((y,), begin, end, weight, total, new, relative)
     merge(measures, new, total / total_so_far)
+
+
+def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach, scratch):
+    """Merge some rows' columns into what is known and remembered of earlier rows: what `skgd.running.learnt` does."""
+    new, relative, bounds = scratch
+    first, clipped, row = relative[0], relative[1:], totals[1] / totals[0]
+    for j in range(measures.shape[1]):
+        low, high = bounds_of(measures_of(measures, j), memory[0, j], row, reach)
+        bounds[0, j], bounds[1, j], bounds[2, j] = low, high, 0.0
+        new[0, j], new[1, j], new[2, j], new[3, j] = 0.0, 0.0, 0.0, 0.0
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        for j in range(measures.shape[1]):
+            x = 1.0 * X[i, j]
+            low, high = bounds[0, j], bounds[1, j]
+            bounds[2, j] += s if x < low or x > high else 0.0
+            clipped[i - begin, j] = min(max(x, low), high)
+    measure_dense(clipped, 0, end - begin, weight, total, new, first, clipped)
+    for j in range(measures.shape[1]):
+        of_rows = new[0, j], first[j] + new[1, j] / total, new[2, j] / total, new[3, j] / total
+        known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
+        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row, totals[0])
+        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learnt
+        memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
+
+
+def weigh_outlying_rows(X, begin, end, center, scale, limit, weighted, weights):
+    """Write smaller weights for rows far from all others; return whether there are any."""
+    found = False
+    for i in range(end - begin):
+        square = 0.0
+        for j in range(len(center)):
+            z = (1.0 * X[begin + i, j] - 1.0 * center[j]) / scale[j]
+            square += z * z
+        if square > limit:
+            if not (found or weighted):
+                for k in range(end - begin):
+                    weights[k] = 1.0
+            found = True
+            weights[i] *= weight_of_row(square, limit)
+    return found
 
 
 def fresh(new, measures):
@@ -262,7 +339,7 @@ def change_coordinates(theta, old_scale, scale, change, old, new, shift):
     for k in range(n_outputs):
         shift[k] = 0.0
     for j in range(len(scale)):
-        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j])
+        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j], dense)
         for k in range(n_outputs):
             w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
             shift[k] += change[j] * w
@@ -306,13 +383,14 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
+    names = ("regression", "precondition", "standardized", "automatic_rate", "dense", "robust")
+    of_stream = dict(zip(names, flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
 
 def _of_outputs(n_outputs: int) -> np.ndarray:
-    """Return arrays of a number for each output; the last two are a center of 0 and a scale of 1."""
-    arrays = np.zeros((7, n_outputs))
+    """Return arrays of a number for each output; two of them are a center of 0 and a scale of 1."""
+    arrays = np.zeros((8, n_outputs))
     arrays[6] = 1.0
     return arrays
 
@@ -324,6 +402,10 @@ class _Scratch(NamedTuple):
     entries: int
     arrays: tuple
     work: tuple
+
+
+def _memory_of(statistics: ColumnStatistics) -> np.ndarray:
+    return begun(len(statistics.filled), statistics.weight) if statistics.memory is None else statistics.memory
 
 
 class StreamLoop:
@@ -344,6 +426,7 @@ class StreamLoop:
         alpha: float,
         learning_rate: float | str,
         precondition: bool,
+        robust: bool,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
         self.regression = y.dtype.kind == "f"
@@ -360,10 +443,13 @@ class StreamLoop:
             implicit=automatic and bool(optimizer.implicit),
             smooth=bool(loss.smooth),
         )
-        self._loop = stream_loop(kind, (self.regression, precondition, loss.standardized, automatic), loss.log_link)
+        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
+        self._loop = stream_loop(kind, flags, loss.log_link)
         self._settings, self._kind = settings, kind
+        self._remembered = not sparse, self.regression and robust
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
-        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
+        n_remembered = 0 if sparse else objective.n_features
+        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging), n_remembered)
         width = objective.n_outputs if sparse else n_parameters
         self._as_chunks = n_parameters // width, width
         self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
@@ -381,6 +467,7 @@ class StreamLoop:
             (max_grad_norm, 0.0, float(info.eps ** (2 / 3)), objective.n_coefficients),
             bool(getattr(optimizer, "l1", 0.0)),
             info.tiny,
+            np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
         )
         self._spare: list[_Scratch] = []
 
@@ -399,7 +486,7 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray,
-    ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
+    ) -> tuple[bool, int, float, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
         n_rows = len(y)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
@@ -450,8 +537,8 @@ class StreamLoop:
             np.zeros((2, n_parameters)),
             np.empty(n_parameters, dtype),
             _of_outputs(n_outputs),
-            (np.empty((4, n_features)), relative),
-            (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs))),
+            (np.empty((4, n_features)), relative, np.empty((3, n_features))),
+            (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs)), np.empty((3, n_outputs))),
             np.empty(size),
             np.empty((size, n_outputs)),
             np.empty(1),
@@ -477,8 +564,14 @@ class StreamLoop:
         shown = np.zeros((n_features + 1) * n_outputs)
         numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
         totals = [state.columns.rows, state.columns.weight]
-        statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals]
+        memories = [*(_memory_of(state.columns) if self._remembered[0] else ()), *_memory_of(state.targets)]
+        statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals, *memories]
         return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
+
+    def memories_of(self, statistics: np.ndarray) -> list[np.ndarray | None]:
+        """Return what is remembered of the columns and of the targets, if anything is."""
+        *_, columns, targets = parts_of_statistics(statistics, self._sizes)
+        return [part if kept else None for part, kept in zip((columns, targets), self._remembered, strict=True)]
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""

@@ -57,6 +57,7 @@ from skgd.wide_table import (
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
+    OF_WORTH,
     PENALTY,
     ROWS,
     SOON,
@@ -80,10 +81,23 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
 
     ``table``, ``numbers`` and ``centered_columns``, whose first number is that of the others, are changed in place.
     Return how many steps were taken, fewer than rows if one came to numbers that are not finite, the rate of the last
-    step, and the sums over the rows: loss, square of the gradient and penalty.
+    step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
     values, indices, indptr = data
-    n_features, n_slots, alpha, l1_ratio, curvature, degree, n_classes, of_limits, initial, tiny, largest_number = given
+    (
+        n_features,
+        n_slots,
+        alpha,
+        l1_ratio,
+        curvature,
+        degree,
+        n_classes,
+        of_limits,
+        initial,
+        tiny,
+        largest_number,
+        known_worth,
+    ) = given
     (
         entry,
         columns,
@@ -103,13 +117,13 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         singles,
     ) = arrays
     unit, divisor, predictor_center, predictor_scale = by_target[0], by_target[1], by_target[2], by_target[3]
-    target_center, target_scale, no_worth = by_target[4], by_target[5], by_target[6]
+    target_center, target_scale, worth = by_target[4], by_target[5], by_target[6]
     n_outputs = theta.shape[1]
     width = 1 if shared else n_outputs  # of each slot
     first = N_NUMBERS + n_outputs
     intercept, of_intercept = numbers[N_NUMBERS:first], numbers[first : first + n_slots * width]
     targets = numbers[first + n_slots * width :].reshape((4, -1))
-    loss, square_of_gradient, penalty = 0.0, 0.0, 0.0
+    loss, square_of_gradient, penalty, progress = 0.0, 0.0, 0.0, 0.0
     rate, one_weight, no_share = singles
     for step in range(len(y)):
         s = weight[step] if len(weight) > 0 else 1.0
@@ -134,8 +148,9 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 slopes = strategies.gradient(c, c + r, hypers[1]), strategies.gradient(c, c - r, hypers[1])
                 divisor[k] = unit_of(slopes, c, r, log_link, degree)
             unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
+            worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return step, rate[0], (loss, square_of_gradient, penalty)
+                return step, rate[0], (loss, square_of_gradient, penalty, progress)
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n = 0
         for q in range(indptr[step], indptr[step + 1]):
@@ -200,7 +215,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             for k in range(n_outputs):
                 w = table[j, N_STATISTICS + k]
                 if old_scale > 0.0:
-                    w *= relearnt(old_scale, scale[u])
+                    w *= relearnt(old_scale, scale[u], False)
                 for m in range(n_slots):
                     at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
                     slots[m, u, k] = table[j, at] / (relative * relative) if table[j, COUNT] > 0.0 else initial[m]
@@ -209,6 +224,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 if alpha > 0.0:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
+                    numbers[OF_WORTH] -= penalty_of(v, l1[u, k], l2[u, k], worth[k])
                     passed = numbers[CLOCK] - table[j, TIME]
                     if passed > 0.0 and v != 0.0:
                         one = strategies.rule(0.0, 0.0, 1.0, now, strategies.slots_of(slots, u, k), hypers[0])[1]
@@ -239,7 +255,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         else:
             of_row = y[step : step + 1]
         n_parameters = n + 1 if has_intercept else n
-        numbers[PENALTY] = max(numbers[PENALTY], 0.0)
+        numbers[PENALTY], numbers[OF_WORTH] = max(numbers[PENALTY], 0.0), max(numbers[OF_WORTH], 0.0)
         taken = take_batch(
             (x,),
             of_row,
@@ -251,14 +267,14 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             (theta[:n_parameters], slots, theta[:0]),
             no_share,
             hypers,
-            (center[:n], inverse, predictor_center, predictor_scale, divisor, unit, no_worth),
+            (center[:n], inverse, predictor_center, predictor_scale, divisor, unit, worth),
             (l1, l2, alpha > 0.0),
             (longest, of_limits[0], of_limits[1], of_limits[2], n * n_outputs),
             work,
             record,
         )
         if taken == 0:
-            return step, rate[0], (loss, square_of_gradient, penalty)
+            return step, rate[0], (loss, square_of_gradient, penalty, progress)
         loss += record[0, 0]
         square_of_gradient += record[0, 1]
         numbers[CLOCK] += rate[0]
@@ -277,6 +293,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                     table[j, at] = slots[m, u, k] * (relative * relative)
                 if alpha > 0.0:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
+                    numbers[OF_WORTH] += penalty_of(theta[u, k], l1[u, k], l2[u, k], worth[k])
             if has_intercept:
                 intercept[k] = target_center[k] + target_scale[k] * theta[n, k] - shift
                 finite = finite and abs(intercept[k]) <= largest_number
@@ -287,9 +304,10 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         for u in range(n):
             table[columns[u], TIME] = numbers[CLOCK]
         penalty += numbers[PENALTY]
+        progress += record[0, 2] + numbers[OF_WORTH]
         if not finite:
-            return step, rate[0], (loss, square_of_gradient, penalty)
-    return len(y), rate[0], (loss, square_of_gradient, penalty)
+            return step, rate[0], (loss, square_of_gradient, penalty, progress)
+    return len(y), rate[0], (loss, square_of_gradient, penalty, progress)
 
 
 @lru_cache(maxsize=256)
@@ -346,6 +364,7 @@ class WideLoop:
             np.array(optimizer.initial()[:n_slots], np.float64),
             float(info.smallest_normal),
             float(info.max),
+            np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
         )
         self._spare: list[tuple[int, tuple, tuple]] = []
 
@@ -359,7 +378,7 @@ class WideLoop:
         weight: np.ndarray | None,
         t: int,
         factors: np.ndarray,
-    ) -> tuple[int, float, tuple[float, float, float]]:
+    ) -> tuple[int, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
         try:
             room, arrays, work = self._spare.pop()  # not one that another thread uses
@@ -403,7 +422,7 @@ class WideLoop:
             np.zeros((room + 1, n_outputs)),
             np.zeros((room + 1, n_outputs)),
             by_target,
-            (np.empty((4, n_outputs)), np.empty((2, n_outputs))),
+            (np.empty((4, n_outputs)), np.empty((2, n_outputs)), _NONE),
             np.empty((1, n_outputs)),
             np.zeros((1, 3)),
             (np.empty(1), np.empty(1), np.zeros(1)),

@@ -1,0 +1,145 @@
+r"""Running statistics of dense columns in a stream: outlying rows do not own them, and another unit renews them.
+
+Rows are merged batch by batch, each value no farther from the mean so far than ten standard deviations. So a few
+outliers, and the far end of a heavy tail, count as if they were there (Winsor's mean). Two things end such a memory:
+
+- most of the latest rows are that far away: what was known counts as one row from then on;
+- a window of the latest rows, up to 128, has less than 3 % of the standard deviation, or 10 % where no more rows are
+  known: it takes the place of all earlier ones.
+
+So statistics recover where the first row was an outlier, and where a column changes its unit.
+
+Rows more than seven times as far away as usual have a smaller weight in the step, too, as in Mallows' estimators: it
+depends on x alone, so that what is estimated stays the same.
+
+All this holds where a row's say is meant to be bounded: for classes, and for numbers whose loss grows no faster than
+linearly. Least squares are owned by what is far away, by definition: there, columns have plain means and variances, and
+windows alone renew them.
+
+References
+----------
+H. R. Künsch, L. A. Stefanski and R. J. Carroll, "Conditionally unbiased bounded-influence estimation in general
+regression models", Journal of the American Statistical Association 84, 1989.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skgd.coordinates import (
+    ColumnStatistics,
+    Coordinates,
+    Measures,
+    choose,
+    measure_columns,
+    merged_measures,
+    nonzero,
+    row_norm_of,
+    varies,
+)
+
+REACH = 10.0  # standard deviations from the mean: what is farther counts as if it were there
+REACH_OF_TARGETS = 5.0
+UNBOUNDED = np.inf
+_ENOUGH = 8.0  # rows, from which on it does
+_LATEST = 16.0  # rows, of which most are outlying where the unit has changed
+_FEWEST, _MOST = 16.0, 128.0  # rows of a window
+_FALLEN, _FALLEN_EARLY = 0.03, 0.1  # of the standard deviation
+_EARLY = 64.0  # rows
+_OUTLYING = 49.0  # mean squares of the rows' norms: a row whose norm is larger counts as much less
+
+# What is remembered of each column besides the measures of the rows that count: their weight, the measures of the
+# latest ones and their weight, and the share of outliers. A row of a stream weighs ``row`` in the mean.
+N_MEMORIES = 7
+
+
+def begun(n_columns: int, weight: float) -> np.ndarray:
+    """Return what is remembered where all rows so far count, and none is among the latest."""
+    memory = np.zeros((N_MEMORIES, n_columns))
+    memory[0] = weight
+    return memory
+
+
+def bounds_of(measures: Measures, weight: Any, row: float, reach: float) -> tuple[Any, Any]:
+    """Return between which values those of a column count as they are; of a rare column, by what is not zero."""
+    largest, mean, variance, filled = measures
+    known = (weight >= _ENOUGH * row) & varies(mean, variance)
+    distance = choose(known, reach * np.sqrt(variance / nonzero(filled)) * largest, np.inf)
+    return mean * largest - distance, mean * largest + distance
+
+
+def remembered(
+    measures: Measures,
+    memory: Sequence[Any] | np.ndarray,
+    new: Measures,
+    outlying: Any,
+    total: float,
+    row: float,
+    n_rows: float,
+) -> tuple[tuple, tuple]:
+    """Return the measures of a column and what is remembered besides, after new rows; elementwise.
+
+    ``outlying`` is the share of these that were too far away, ``total`` their weight, ``n_rows`` how many are known.
+    """
+    weight, largest, mean, variance, filled, of_latest, before = memory
+    measures, weight = merged_measures(measures, new, total / (weight + total)), weight + total
+    latest = merged_measures((largest, mean, variance, filled), new, total / (of_latest + total))
+    of_latest, share = of_latest + total, np.minimum(total / (_LATEST * row), 1.0)
+    before = before + share * (outlying - before)
+    grown = before > 0.5
+    complete = of_latest >= np.minimum(np.maximum(0.25 * weight, _FEWEST * row), _MOST * row)
+    enough = _FALLEN if n_rows > _EARLY else _FALLEN_EARLY
+    smaller = np.sqrt(latest[2]) * latest[0] < enough * np.sqrt(measures[2]) * measures[0]
+    fallen = complete & smaller & varies(latest[1], latest[2]) & (latest[3] >= 0.5 * measures[3])
+    measures = (
+        choose(fallen, latest[0], measures[0]),
+        choose(fallen, latest[1], measures[1]),
+        choose(fallen, latest[2], measures[2]),
+        choose(fallen, latest[3], measures[3]),
+    )
+    weight = choose(grown, row, choose(fallen, of_latest, weight))
+    of_latest, before = choose(complete | grown, 0.0, of_latest), choose(grown, 0.0, before)
+    return measures, (weight, latest[0], latest[1], latest[2], latest[3], of_latest, before)
+
+
+def learnt(columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, reach: float) -> ColumnStatistics:
+    """Return the statistics of a stream with the next rows."""
+    total = float(len(X) if weight is None else weight.sum())
+    rows, weight_so_far = columns.rows + len(X), columns.weight + total
+    row = weight_so_far / rows
+    memory = begun(X.shape[1], columns.weight) if columns.memory is None else columns.memory
+    low, high = bounds_of(columns.measures, memory[0], row, reach)
+    bounded = np.clip(X, low, high)
+    outliers = bounded != X
+    outlying: Any = 0.0
+    if outliers.any():
+        X = bounded
+        outlying = outliers.mean(axis=0) if weight is None else weight @ outliers / total
+    new = measure_columns(X, weight, total, np.zeros(X.shape[1]))
+    measures, kept = remembered(columns.measures, memory, new, outlying, total, row, rows)
+    return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=np.array(kept), usual=None)
+
+
+def limit_of(squares: float, fit_intercept: bool) -> float:
+    """Return the square of the standardised norm up to which a row has its whole weight in a step."""
+    return _OUTLYING * row_norm_of(squares, fit_intercept) ** 2
+
+
+def weight_of_row(square: Any, limit: float) -> Any:
+    """Return the weight of a row in a step, from the square of its norm."""
+    return np.sqrt(np.minimum(limit / np.maximum(square, limit), 1.0))
+
+
+def without_outlying_rows(
+    X: np.ndarray, weight: np.ndarray | None, columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool
+) -> np.ndarray | None:
+    """Return the weights in a step, smaller for rows far from all others."""
+    limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
+    counts = weight_of_row(np.square(coordinates.standardized(X.astype(np.float64))).sum(axis=1), limit)
+    if (counts == 1.0).all():
+        return weight
+    return counts if weight is None else counts * weight
