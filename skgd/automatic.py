@@ -189,7 +189,9 @@ def alpha_for(state: State, plan: Plan) -> float:
     if not isinstance(plan.alpha, str):
         return plan.alpha
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
-    return 0.0 if is_brief(state, plan) else auto_alpha(float(state.columns.filled.mean()), n_classes)
+    if is_brief(state, plan) or state.combined is not None:
+        return 0.0
+    return auto_alpha(float(state.columns.filled.mean()), n_classes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -202,10 +204,12 @@ def base_rate(state: State, plan: Plan, *, stream: bool = False) -> tuple[float,
     base, longest = plan.schedule.learning_rate, None
     if isinstance(base, str):  # "auto"
         objective, curvature = state.objective, state.objective.loss.curvature
-        squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
+        inputs = state.columns if state.combined is None else state.combined
+        sparse = state.columns.sparse and state.combined is None
+        squares = inputs.mean_squares(objective.coordinates.center, objective.coordinates.scale)
         row_norm = float(row_norm_of(squares.sum(), objective.fit_intercept))
-        n_classes = objective.n_outputs if objective.exclusive_classes and state.columns.sparse else 1
-        one_hot = state.columns.one_hot if stream else float(state.columns.sparse)
+        n_classes = objective.n_outputs if objective.exclusive_classes and sparse else 1
+        one_hot = sparse * (state.columns.one_hot if stream else 1.0)
         of_data = row_norm, curvature, n_classes, one_hot
         base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
         base /= max(len(objective.hidden_layer_sizes), 1)

@@ -20,9 +20,10 @@ from skgd.coordinates import (
     without_outliers,
     without_outlying_values,
 )
+from skgd.decorrelation import combined
 from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
-from skgd.objective import in_coordinates
+from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.schedules import Constant
@@ -59,6 +60,7 @@ def learn(
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression:
         targets = targets.updated(y, weight)
+    given_weight = weight
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
@@ -67,11 +69,15 @@ def learn(
     alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
     state = replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
-    coordinates = Coordinates()
+    coordinates, combinations = Coordinates(), None
+    if stream:
+        state, combinations = combined(state, plan, X, given_weight)
     if plan.precondition:
+        inputs = columns if combinations is None else state.combined
         of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
         coordinates_of = standard_coordinates if newton else None
-        coordinates = Coordinates.of_columns(columns, **of_data, coordinates_of=coordinates_of)
+        coordinates = Coordinates.of_columns(inputs, **of_data, coordinates_of=coordinates_of)
+        coordinates = replace(coordinates, combinations=combinations)
     if scale is not None:
         center = np.zeros_like(scale, dtype=dtype) if coordinates.centered else 0.0
         coordinates = replace(coordinates, center=center, scale=scale.astype(dtype))
@@ -115,7 +121,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
         return replace(state, objective=new)
 
     scales = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
-    kept = relearnt(*scales)[:, np.newaxis] if stream else 1.0
+    recombined = coordinates.combinations is not old.coordinates.combinations
+    kept = relearnt(*scales)[:, np.newaxis] if stream and not recombined else 1.0
+    if recombined:
+        slots = _slots_anew(slots, optimizer, new)
 
     def transform(theta: np.ndarray) -> np.ndarray:
         (coef, intercept), *others = old.layers(theta)
@@ -125,6 +134,22 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
     average = None if average is None else transform(average)
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
+
+
+def _slots_anew(slots: tuple[np.ndarray, ...], optimizer: Optimizer, objective: Objective) -> tuple[np.ndarray, ...]:
+    """Return the slots for other combinations of the columns, all of about the same curvature.
+
+    Sizes of gradients are about the same in all of them then. Directions begin anew.
+    """
+
+    def anew(name: str, slot: np.ndarray, start: float) -> np.ndarray:
+        [(coef, intercept)] = objective.layers(slot)
+        if name in optimizer.sizes:
+            seen = np.count_nonzero(coef, axis=0)
+            start = coef.sum(axis=0) / np.maximum(seen, 1)
+        return objective.join([(np.full_like(coef, start), intercept)], slot.dtype)
+
+    return tuple(map(anew, optimizer.slots, slots, optimizer.initial()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square_average", "largest_square_average")
+    sizes = ("square_average", "largest_square_average")
 
     def __init__(
         self,
@@ -150,6 +151,7 @@ class AdaMax(Optimizer):
     """
 
     slots = ("mean", "largest")
+    sizes = ("largest",)
 
     def __init__(
         self, learning_rate: LearningRate = "auto", beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
@@ -201,6 +203,7 @@ class NAdam(Optimizer):
     """
 
     slots = ("mean", "square_average", "log_momentum_product")
+    sizes = ("square_average", "log_momentum_product")
 
     def __init__(
         self,
@@ -266,6 +269,7 @@ class RAdam(Optimizer):
     """
 
     slots = ("mean", "square_average")
+    sizes = ("square_average",)
 
     def __init__(
         self, learning_rate: LearningRate = "auto", beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
@@ -320,6 +324,7 @@ class AdaBelief(Optimizer):
     """
 
     slots = ("mean", "variance")
+    sizes = ("variance",)
 
     def __init__(
         self, learning_rate: LearningRate = "auto", beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-16
@@ -370,6 +375,7 @@ class Yogi(Optimizer):
     """
 
     slots = ("mean", "square_average")
+    sizes = ("square_average",)
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class AdaGrad(Optimizer):
     """
 
     slots = ("sum_of_squares",)
+    sizes = slots
     implicit = True
     lazy = "rest"
 
@@ -103,6 +104,7 @@ class RMSProp(Optimizer):
     """
 
     slots = ("square_average", "gradient_average", "momentum_buffer")
+    sizes = ("square_average",)
 
     def __init__(
         self,
@@ -160,6 +162,7 @@ class AdaDelta(Optimizer):
     """
 
     slots = ("square_average", "step_average")
+    sizes = slots
 
     def __init__(self, learning_rate: LearningRate = "auto", rho: float = 0.9, epsilon: float = 1e-6):
         self.learning_rate = learning_rate
