@@ -21,7 +21,7 @@ from skgd.coordinates import (
     without_outlying_values,
 )
 from skgd.decorrelation import combined
-from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
+from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
@@ -186,9 +186,10 @@ def run(
             f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
             "turn coefficients round. Lower one of them, so that their product is below 1."
         )
+    engine: Engine = "vectorized" if state.combined is not None else state.engine
     try:
         arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)
-        summary, state.engine = run_epoch(state.engine, *arguments)
+        summary, state.engine = run_epoch(engine, *arguments)
         return summary
     except FloatingPointError as error:
         raise divergence(plan, f"{where} {error}", "is no longer finite") from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from skgd.automatic import base_rate, is_brief, stream_batch_size
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.decorrelation import follows_correlations, no_moments
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
 from skgd.networks import Layer
@@ -43,12 +44,15 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
 
     while start < n_rows:
         stream = None if failed else Stream.of(state, plan, X, y)
-        taken: Any = None if stream is None else stream.after(rows(n_rows), size)
-        stop = n_rows
+        stop = start if stream is None else start + stream.rows_to_go(n_rows - start, size)
+        taken: Any = None if stream is None or stop == start else stream.after(rows(stop), size)
         if taken is None:
-            failed = stream is not None  # a single batch says why
+            failed = stop > start  # a single batch says why
             stop = min(start + size, n_rows)
-            taken = _take_batch(state.whole, plan, rows(stop))
+            whole = state.whole
+            if stream is not None or whole is not state:  # another compiled loop, for one batch, is not worth it
+                whole = replace(whole, engine="vectorized")
+            taken = _take_batch(whole, plan, rows(stop))
         state, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
@@ -90,6 +94,8 @@ class Stream:
     averaged: int
     alpha: float
     past: Past
+    rows: int = 0  # in the co-moments
+    due: int = 0  # how many are in them when correlations are looked at next
 
     @classmethod
     def of(cls, state: State | Stream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
@@ -102,15 +108,29 @@ class Stream:
             return None
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
+        together = None
+        if follows_correlations(objective, optimizer, plan, X):
+            together = state.together or no_moments(state.columns)
+        elif state.combined is not None:  # from now on, columns are what they are: a single batch sees to it
+            return None
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
-        loop = stream_loop(objective, optimizer, X, y, *settings)
+        loop = stream_loop(objective, optimizer, X, y, *settings, together)
         if loop is None:
             return None
         numbers, statistics = loop.arrays_of(state)
         averaged = state.iterate.averaged
-        rest = objective if not plan.precondition else replace(objective, coordinates=Coordinates())
+        combinations = objective.coordinates.combinations
+        if plan.precondition:
+            rest = replace(objective, coordinates=Coordinates(combinations=combinations))
+        else:
+            rest = objective
         same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging
-        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past)
+        looked = (0, 0) if together is None else (together.rows, together.due)
+        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past, *looked)
+
+    def rows_to_go(self, n_rows: int, size: int) -> int:
+        """Return how many of the next rows come, in whole batches, before correlations are to be looked at."""
+        return n_rows if self.due == 0 else min(n_rows, size * ((self.due - self.rows - 1) // size))
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
@@ -129,7 +149,8 @@ class Stream:
         if not finite:
             return None
         same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
-        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
+        rows = self.rows + data[0].shape[0]
+        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past, rows, self.due)
         return stream, sums, rate
 
     @property
@@ -138,7 +159,10 @@ class Stream:
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
         (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals) = of_numbers, of_statistics
         rows, weight = int(totals[0]), float(totals[1])
-        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
+        together, of_combinations = self.loop.moments_from(self.statistics, self.rows, self.due)
+        coordinates = self.objective.coordinates
+        if self.plan.precondition:
+            coordinates = Coordinates(center, scale, *of_target, coordinates.combinations)
         if self.objective.loss.standardized:
             coordinates = replace(coordinates, target_center=of_target[0], target_scale=of_target[1])
         return State(
@@ -150,6 +174,8 @@ class Stream:
             class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,
+            together=together,
+            combined=None if of_combinations is None else ColumnStatistics(rows, weight, of_combinations),
         )
 
     def __reduce__(self):

@@ -71,6 +71,7 @@ regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardised targets
 precondition = True
+gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
 automatic_rate = True  # whether learning_rate is "auto"
 
 

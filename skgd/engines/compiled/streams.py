@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skgd.combinations import CoMoments
 from skgd.coordinates import (
     Matrix,
     auto_alpha,
@@ -25,9 +26,18 @@ from skgd.coordinates import (
     user_coefficient,
 )
 from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
+from skgd.engines.compiled.combinations import (
+    combine,
+    gather,
+    moments_from,
+    moments_in,
+    parts_of_moments,
+    write_of_columns,
+)
 from skgd.engines.compiled.interface import (
     automatic_rate,
     centered,
+    gathers,
     has_intercept,
     log_link,
     precondition,
@@ -64,7 +74,7 @@ def take_stream(
     sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
-    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record = arrays
+    by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record, rewritten = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
@@ -76,6 +86,14 @@ def take_stream(
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty = max(alpha, 0.0), 0.0, 0.0, 0.0
+    inputs, measures, combined = data, columns, False
+    if gathers:
+        together, combinations, measures = parts_of_moments(statistics, sizes)
+        combined = len(combinations[0]) > 0
+        if combined:
+            inputs = rewritten[1]
+        else:
+            measures = columns
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end] if len(weight) > 0 else weight
@@ -85,6 +103,13 @@ def take_stream(
         totals[0] += end - begin
         totals[1] += total
         learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
+        taken_rows = order[begin:end]
+        if gathers:
+            gather(data[0], begin, end, given_weights, together, scratch[0])
+            if combined:
+                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                taken_rows = order[: end - begin]
+                learn(measures, inputs, 0, end - begin, given_weights, total, totals[1], scratch)
         if regression:
             learn_targets(targets, y, begin, end, given_weights, total, totals[1], of_targets)
         w = weights[:0]
@@ -97,7 +122,7 @@ def take_stream(
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
-        filled /= n_features
+        filled = 1.0 if combined else filled / n_features  # what is combined is not sparse
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
@@ -105,7 +130,7 @@ def take_stream(
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
                 if precondition:
-                    c, s = rows.coordinates_of(measures_of(columns, j), has_intercept, text_like)
+                    c, s = rows.coordinates_of(measures_of(measures, j), has_intercept, text_like)
                     center[j] = c
                     scale[j] = normal_scale(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
@@ -135,7 +160,7 @@ def take_stream(
             note_centered(work[-1][-1], center)
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
-            square = mean_squares_of(measures_of(columns, j), center[j], scale[j])
+            square = mean_squares_of(measures_of(measures, j), center[j], scale[j])
             squares += square
             for k in range(n_outputs):
                 i = j * n_outputs + k
@@ -161,10 +186,10 @@ def take_stream(
         else:
             of_batch = y[begin:end]
         taken = take_batch(
-            data,
+            inputs,
             of_batch,
             w,
-            order[begin:end],
+            taken_rows,
             size,
             rate,
             t + step,
@@ -185,6 +210,8 @@ def take_stream(
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
+    if gathers and combined:
+        write_of_columns(coef, intercept, combinations, scratch[0])
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
@@ -204,7 +231,7 @@ def parts_of_numbers(numbers, sizes):
     These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
     n_features), and intercepts to predict with, in the units of X and y.
     """
-    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes
+    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes[:5]
     a = n_parameters
     b = a + n_slots * n_parameters
     c = b + n_averages * n_parameters
@@ -215,11 +242,14 @@ def parts_of_numbers(numbers, sizes):
 
 
 def parts_of_statistics(statistics, sizes):
-    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight."""
+    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight.
+
+    What `parts_of_moments` returns views of comes after them.
+    """
     a = 4 * sizes[0]
     b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
     columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:]
+    return columns, targets, statistics[b:c], statistics[c:d], statistics[d : d + 2]
 
 
 def measures_of(measures, j):
@@ -306,7 +336,8 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
+    names = "regression", "precondition", "standardized", "automatic_rate", "gathers"
+    of_stream = dict(zip(names, flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
 
@@ -344,6 +375,7 @@ class StreamLoop:
         alpha: float,
         learning_rate: float | str,
         precondition: bool,
+        together: CoMoments | None,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
         self.regression = y.dtype.kind == "f"
@@ -359,10 +391,13 @@ class StreamLoop:
             bounded=automatic and bool(optimizer.bounded),
             implicit=automatic and bool(optimizer.implicit),
         )
-        self._loop = stream_loop(kind, (self.regression, precondition, loss.standardized, automatic), loss.log_link)
+        flags = self.regression, precondition, loss.standardized, automatic, together is not None
+        self._loop = stream_loop(kind, flags, loss.log_link)
+        self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
-        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging))
+        kept = int(averaging), int(together is not None), int(combined)
+        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, *kept)
         width = objective.n_outputs if sparse else n_parameters
         self._as_chunks = n_parameters // width, width
         self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
@@ -455,6 +490,7 @@ class StreamLoop:
             np.empty((size, n_outputs)),
             np.empty(1),
             np.zeros((1, 3)),
+            self._rewritten(size, n_features, dtype),
         )
         shape = Shape(
             n_rows=size,
@@ -468,6 +504,13 @@ class StreamLoop:
         )
         return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
 
+    def _rewritten(self, size: int, n_features: int, dtype: np.dtype) -> tuple:
+        """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
+        if self._together is None:
+            return ()
+        combined = np.empty((size, n_features), dtype)
+        return combined, (read_only(combined),)
+
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
         objective, iterate, (n_features, n_outputs, *_) = state.objective, state.iterate, self._sizes
@@ -477,7 +520,12 @@ class StreamLoop:
         numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
         totals = [state.columns.rows, state.columns.weight]
         statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals]
+        statistics += moments_in(state, self._together)
         return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
+
+    def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
+        """Return the co-moments and the measures of the combinations that `arrays_of` has stored, None for none."""
+        return moments_from(statistics, self._sizes, rows, due)
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""

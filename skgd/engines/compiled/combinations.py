@@ -1,0 +1,101 @@
+"""Combinations of the columns in streams, and the co-moments that they are made from; see `skgd.combinations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skgd.combinations import CoMoments
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Loops
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def gather(X, begin, end, weight, together, scratch):
+    """Add some rows to the co-moments, one by one: what `CoMoments.updated` does (Welford)."""
+    unit, mean, products, total = together
+    difference = scratch[0]
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        total[0] += s
+        share = s / total[0]
+        kept = s * (1.0 - share)
+        for j in range(len(unit)):
+            difference[j] = X[i, j] / unit[j] - mean[j]
+        for j in range(len(unit)):
+            mean[j] += share * difference[j]
+            times = kept * difference[j]
+            for k in range(j + 1):
+                products[j, k] += times * difference[k]
+
+
+def combine(X, begin, end, combinations, combined, scratch):
+    """Write the combinations of some rows."""
+    center, matrix, row = combinations[0], combinations[1], scratch[0]
+    for i in range(begin, end):
+        for k in range(len(center)):
+            row[k] = 0.0
+        for j in range(len(center)):
+            difference = X[i, j] - center[j]
+            for k in range(len(center)):
+                row[k] += difference * matrix[j, k]
+        for k in range(len(center)):
+            combined[i - begin, k] = row[k]
+
+
+def write_of_columns(coef, intercept, combinations, scratch):
+    """Write coefficients and intercepts of the columns over those of their combinations."""
+    center, matrix, of_combinations = combinations[0], combinations[1], scratch[0]
+    for k in range(len(intercept)):
+        shift = 0.0
+        for m in range(len(center)):
+            of_combinations[m] = coef[k, m]
+        for j in range(len(center)):
+            w = 0.0
+            for m in range(len(center)):
+                w += matrix[j, m] * of_combinations[m]
+            coef[k, j] = w
+            shift += center[j] * w
+        intercept[k] -= shift
+
+
+def parts_of_moments(statistics, sizes):
+    """Return views of the co-moments, of the combinations, and of their measures: the last of a stream's statistics.
+
+    The first are unit, mean, products and weight, the second center and matrix; both are empty where there are none.
+    """
+    n, rows = sizes[0] * sizes[5], sizes[0] * sizes[6]
+    a = 4 * sizes[0] + 6 * sizes[1] + 2
+    b, c = a + n, a + 2 * n
+    d = c + n * n
+    e = d + sizes[5]
+    f = e + rows
+    g = f + rows * rows
+    together = statistics[a:b], statistics[b:c], statistics[c:d].reshape((n, n)), statistics[d:e]
+    combinations = statistics[e:f], statistics[f:g].reshape((rows, rows))
+    return together, combinations, statistics[g:].reshape((4, rows))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What calls them
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def moments_in(state: Any, together: CoMoments | None) -> list[np.ndarray]:
+    """Return what `parts_of_moments` returns views of."""
+    parts: list[Any] = []
+    if together is not None:
+        parts += [together.unit, together.mean, together.products.ravel(), [together.weight]]
+    combinations = state.objective.coordinates.combinations
+    if combinations is not None:
+        parts += [combinations.center, combinations.matrix.ravel(), *state.combined.measures]
+    return parts
+
+
+def moments_from(statistics: np.ndarray, sizes: tuple, rows: int, due: int) -> tuple[Any, Any]:
+    """Return co-moments of so many rows, and the measures of the combinations; None for none."""
+    (unit, mean, products, total), _, measures = parts_of_moments(statistics, sizes)
+    together = CoMoments(rows, due, float(total[0]), unit, mean, products) if sizes[5] else None
+    return together, measures if sizes[6] else None
