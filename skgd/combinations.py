@@ -16,13 +16,14 @@ T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
 
 _EPS = float(np.finfo(np.float64).eps)
+_GROWN = 4.0
 _ROUNDING = 1e-14  # of the mean: a column that varies less is constant
 
 
@@ -32,6 +33,7 @@ class CoMoments:
 
     ``products`` holds, in its lower triangle, the sums over the rows of weight times the product of what two columns
     differ from their means. ``unit`` is that of each column, fixed, so that no product of usual numbers overflows.
+    ``variances`` are those of the combinations, if there are any, when they were looked at last.
     """
 
     rows: int
@@ -40,13 +42,14 @@ class CoMoments:
     unit: np.ndarray
     mean: np.ndarray
     products: np.ndarray
+    variances: np.ndarray
 
     @classmethod
     def begin(cls, largest: np.ndarray, due: int) -> CoMoments:
         """Return the moments of no rows of columns with such absolute values."""
         n_columns = len(largest)
         unit = np.where(largest > 0.0, largest, 1.0)
-        return cls(0, due, 0.0, unit, np.zeros(n_columns), np.zeros((n_columns, n_columns)))
+        return cls(0, due, 0.0, unit, np.zeros(n_columns), np.zeros((n_columns, n_columns)), np.zeros(n_columns))
 
     def updated(self, X: np.ndarray, weight: np.ndarray | None) -> CoMoments:
         """Return the moments with those of some rows merged in, each with its weight."""
@@ -57,8 +60,8 @@ class CoMoments:
         rows -= offset
         products = rows.T @ (rows if weight is None else weight[:, np.newaxis] * rows)
         products += self.weight * (added / total) * np.outer(offset, offset)
-        mean = self.mean + added / total * offset
-        return CoMoments(self.rows + len(X), self.due, total, self.unit, mean, self.products + np.tril(products))
+        mean, products = self.mean + added / total * offset, self.products + np.tril(products)
+        return replace(self, rows=self.rows + len(X), weight=total, mean=mean, products=products)
 
     def moments(self, *, centered: bool) -> np.ndarray:
         """Return the mean products of the columns, in their units, about their means (0 if constant) or about zero."""
@@ -137,6 +140,11 @@ class Combinations:
         variances = variances_of(matrix.T @ moments @ matrix, size)
         n_varying = len(variances_of(moments, size))
         return len(variances) == n_varying and (n_varying == 0 or variances[-1] <= condition * variances[0])
+
+
+def have_grown(variances: Any, before: Any) -> Any:
+    """Say whether variances are so large by now that combinations may be correlated, as outliers make them."""
+    return variances > _GROWN * before
 
 
 def variances_of(moments: np.ndarray, size: int) -> np.ndarray:

@@ -394,6 +394,11 @@ class ColumnStatistics:
         return self.relative_mean * self.largest
 
     @property
+    def variance(self) -> np.ndarray:
+        """The variance of each column."""
+        return self.relative_variance * np.square(self.largest)
+
+    @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
         return bool(is_sparse(self._filled))

@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from skgd.automatic import alpha_for, has_few_columns
-from skgd.combinations import CoMoments, Combinations, diagonalizing
+from skgd.combinations import CoMoments, Combinations, diagonalizing, have_grown
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.curvature import Problem
 from skgd.engines import Iterate, initial_iterate
@@ -168,16 +168,23 @@ def combined(state: State, plan: Plan, X: Matrix, weight: np.ndarray | None) -> 
     if not follows_correlations(state.objective, state.optimizer, plan, X):
         return replace(state, together=None, combined=None), None
     together = (state.together or no_moments(state.columns)).updated(X, weight)
-    taken = combinations
-    if together.rows >= together.due:
-        together = replace(together, due=2 * together.rows)
-        taken = _apt_combinations(replace(state, together=together, combined=None), plan)
-    statistics = None
-    if taken is not None and taken is combinations and state.combined is not None:
+    if together.rows < together.due:
+        if combinations is None or state.combined is None:
+            return replace(state, together=together), None
+        statistics = state.combined.updated(combinations.rows(X), weight)
+        if have_grown(statistics.variance, together.variances).any():
+            together = replace(together, due=together.rows)
+        return replace(state, together=together, combined=statistics), combinations
+    together = replace(together, due=2 * together.rows)
+    taken = _apt_combinations(replace(state, together=together, combined=None), plan)
+    if taken is None:
+        return replace(state, together=together, combined=None), None
+    moments = taken.means_and_variances(together)
+    if taken is combinations and state.combined is not None:
         statistics = state.combined.updated(taken.rows(X), weight)
-    elif taken is not None:
-        statistics = ColumnStatistics.of_moments(state.columns, *taken.means_and_variances(together))
-    return replace(state, together=together, combined=statistics), taken
+    else:
+        statistics = ColumnStatistics.of_moments(state.columns, *moments)
+    return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken
 
 
 def _apt_combinations(state: State, plan: Plan) -> Combinations | None:

@@ -46,7 +46,9 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         stream = None if failed else Stream.of(state, plan, X, y)
         stop = start if stream is None else start + stream.rows_to_go(n_rows - start, size)
         taken: Any = None if stream is None or stop == start else stream.after(rows(stop), size)
-        if taken is None:
+        if taken is not None:
+            stop = start + taken[0].rows - stream.rows
+        else:
             failed = stop > start  # a single batch says why
             stop = min(start + size, n_rows)
             whole = state.whole
@@ -94,7 +96,7 @@ class Stream:
     averaged: int
     alpha: float
     past: Past
-    rows: int = 0  # in the co-moments
+    rows: int = 0  # in the co-moments, if there are any
     due: int = 0  # how many are in them when correlations are looked at next
 
     @classmethod
@@ -130,12 +132,12 @@ class Stream:
 
     def rows_to_go(self, n_rows: int, size: int) -> int:
         """Return how many of the next rows come, in whole batches, before correlations are to be looked at."""
-        return n_rows if self.due == 0 else min(n_rows, size * ((self.due - self.rows - 1) // size))
+        return n_rows if self.due == 0 else min(n_rows, size * max((self.due - self.rows - 1) // size, 0))
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
 
-        The sums are those of the loss, the squares of the gradient and the penalty.
+        It ends early where correlations are to be looked at at once. The sums are those of the loss, the squares of the gradient and the penalty.
         """
         n_steps = -(-data[0].shape[0] // size)
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
@@ -145,12 +147,13 @@ class Stream:
         result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
         if result is None:
             return None
-        finite, averaged, alpha, rate, sums = result
+        finite, n_steps, outgrown, averaged, alpha, rate, sums = result
         if not finite:
             return None
         same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
-        rows = self.rows + data[0].shape[0]
-        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past, rows, self.due)
+        rows = self.rows + min(n_steps * size, data[0].shape[0])
+        counts = rows, rows if outgrown else self.due
+        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past, *counts)
         return stream, sums, rate
 
     @property

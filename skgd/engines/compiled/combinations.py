@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skgd.combinations import CoMoments
+from skgd.combinations import CoMoments, have_grown
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Loops
@@ -15,7 +15,7 @@ from skgd.combinations import CoMoments
 
 def gather(X, begin, end, weight, together, scratch):
     """Add some rows to the co-moments, one by one: what `CoMoments.updated` does (Welford)."""
-    unit, mean, products, total = together
+    unit, mean, products, total, _ = together
     difference = scratch[0]
     for i in range(begin, end):
         s = weight[i - begin] if len(weight) > 0 else 1.0
@@ -45,6 +45,14 @@ def combine(X, begin, end, combinations, combined, scratch):
             combined[i - begin, k] = row[k]
 
 
+def are_outgrown(measures, variances):
+    """Say whether the variance of some combination has grown."""
+    grown = False
+    for j in range(len(variances)):
+        grown |= have_grown(measures[2, j] * measures[0, j] ** 2, variances[j])
+    return grown
+
+
 def write_of_columns(coef, intercept, combinations, scratch):
     """Write coefficients and intercepts of the columns over those of their combinations."""
     center, matrix, of_combinations = combinations[0], combinations[1], scratch[0]
@@ -64,16 +72,18 @@ def write_of_columns(coef, intercept, combinations, scratch):
 def parts_of_moments(statistics, sizes):
     """Return views of the co-moments, of the combinations, and of their measures: the last of a stream's statistics.
 
-    The first are unit, mean, products and weight, the second center and matrix; both are empty where there are none.
+    The first are unit, mean, products, weight and earlier variances of the combinations, the second center and matrix;
+    both are empty where there are none.
     """
     n, rows = sizes[0] * sizes[5], sizes[0] * sizes[6]
     a = 4 * sizes[0] + 6 * sizes[1] + 2
     b, c = a + n, a + 2 * n
     d = c + n * n
-    e = d + sizes[5]
+    v = d + sizes[5]
+    e = v + n
     f = e + rows
     g = f + rows * rows
-    together = statistics[a:b], statistics[b:c], statistics[c:d].reshape((n, n)), statistics[d:e]
+    together = statistics[a:b], statistics[b:c], statistics[c:d].reshape((n, n)), statistics[d:v], statistics[v:e]
     combinations = statistics[e:f], statistics[f:g].reshape((rows, rows))
     return together, combinations, statistics[g:].reshape((4, rows))
 
@@ -87,7 +97,7 @@ def moments_in(state: Any, together: CoMoments | None) -> list[np.ndarray]:
     """Return what `parts_of_moments` returns views of."""
     parts: list[Any] = []
     if together is not None:
-        parts += [together.unit, together.mean, together.products.ravel(), [together.weight]]
+        parts += [together.unit, together.mean, together.products.ravel(), [together.weight], together.variances]
     combinations = state.objective.coordinates.combinations
     if combinations is not None:
         parts += [combinations.center, combinations.matrix.ravel(), *state.combined.measures]
@@ -96,6 +106,6 @@ def moments_in(state: Any, together: CoMoments | None) -> list[np.ndarray]:
 
 def moments_from(statistics: np.ndarray, sizes: tuple, rows: int, due: int) -> tuple[Any, Any]:
     """Return co-moments of so many rows, and the measures of the combinations; None for none."""
-    (unit, mean, products, total), _, measures = parts_of_moments(statistics, sizes)
-    together = CoMoments(rows, due, float(total[0]), unit, mean, products) if sizes[5] else None
+    (unit, mean, products, total, variances), _, measures = parts_of_moments(statistics, sizes)
+    together = CoMoments(rows, due, float(total[0]), unit, mean, products, variances) if sizes[5] else None
     return together, measures if sizes[6] else None

@@ -27,6 +27,7 @@ from skgd.coordinates import (
 )
 from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.combinations import (
+    are_outgrown,
     combine,
     gather,
     moments_from,
@@ -68,8 +69,9 @@ def take_stream(
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
 
     ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
-    whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
-    last step, and the sums over the rows: loss, square of the gradient and penalty.
+    whether all numbers are finite, how many steps were taken, and whether they end early, for combinations of columns
+    have outgrown what they were made from; then, how many iterates the average holds, the strength of the penalty and
+    the rate of the last step, and the sums over the rows: loss, square of the gradient and penalty.
     """
     sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
@@ -86,6 +88,7 @@ def take_stream(
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty = max(alpha, 0.0), 0.0, 0.0, 0.0
+    done, outgrown = 0, False
     inputs, measures, combined = data, columns, False
     if gathers:
         together, combinations, measures = parts_of_moments(statistics, sizes)
@@ -154,7 +157,7 @@ def take_stream(
                 divisor[k] = unit_of(slopes, c, s, log_link, degree)
             unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+                return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
         squares: Any = 0.0
         if centered:
             note_centered(work[-1][-1], center)
@@ -203,10 +206,14 @@ def take_stream(
             record,
         )
         if taken == 0:
-            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+            return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
         loss += record[0, 0]
         square_of_gradient += record[0, 1]
         averaged += shares[step] > 0.0
+        done += 1
+        if gathers and combined and are_outgrown(measures, together[4]):
+            outgrown = True
+            break
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
@@ -215,7 +222,7 @@ def take_stream(
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
-    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
+    return finite, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty)
 
 
 def standardize(y, begin, end, center, scale, goals):
@@ -433,7 +440,7 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray,
-    ) -> tuple[bool, int, float, float, tuple[float, float, float]]:
+    ) -> tuple[bool, int, bool, int, float, float, tuple[float, float, float]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
         n_rows = len(y)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
