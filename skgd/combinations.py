@@ -51,8 +51,15 @@ class CoMoments:
         unit = np.where(largest > 0.0, largest, 1.0)
         return cls(0, due, 0.0, unit, np.zeros(n_columns), np.zeros((n_columns, n_columns)), np.zeros(n_columns))
 
-    def updated(self, X: np.ndarray, weight: np.ndarray | None) -> CoMoments:
-        """Return the moments with those of some rows merged in, each with its weight."""
+    def updated(self, X: np.ndarray, weight: np.ndarray | None, stride: int, t: int) -> CoMoments:
+        """Return the moments with those of a batch merged in, each row with its weight.
+
+        Where ``stride`` is not one, they are merged after each so many steps ``t`` only, with as many times the weight.
+        """
+        if t % stride:
+            return replace(self, rows=self.rows + len(X))
+        if stride > 1:
+            weight = float(stride) * (np.ones(len(X)) if weight is None else weight)
         rows = X / self.unit - self.mean
         added = float(len(rows) if weight is None else weight.sum())
         total = self.weight + added

@@ -39,6 +39,7 @@ _CONDITION = 200.0  # of the second moments, from which columns count as correla
 _STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
 _STALE = 10.0  # of the second moments, from which combinations of a stream are made anew
 _ROWS = 20  # of a stream, for each column, before correlations are looked at
+_EVERY = 8  # batches of a stream, one is enough for columns that were not correlated so far
 _FEW_COLUMNS = 100  # of a stream: each row costs the square of the number
 _LITTLE = 0.01  # of each row counts alike: those far from a border, or in tails, have no curvature
 
@@ -159,6 +160,12 @@ def no_moments(columns: ColumnStatistics) -> CoMoments:
     return CoMoments.begin(columns.largest, _ROWS * len(columns.largest))
 
 
+def stride_of(together: CoMoments, combinations: Combinations | None) -> int:
+    """Return of how many batches one is merged into the co-moments, with as many times its weight."""
+    looked_at = together.due > _ROWS * len(together.unit)
+    return _EVERY if looked_at and combinations is None else 1
+
+
 def combined(state: State, plan: Plan, X: Matrix, weight: np.ndarray | None) -> tuple[State, Combinations | None]:
     """Return the state of a stream with what new rows say of its co-moments, and the combinations to take.
 
@@ -167,7 +174,8 @@ def combined(state: State, plan: Plan, X: Matrix, weight: np.ndarray | None) -> 
     combinations = state.objective.coordinates.combinations
     if not follows_correlations(state.objective, state.optimizer, plan, X):
         return replace(state, together=None, combined=None), None
-    together = (state.together or no_moments(state.columns)).updated(X, weight)
+    together = state.together or no_moments(state.columns)
+    together = together.updated(X, weight, stride_of(together, combinations), state.t)
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None

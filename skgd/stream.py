@@ -12,7 +12,7 @@ import numpy as np
 
 from skgd.automatic import base_rate, is_brief, stream_batch_size
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
-from skgd.decorrelation import follows_correlations, no_moments
+from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
 from skgd.networks import Layer
@@ -110,13 +110,14 @@ class Stream:
             return None
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
-        together = None
+        together, stride = None, 1
         if follows_correlations(objective, optimizer, plan, X):
             together = state.together or no_moments(state.columns)
+            stride = stride_of(together, objective.coordinates.combinations)
         elif state.combined is not None:  # from now on, columns are what they are: a single batch sees to it
             return None
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
-        loop = stream_loop(objective, optimizer, X, y, *settings, together)
+        loop = stream_loop(objective, optimizer, X, y, *settings, together, stride)
         if loop is None:
             return None
         numbers, statistics = loop.arrays_of(state)

@@ -13,12 +13,12 @@ from skgd.combinations import CoMoments, have_grown
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def gather(X, begin, end, weight, together, scratch):
-    """Add some rows to the co-moments, one by one: what `CoMoments.updated` does (Welford)."""
+def gather(X, begin, end, weight, stride, together, scratch):
+    """Add a batch to the co-moments, row by row: what `CoMoments.updated` does (Welford)."""
     unit, mean, products, total, _ = together
     difference = scratch[0]
     for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
+        s = stride * (weight[i - begin] if len(weight) > 0 else 1.0)
         total[0] += s
         share = s / total[0]
         kept = s * (1.0 - share)

@@ -73,7 +73,7 @@ def take_stream(
     have outgrown what they were made from; then, how many iterates the average holds, the strength of the penalty and
     the rate of the last step, and the sums over the rows: loss, square of the gradient and penalty.
     """
-    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny = given
+    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, stride = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals = parts_of_statistics(statistics, sizes)
     by_column, by_parameter, longest, by_target, scratch, of_targets, weights, goals, rate, record, rewritten = arrays
@@ -108,7 +108,8 @@ def take_stream(
         learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
         taken_rows = order[begin:end]
         if gathers:
-            gather(data[0], begin, end, given_weights, together, scratch[0])
+            if (t + step) % stride == 0:
+                gather(data[0], begin, end, given_weights, stride, together, scratch[0])
             if combined:
                 combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
                 taken_rows = order[: end - begin]
@@ -383,6 +384,7 @@ class StreamLoop:
         learning_rate: float | str,
         precondition: bool,
         together: CoMoments | None,
+        stride: int,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
         self.regression = y.dtype.kind == "f"
@@ -422,6 +424,7 @@ class StreamLoop:
             (max_grad_norm, 0.0, float(info.eps ** (2 / 3)), objective.n_coefficients),
             bool(getattr(optimizer, "l1", 0.0)),
             info.tiny,
+            stride,
         )
         self._spare: list[_Scratch] = []
 
