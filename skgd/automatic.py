@@ -50,6 +50,12 @@ optimizer's own rate is its ``auto_learning_rate``.
     right in one direction are far too short in others, and training would end far from the minimum; with few rows for
     each parameter, that is where the best model is.
 
+    the same in ``partial_fit`` of 2 to 100 dense columns, from co-moments of the rows so far: looked at after 20 rows
+    for each column, whenever the rows have doubled since, and when the variance of a combination has become four times
+    as large; made anew where combinations have a condition number above 10 themselves. Of columns that were not
+    correlated so far, one batch of eight counts. Why: a stream comes near the minimum in one pass; estimates from 20
+    rows for each direction are good to a factor of two, and outliers and drift are followed.
+
 ``learning_rate="auto"``
     AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
     zeros (in ``partial_fit`` to the extent to which sparse columns have one value beside zero, as those of categories

@@ -558,7 +558,8 @@ class Coordinates:
 
         Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
         """
-        user_coef, shift = user_coefficient(coef, _column(old.scale), old.target_scale), 0.0
+        user_coef = user_coefficient(coef, _column(old.scale), old.target_scale)
+        shift: Any = 0.0
         if self.combinations is not old.combinations:
             user_coef, shift = self._combined_from(old, user_coef)
         elif self.centered or old.centered:
@@ -569,7 +570,8 @@ class Coordinates:
 
     def _combined_from(self, old: Coordinates, coef: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients before they are scaled, from those in ``old`` ones, and the shift of the intercept."""
-        start, shift = old.center, 0.0
+        start: Any = old.center
+        shift: Any = 0.0
         if old.combinations is not None:
             start, shift = old.combinations.center, -(old.center * np.ones(len(coef))) @ coef
             coef = old.combinations.matrix @ coef

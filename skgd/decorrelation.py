@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from skgd.automatic import alpha_for, has_few_columns
-from skgd.combinations import CoMoments, Combinations, diagonalizing, have_grown
+from skgd.combinations import Combinations, CoMoments, diagonalizing, have_grown
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.curvature import Problem
 from skgd.engines import Iterate, initial_iterate

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skgd.activations import ACTIVATIONS
-from skgd.combinations import CoMoments, Combinations
+from skgd.combinations import Combinations, CoMoments
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Iterate
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss

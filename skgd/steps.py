@@ -73,7 +73,7 @@ def learn(
     if stream:
         state, combinations = combined(state, plan, X, given_weight)
     if plan.precondition:
-        inputs = columns if combinations is None else state.combined
+        inputs = state.combined or columns
         of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
         coordinates_of = standard_coordinates if newton else None
         coordinates = Coordinates.of_columns(inputs, **of_data, coordinates_of=coordinates_of)

@@ -46,7 +46,7 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
         stream = None if failed else Stream.of(state, plan, X, y)
         stop = start if stream is None else start + stream.rows_to_go(n_rows - start, size)
         taken: Any = None if stream is None or stop == start else stream.after(rows(stop), size)
-        if taken is not None:
+        if stream is not None and taken is not None:
             stop = start + taken[0].rows - stream.rows
         else:
             failed = stop > start  # a single batch says why
@@ -138,7 +138,8 @@ class Stream:
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
 
-        It ends early where correlations are to be looked at at once. The sums are those of the loss, the squares of the gradient and the penalty.
+        It ends early where correlations are to be looked at at once. The sums are those of the loss, the squares of the
+        gradient and the penalty.
         """
         n_steps = -(-data[0].shape[0] // size)
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
@@ -166,7 +167,7 @@ class Stream:
         together, of_combinations = self.loop.moments_from(self.statistics, self.rows, self.due)
         coordinates = self.objective.coordinates
         if self.plan.precondition:
-            coordinates = Coordinates(center, scale, *of_target, coordinates.combinations)
+            coordinates = replace(Coordinates(center, scale, *of_target), combinations=coordinates.combinations)
         if self.objective.loss.standardized:
             coordinates = replace(coordinates, target_center=of_target[0], target_scale=of_target[1])
         return State(
