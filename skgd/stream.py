@@ -55,6 +55,8 @@ def train_stream(state: State | Stream, plan: Plan, data: Data) -> tuple[State |
             if stream is not None or whole is not state:  # another compiled loop, for one batch, is not worth it
                 whole = replace(whole, engine="vectorized")
             taken = _take_batch(whole, plan, rows(stop))
+            if stream is not None and not failed:  # which looked at correlations: the stream goes on as it was
+                taken[0].engine = stream.engine
         state, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
