@@ -11,6 +11,8 @@ columns, and training goes on as on any other columns.
 Directions in which columns differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
 combinations: with it, columns stay what they are.
 
+A stream does the same with the second moments of the rows so far, all of the same weight in the curvature.
+
 References
 ----------
 G. H. Golub and C. F. Van Loan, "Matrix Computations", 2013, section 8.7 (simultaneous diagonalization).
