@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from skgd.combinations import Combinations
+
 Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 # A column is constant if it varies less than its own rounding errors.
@@ -379,6 +381,13 @@ class ColumnStatistics:
         """Return the statistics of no rows."""
         return cls(0, 0.0, np.zeros((4, n_columns)))
 
+    @classmethod
+    def of_moments(cls, others: ColumnStatistics, mean: np.ndarray, variance: np.ndarray) -> ColumnStatistics:
+        """Return the statistics of columns with such moments in the same rows as others, in units of their sizes."""
+        size = np.sqrt(mean**2 + variance)
+        measures = size, mean / nonzero(size), variance / nonzero(size) ** 2, np.where(size > 0.0, 1.0, 0.0)
+        return cls(others.rows, others.weight, np.array(measures))
+
     def updated(
         self,
         X: Matrix,
@@ -443,6 +452,11 @@ class ColumnStatistics:
         return self.relative_mean * self.largest
 
     @property
+    def variance(self) -> np.ndarray:
+        """The variance of each column."""
+        return self.relative_variance * np.square(self.largest)
+
+    @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
         return bool(is_sparse(self._filled))
@@ -496,13 +510,15 @@ class Coordinates:
     """The change of variables from the optimizer's standardised parameters to the user's, and back.
 
     ``center`` and ``scale`` (one value a column) are 0 and 1 where that side is left alone; so are ``target_center``
-    and ``target_scale`` (one value an output).
+    and ``target_scale`` (one value an output). Where ``combinations`` take the place of the columns, it is these that
+    are centred and scaled.
     """
 
     center: np.ndarray | float = 0.0
     scale: np.ndarray | float = 1.0
     target_center: np.ndarray | float = 0.0
     target_scale: np.ndarray | float = 1.0
+    combinations: Combinations | None = None
 
     @classmethod
     def of_columns(
@@ -560,6 +576,8 @@ class Coordinates:
         """Return the rows of X in these coordinates: a new array, or X itself where nothing is to be done."""
         if isinstance(self.scale, float):
             return X
+        if self.combinations is not None:
+            X = self.combinations.rows(X)
         if not isinstance(X, np.ndarray):
             center = np.asarray(self.center)[X.indices] if self.centered else 0.0
             stored = type(X)(((X.data - center) / self.scale[X.indices], X.indices, X.indptr), shape=X.shape)
@@ -587,7 +605,11 @@ class Coordinates:
         """Return coefficients (features, outputs) and intercepts (outputs,) in the units of X and y."""
         coef = user_coefficient(coef, _column(self.scale), self.target_scale)
         intercept = self.target_center + self.target_scale * intercept
-        return coef, intercept - self.center @ coef if self.centered else intercept
+        intercept = intercept - self.center @ coef if self.centered else intercept
+        if self.combinations is not None:
+            coef = self.combinations.matrix @ coef
+            intercept = intercept - self.combinations.center @ coef
+        return coef, intercept
 
     def moved_from(self, old: Coordinates, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the parameters of the same model that in the ``old`` coordinates has those given.
@@ -595,10 +617,27 @@ class Coordinates:
         Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
         """
         user_coef = user_coefficient(coef, _column(old.scale), old.target_scale)
-        shift = (self.center - old.center) @ user_coef if self.centered or old.centered else 0.0
+        shift: Any = 0.0
+        if self.combinations is not old.combinations:
+            user_coef, shift = self._combined_from(old, user_coef)
+        elif self.centered or old.centered:
+            shift = (self.center - old.center) @ user_coef
         targets = ((part.target_center, part.target_scale) for part in (old, self))
         intercept = moved_intercept(intercept, shift, *targets)
         return standardised_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
+
+    def _combined_from(self, old: Coordinates, coef: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return coefficients before they are scaled, from those in ``old`` ones, and the shift of the intercept."""
+        start: Any = old.center
+        shift: Any = 0.0
+        if old.combinations is not None:
+            start, shift = old.combinations.center, -(old.center * np.ones(len(coef))) @ coef
+            coef = old.combinations.matrix @ coef
+        if self.combinations is None:
+            return coef, shift + (self.center - start) * np.ones(len(coef)) @ coef
+        shift = shift + (self.combinations.center - start) @ coef
+        coef = self.combinations.inverse @ coef
+        return coef, shift + self.center * np.ones(len(coef)) @ coef
 
     def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
         """Return centre and scale of the columns and the target as new arrays."""
@@ -608,6 +647,9 @@ class Coordinates:
 
     def from_user(self, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the inverse of :meth:`to_user`."""
+        if self.combinations is not None:
+            intercept = intercept + self.combinations.center @ coef
+            coef = self.combinations.inverse @ coef
         intercept = intercept + self.center @ coef if self.centered else intercept
         standardized = standardised_coefficient(coef, _column(self.scale), self.target_scale)
         return standardized, (intercept - self.target_center) / self.target_scale

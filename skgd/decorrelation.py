@@ -11,6 +11,9 @@ columns, and training goes on as on any other columns.
 Directions in which columns differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
 combinations: with it, columns stay what they are.
 
+A stream does the same with the second moments of the rows so far, all of the same weight in the curvature, where steps
+are implicit: others are too long for rows that lie far out in a combination that hardly varied so far.
+
 References
 ----------
 G. H. Golub and C. F. Van Loan, "Matrix Computations", 2013, section 8.7 (simultaneous diagonalization).
@@ -22,23 +25,27 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import eigh
 
-from skgd.automatic import has_few_columns
-from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.automatic import alpha_for, has_few_columns
+from skgd.combinations import Combinations, CoMoments, diagonalizing, have_grown
+from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.curvature import Problem
 from skgd.engines import Iterate, initial_iterate
 from skgd.losses import SquaredError
-from skgd.objective import Objective
+from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
+from skgd.running import learnt
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which columns count as correlated
 _STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
+_STALE = 10.0  # of the second moments, from which combinations of a stream are made anew
+_ROWS = 20  # of a stream, for each column, before correlations are looked at
+_EVERY = 8  # batches of a stream, one is enough for columns that were not correlated so far
+_FEW_COLUMNS = 100  # of a stream: each row costs the square of the number
 _LITTLE = 0.01  # of each row counts alike: those far from a border, or in tails, have no curvature
-_EPS = float(np.finfo(np.float64).eps)
 
 
 class Decorrelation:
@@ -113,9 +120,7 @@ def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | No
     objective, (X, _, _) = state.objective, data
     if not isinstance(X, np.ndarray) or objective.hidden_layer_sizes or not plan.precondition:
         return None
-    keeps_penalty = not (objective.alpha and (objective.l1_ratio or objective.standardized_penalty))
-    keeps_slots = type(state.optimizer).rebase is Optimizer.rebase and not state.optimizer.weight_decay
-    if not (keeps_penalty and keeps_slots and has_few_columns(objective, X)):
+    if not (_keeps_penalty(objective) and _keeps_slots(state.optimizer) and has_few_columns(objective, X)):
         return None
     problem, n_columns = Problem(objective, *data), X.shape[1]
     rows, (share, curvature) = problem.rows[:, :n_columns], _shares_of_curvature(problem, state)
@@ -123,12 +128,93 @@ def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | No
     rows = rows - center
     moments = rows.T @ (share[:, np.newaxis] * rows)
     penalty = problem.l2[:n_columns].mean(axis=1) / curvature
-    combinations = _diagonalizing(moments, penalty, max(X.shape))
+    combinations = diagonalizing(moments, penalty, max(X.shape), _CONDITION)
     if combinations is None:
         return None
     scale = np.asarray(objective.coordinates.scale)
     center = objective.coordinates.center + scale * center
     return Decorrelation(objective, state.columns, center, combinations / scale[:, np.newaxis])
+
+
+def _keeps_penalty(objective: Objective) -> bool:
+    """Say whether the penalty is, on combinations, still one on coefficients of the columns, or none."""
+    return not (objective.alpha and (objective.l1_ratio or objective.standardized_penalty))
+
+
+def _keeps_slots(optimizer: Optimizer) -> bool:
+    """Say whether slots hold gradients only, and steps depend on nothing else."""
+    return type(optimizer).rebase is Optimizer.rebase and not optimizer.weight_decay
+
+
+def follows_correlations(objective: Objective, optimizer: Optimizer, plan: Plan, X: Matrix) -> bool:
+    """Say whether a stream of such rows keeps the co-moments of the columns, to combine them if they are correlated."""
+    penalized_by_l1 = objective.l1_ratio and plan.alpha != "auto" and plan.alpha
+    return (
+        isinstance(X, np.ndarray)
+        and 1 < X.shape[1] <= _FEW_COLUMNS
+        and plan.precondition
+        and not objective.hidden_layer_sizes
+        and not penalized_by_l1
+        and optimizer.implicit
+        and _keeps_slots(optimizer)
+    )
+
+
+def no_moments(columns: ColumnStatistics) -> CoMoments:
+    """Return the co-moments of no rows of a stream with such columns."""
+    return CoMoments.begin(columns.largest, _ROWS * len(columns.largest))
+
+
+def stride_of(together: CoMoments, combinations: Combinations | None) -> int:
+    """Return of how many batches one is merged into the co-moments, with as many times its weight."""
+    looked_at = together.due > _ROWS * len(together.unit)
+    return _EVERY if looked_at and combinations is None else 1
+
+
+def combined(
+    state: State, plan: Plan, X: Matrix, counted: Matrix, weight: np.ndarray | None, reach: float
+) -> tuple[State, Combinations | None]:
+    """Return the state of a stream with what new rows say of its co-moments, and the combinations to take.
+
+    The state has the statistics of its columns with these rows, and of the combinations, if there are any. ``counted``
+    are the rows as they count in statistics of columns up to this ``reach``, see `skgd.running`.
+    """
+    combinations = state.objective.coordinates.combinations
+    if not follows_correlations(state.objective, state.optimizer, plan, X):
+        return replace(state, together=None, combined=None), None
+    together = state.together or no_moments(state.columns)
+    together = together.updated(counted, weight, stride_of(together, combinations), state.t)
+    if together.rows < together.due:
+        if combinations is None or state.combined is None:
+            return replace(state, together=together), None
+        statistics, _ = learnt(state.combined, combinations.rows(X), weight, reach)
+        if have_grown(statistics.variance, together.variances).any():
+            together = replace(together, due=together.rows)
+        return replace(state, together=together, combined=statistics), combinations
+    together = replace(together, due=2 * together.rows)
+    taken = _apt_combinations(replace(state, together=together, combined=None), plan)
+    if taken is None:
+        return replace(state, together=together, combined=None), None
+    moments = taken.means_and_variances(together)
+    if taken is combinations and state.combined is not None:
+        statistics, _ = learnt(state.combined, taken.rows(X), weight, reach)
+    else:
+        statistics = ColumnStatistics.of_moments(state.columns, *moments)
+    return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken
+
+
+def _apt_combinations(state: State, plan: Plan) -> Combinations | None:
+    """Return the combinations that a stream is to go on with: those it has, if they are good enough, or others."""
+    objective = replace(state.objective, alpha=alpha_for(state, plan))
+    coordinates, together, centered = objective.coordinates, state.together, objective.fit_intercept
+    if together is None or not _keeps_penalty(objective):
+        return None
+    if coordinates.combinations is not None and coordinates.combinations.are_apt(together, _STALE, centered=centered):
+        return coordinates.combinations
+    of_target = np.broadcast_to(coordinates.target_scale, objective.n_outputs), objective.unit
+    _, factors = penalty_rates(objective.alpha, 0.0, together.unit[:, np.newaxis], *of_target)
+    penalty = factors.mean(axis=1) / objective.loss.curvature
+    return Combinations.of_moments(together, penalty, centered=centered, condition=_CONDITION)
 
 
 def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, float]:
@@ -146,22 +232,3 @@ def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, fl
     if not 0.0 < mean < np.inf:
         return problem.share, loss.curvature
     return (1.0 - _LITTLE) * weights / mean + _LITTLE * problem.share, mean
-
-
-def _diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int) -> np.ndarray | None:
-    """Return combinations in which moments and penalty are diagonal and add up to one, or None where moments are."""
-    rounding = size * _EPS
-    deviations = np.sqrt(np.diag(moments))
-    deviations[deviations == 0.0] = 1.0
-    variances = eigh(moments / deviations / deviations[:, np.newaxis], eigvals_only=True)
-    variances = variances[variances > rounding * variances[-1]]
-    if not (len(variances) and variances[-1] > _CONDITION * variances[0]):
-        return None
-    scales = np.sqrt(np.diag(moments) + penalty)
-    scales[scales == 0.0] = 1.0
-    total = (moments + np.diag(penalty)) / scales / scales[:, np.newaxis]
-    sums, directions = eigh(total)
-    kept = sums > rounding * sums[-1]
-    whitened = directions[:, kept] / np.sqrt(sums[kept]) / scales[:, np.newaxis]
-    shares, directions = eigh(whitened.T @ (penalty[:, np.newaxis] * whitened))
-    return whitened @ directions[:, shares < 1.0 - rounding]

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from skgd.activations import ACTIVATIONS
+from skgd.combinations import Combinations, CoMoments
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Iterate
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss
@@ -33,7 +34,9 @@ _PARTS = (
     Approach,
     Beginning,
     Best,
+    CoMoments,
     ColumnStatistics,
+    Combinations,
     Coordinates,
     Iterate,
     Objective,

@@ -7,7 +7,8 @@ outliers, and the far end of a heavy tail, count as if they were there (Winsor's
 - a window of the latest rows, up to 128, has less than 3 % of the standard deviation, or 10 % where no more rows are
   known: it takes the place of all earlier ones.
 
-So statistics recover where the first row was an outlier, and where a column changes its unit.
+So statistics recover where the first row was an outlier, and where a column changes its unit. Combinations that take
+the place of correlated columns have such statistics, too, and their co-moments are those of values as they count.
 
 Rows more than seven times as far away as usual have a smaller weight in the step, too, as in Mallows' estimators: it
 depends on x alone, so that what is estimated stays the same.
@@ -57,10 +58,12 @@ _OUTLYING = 49.0  # mean squares of the rows' norms: a row whose norm is larger 
 N_MEMORIES = 7
 
 
-def begun(n_columns: int, weight: float) -> np.ndarray:
-    """Return what is remembered where all rows so far count, and none is among the latest."""
-    memory = np.zeros((N_MEMORIES, n_columns))
-    memory[0] = weight
+def memory_of(columns: ColumnStatistics) -> np.ndarray:
+    """Return what is remembered; where nothing is, all rows so far count, and none is among the latest."""
+    if columns.memory is not None:
+        return columns.memory
+    memory = np.zeros((N_MEMORIES, len(columns.filled)))
+    memory[0] = columns.weight
     return memory
 
 
@@ -106,12 +109,14 @@ def remembered(
     return measures, (weight, latest[0], latest[1], latest[2], latest[3], of_latest, before)
 
 
-def learnt(columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, reach: float) -> ColumnStatistics:
-    """Return the statistics of a stream with the next rows."""
+def learnt(
+    columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, reach: float
+) -> tuple[ColumnStatistics, np.ndarray]:
+    """Return the statistics of a stream with the next rows, and these rows as they count."""
     total = float(len(X) if weight is None else weight.sum())
     rows, weight_so_far = columns.rows + len(X), columns.weight + total
     row = weight_so_far / rows
-    memory = begun(X.shape[1], columns.weight) if columns.memory is None else columns.memory
+    memory = memory_of(columns)
     low, high = bounds_of(columns.measures, memory[0], row, reach)
     bounded = np.clip(X, low, high)
     outliers = bounded != X
@@ -121,7 +126,8 @@ def learnt(columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, 
         outlying = outliers.mean(axis=0) if weight is None else weight @ outliers / total
     new = measure_columns(X, weight, total, np.zeros(X.shape[1]))
     measures, kept = remembered(columns.measures, memory, new, outlying, total, row, rows)
-    return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=np.array(kept), usual=None)
+    memory = np.array(kept)
+    return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=memory, usual=None), X
 
 
 def limit_of(squares: float, fit_intercept: bool) -> float:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from skgd.combinations import CoMoments
 from skgd.coordinates import ColumnStatistics, Matrix
 from skgd.engines import Engine, Iterate, initial_iterate, readout
 from skgd.networks import Layer, initial_layers
@@ -44,6 +45,8 @@ class State:
     class_totals: np.ndarray
     engine: Engine = "vectorized"
     past: Past = Past()
+    together: CoMoments | None = None  # of the columns, in a stream that may combine them
+    combined: ColumnStatistics | None = None  # of the combinations, where they take the place of the columns
 
     @property
     def whole(self) -> State:

@@ -22,7 +22,8 @@ from skgd.coordinates import (
     without_outliers,
     without_outlying_values,
 )
-from skgd.engines import EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
+from skgd.decorrelation import combined
+from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
@@ -61,9 +62,10 @@ def learn(
         weight = plan.row_weights(y, weight, class_totals)
     if weight is not None:
         _check_total(weight.sum(), state.columns.weight)
-    columns, targets, robust = measured, state.targets, is_robust(state.objective, y)
+    columns, targets, robust, counted = measured, state.targets, is_robust(state.objective, y), X
+    reach = REACH if robust else UNBOUNDED
     if columns is None and stream and isinstance(X, np.ndarray):
-        columns = learnt(state.columns, X, weight, REACH if robust else UNBOUNDED)
+        columns, counted = learnt(state.columns, X, weight, reach)
     elif columns is None:
         measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=not stream)
@@ -71,8 +73,11 @@ def learn(
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
-    if regression:
-        targets = learnt(targets, y, weight, REACH_OF_TARGETS) if stream and robust else targets.updated(y, weight)
+    if regression and stream and robust:
+        targets, _ = learnt(targets, y, weight, REACH_OF_TARGETS)
+    elif regression:
+        targets = targets.updated(y, weight)
+    given_weight = weight
     if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
@@ -81,11 +86,15 @@ def learn(
     alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
     state = replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
-    coordinates = Coordinates()
+    coordinates, combinations = Coordinates(), None
+    if stream:
+        state, combinations = combined(state, plan, X, counted, given_weight, reach)
     if plan.precondition:
+        inputs = state.combined or columns
         of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
         coordinates_of = standard_coordinates if newton else None
-        coordinates = Coordinates.of_columns(columns, **of_data, coordinates_of=coordinates_of)
+        coordinates = Coordinates.of_columns(inputs, **of_data, coordinates_of=coordinates_of)
+        coordinates = replace(coordinates, combinations=combinations)
     if scale is not None:
         center = np.zeros_like(scale, dtype=dtype) if coordinates.centered else 0.0
         coordinates = replace(coordinates, center=center, scale=scale.astype(dtype))
@@ -98,7 +107,7 @@ def learn(
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
     if stream and robust and plan.precondition and isinstance(X, np.ndarray):
-        weight = without_outlying_rows(X, weight, columns, coordinates, fit_intercept)
+        weight = without_outlying_rows(X, weight, state.combined or columns, coordinates, fit_intercept)
     return state, (X, y, weight)
 
 
@@ -140,7 +149,11 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
         center, scale = kept_target(*targets_of)
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
-    kept = relearnt(before, after, state.columns.memory is not None)[:, np.newaxis] if stream else 1.0
+    recombined = coordinates.combinations is not old.coordinates.combinations
+    dense = state.columns.memory is not None
+    kept = relearnt(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
+    if recombined:
+        slots = _slots_anew(slots, optimizer, new)
 
     def transform(theta: np.ndarray) -> np.ndarray:
         (coef, intercept), *others = old.layers(theta)
@@ -150,6 +163,22 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
     average = None if average is None else transform(average)
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
+
+
+def _slots_anew(slots: tuple[np.ndarray, ...], optimizer: Optimizer, objective: Objective) -> tuple[np.ndarray, ...]:
+    """Return the slots for other combinations of the columns, all of about the same curvature.
+
+    Sizes of gradients are about the same in all of them then. Directions begin anew.
+    """
+
+    def anew(name: str, slot: np.ndarray, start: float) -> np.ndarray:
+        [(coef, intercept)] = objective.layers(slot)
+        if name in optimizer.sizes:
+            seen = np.count_nonzero(coef, axis=0)
+            start = coef.sum(axis=0) / np.maximum(seen, 1)
+        return objective.join([(np.full_like(coef, start), intercept)], slot.dtype)
+
+    return tuple(map(anew, optimizer.slots, slots, optimizer.initial()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -186,9 +215,10 @@ def run(
             f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
             "turn coefficients round. Lower one of them, so that their product is below 1."
         )
+    engine: Engine = "vectorized" if state.combined is not None else state.engine
     try:
         arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)
-        summary, state.engine = run_epoch(state.engine, *arguments)
+        summary, state.engine = run_epoch(engine, *arguments)
         return summary
     except FloatingPointError as error:
         raise divergence(plan, f"{where} {error}", "is no longer finite") from None

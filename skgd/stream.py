@@ -13,6 +13,7 @@ import numpy as np
 from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
 from skgd.networks import Layer
@@ -70,12 +71,19 @@ def _in_batches(
 
     while start < n_rows:
         stream = None if failed else Stream.of(now, plan, X, y)
-        taken: Any = None if stream is None else stream.after(rows(n_rows), size)
-        stop = n_rows
-        if taken is None:
-            failed = stream is not None  # a single batch says why
+        stop = start if stream is None else start + stream.rows_to_go(n_rows - start, size)
+        taken: Any = None if stream is None or stop == start else stream.after(rows(stop), size)
+        if stream is not None and taken is not None:
+            stop = start + taken[0].rows - stream.rows
+        else:
+            failed = stop > start  # a single batch says why
             stop = min(start + size, n_rows)
-            taken = _take_batch(now.whole, plan, rows(stop))
+            whole = now.whole
+            if stream is not None or whole is not now:  # another compiled loop, for one batch, is not worth it
+                whole = replace(whole, engine="vectorized")
+            taken = _take_batch(whole, plan, rows(stop))
+            if stream is not None and not failed:  # which looked at correlations: the stream goes on as it was
+                taken[0].engine = stream.engine
         now, part, rate = taken
         sums = part if sums is None else [*map(add, sums, part)]
         start = stop
@@ -111,6 +119,8 @@ class Stream:
     averaged: int
     alpha: float
     past: Past
+    rows: int = 0  # in the co-moments, if there are any
+    due: int = 0  # how many are in them when correlations are looked at next
 
     @classmethod
     def of(cls, state: State | Stream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
@@ -123,20 +133,36 @@ class Stream:
             return None
         if isinstance(alpha, str):
             alpha = 0.0 if is_brief(state, plan) else -1.0
+        together, stride = None, 1
+        if follows_correlations(objective, optimizer, plan, X):
+            together = state.together or no_moments(state.columns)
+            stride = stride_of(together, objective.coordinates.combinations)
+        elif state.combined is not None:  # from now on, columns are what they are: a single batch sees to it
+            return None
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
-        loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y))
+        loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y), together, stride)
         if loop is None:
             return None
         numbers, statistics = loop.arrays_of(state)
         averaged = state.iterate.averaged
-        rest = objective if not plan.precondition else replace(objective, coordinates=Coordinates())
+        combinations = objective.coordinates.combinations
+        if plan.precondition:
+            rest = replace(objective, coordinates=Coordinates(combinations=combinations))
+        else:
+            rest = objective
         same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging
-        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past)
+        looked = (0, 0) if together is None else (together.rows, together.due)
+        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past, *looked)
+
+    def rows_to_go(self, n_rows: int, size: int) -> int:
+        """Return how many of the next rows come, in whole batches, before correlations are to be looked at."""
+        return n_rows if self.due == 0 else min(n_rows, size * max((self.due - self.rows - 1) // size, 0))
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:
         """Return the stream after some rows, the sums over them, and the last learning rate; None if it goes wrong.
 
-        The sums are those of the loss, the squares of the gradient, the penalty, and both by their worth.
+        It ends early where correlations are to be looked at at once. The sums are those of the loss, the squares of the
+        gradient, the penalty, and both by their worth.
         """
         n_steps = -(-data[0].shape[0] // size)
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
@@ -146,24 +172,30 @@ class Stream:
         result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
         if result is None:
             return None
-        finite, averaged, alpha, rate, sums = result
+        finite, n_steps, outgrown, averaged, alpha, rate, sums = result
         if not finite:
             return None
         same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
-        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past)
+        rows = self.rows + min(n_steps * size, data[0].shape[0])
+        counts = rows, rows if outgrown else self.due
+        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past, *counts)
         return stream, sums, rate
 
     @property
     def whole(self) -> State:
         """The same as a `State`."""
         of_numbers, of_statistics = self.loop.parts_of(self.numbers, self.statistics)
-        (theta, slots, average, center, scale, *_), (columns, targets, *of_target, totals, _, _) = (
-            of_numbers,
-            of_statistics,
-        )
+        theta, slots, average, center, scale, *_ = of_numbers
+        columns, targets, *of_target, totals, _, _ = of_statistics
         of_columns, of_targets = self.loop.memories_of(self.statistics)
         rows, weight = int(totals[0]), float(totals[1])
-        coordinates = Coordinates(center, scale, *of_target) if self.plan.precondition else self.objective.coordinates
+        together, of_combinations = self.loop.moments_from(self.statistics, self.rows, self.due)
+        combined = None
+        if of_combinations is not None:
+            combined = ColumnStatistics(rows, weight, of_combinations[0], memory=of_combinations[1])
+        coordinates = self.objective.coordinates
+        if self.plan.precondition:
+            coordinates = replace(Coordinates(center, scale, *of_target), combinations=coordinates.combinations)
         if self.objective.loss.standardized:
             coordinates = replace(coordinates, target_center=of_target[0], target_scale=of_target[1])
         return State(
@@ -177,6 +209,8 @@ class Stream:
             class_totals=self.class_totals,
             engine=self.engine,
             past=self.past,
+            together=together,
+            combined=combined,
         )
 
     def __reduce__(self):

@@ -9,6 +9,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skgd import GDClassifier, GDRegressor, decorrelation, training
 from skgd.callbacks import Checkpoint
+from skgd.combinations import diagonalizing
 from skgd.optimizers import OPTIMIZERS
 
 ROWS, COLUMNS = 300, 8
@@ -91,7 +92,7 @@ def test_moments_and_penalty_become_diagonal(penalty):
     rng = np.random.default_rng(0)
     moments = np.cov(X, rowvar=False)
     factors = penalty * rng.random(COLUMNS)
-    W = decorrelation._diagonalizing(moments, factors, ROWS)
+    W = diagonalizing(moments, factors, ROWS, 200.0)
     of_penalty = W.T @ np.diag(factors) @ W
     np.testing.assert_allclose(W.T @ moments @ W + of_penalty, np.eye(COLUMNS), atol=1e-8)
     np.testing.assert_allclose(of_penalty, np.diag(np.diag(of_penalty)), atol=1e-8)

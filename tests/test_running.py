@@ -27,7 +27,7 @@ def statistics_of(X, weight=None, size=8):
     columns = ColumnStatistics.empty(X.shape[1])
     for start in range(0, len(X), size):
         rows = slice(start, start + size)
-        columns = learnt(columns, X[rows], None if weight is None else weight[rows], REACH)
+        columns, _ = learnt(columns, X[rows], None if weight is None else weight[rows], REACH)
     return columns
 
 

@@ -318,6 +318,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             columns=ColumnStatistics.empty(state.objective.n_features),
             targets=ColumnStatistics.empty(state.objective.n_outputs),
             class_totals=np.zeros_like(state.class_totals),
+            together=None,
+            combined=None,
         )
         state, n_iter, ending = train_epochs(state, plan, data, validation, history, random_state, progress, run)
         self._publish(state, n_iter, history, ending)

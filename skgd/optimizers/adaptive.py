@@ -43,6 +43,7 @@ class AdaGrad(Optimizer):
     """
 
     slots = ("sum_of_squares",)
+    sizes = slots
     implicit = True
     lazy = "rest"
 

@@ -26,6 +26,9 @@ class Optimizer(Strategy):
     ----------
     slots : tuple of str
         Names of the state arrays, one value a parameter each.
+    sizes : tuple of str
+        Names of the slots that hold sizes of gradients, and no directions. Where a stream takes other combinations of
+        the columns, as it does with ``implicit`` steps, each of these goes on with its mean; the others begin anew.
     learning_rate : float, "auto", Schedule or callable
         Used where the estimator's own ``learning_rate`` is None.
     weight_decay : float
@@ -50,6 +53,7 @@ class Optimizer(Strategy):
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+    sizes: ClassVar[tuple[str, ...]] = ()
     learning_rate: LearningRate = "auto"
     weight_decay: float = 0.0
     proximal: ClassVar[bool] = True

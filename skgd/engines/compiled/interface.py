@@ -75,6 +75,7 @@ standardized = False  # whether the loss is handed standardised targets
 dense = False  # whether the rows are
 robust = False  # whether outliers are to have no say
 precondition = True
+gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
 automatic_rate = True  # whether learning_rate is "auto"
 
 

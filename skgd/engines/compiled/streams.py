@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skgd.combinations import CoMoments
 from skgd.coordinates import (
-    ColumnStatistics,
     Matrix,
     auto_alpha,
     in_few,
@@ -27,10 +27,20 @@ from skgd.coordinates import (
     user_coefficient,
 )
 from skgd.engines.compiled.columns import measure_dense, measure_dense_rows, read_only_rows
+from skgd.engines.compiled.combinations import (
+    are_outgrown,
+    combine,
+    gather,
+    moments_from,
+    moments_in,
+    parts_of_moments,
+    write_of_columns,
+)
 from skgd.engines.compiled.interface import (
     automatic_rate,
     centered,
     dense,
+    gathers,
     has_intercept,
     log_link,
     precondition,
@@ -56,9 +66,9 @@ from skgd.running import (
     REACH,
     REACH_OF_TARGETS,
     UNBOUNDED,
-    begun,
     bounds_of,
     limit_of,
+    memory_of,
     remembered,
     weight_of_row,
 )
@@ -73,13 +83,15 @@ def take_stream(
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
 
     ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
-    whether all numbers are finite, how many iterates the average holds, the strength of the penalty and the rate of the
-    last step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
+    whether all numbers are finite, how many steps were taken, and whether they end early, for combinations of columns
+    have outgrown what they were made from; then, how many iterates the average holds, the strength of the penalty and
+    the rate of the last step, and the sums over the rows: loss, square of the gradient, penalty, and both by their
+    worth.
     """
-    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth = given
+    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth, stride = given
     theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals, memory, of_targets = parts_of_statistics(statistics, sizes)
-    by_column, by_parameter, longest, by_target, scratch, for_targets, weights, goals, rate, record = arrays
+    by_column, by_parameter, longest, by_target, scratch, for_targets, weights, goals, rate, record, rewritten = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
@@ -91,6 +103,15 @@ def take_stream(
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
+    done, outgrown = 0, False
+    inputs, measures, combined = data, columns, False
+    if gathers:
+        together, combinations, measures, of_combinations = parts_of_moments(statistics, sizes)
+        combined = len(combinations[0]) > 0
+        if combined:
+            inputs = rewritten[1]
+        else:
+            measures = columns
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end] if len(weight) > 0 else weight
@@ -104,6 +125,15 @@ def take_stream(
             learn_robustly(columns, memory, data[0], begin, end, given_weights, total, totals, reach, scratch)
         else:
             learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
+        first, taken_rows = begin, order[begin:end]
+        if gathers:
+            if (t + step) % stride == 0:
+                gather(data[0], begin, end, given_weights, stride, together, scratch)
+            if combined:
+                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                first, taken_rows = 0, order[: end - begin]
+                n = end - begin
+                learn_robustly(measures, of_combinations, inputs[0], 0, n, given_weights, total, totals, reach, scratch)
         if regression and robust:
             reach = REACH_OF_TARGETS
             learn_robustly(targets, of_targets, y, begin, end, given_weights, total, totals, reach, for_targets)
@@ -119,7 +149,7 @@ def take_stream(
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
-        filled /= n_features
+        filled = 1.0 if combined else filled / n_features  # what is combined is not sparse
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
@@ -127,7 +157,7 @@ def take_stream(
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
                 if precondition:
-                    c, s = rows.coordinates_of(measures_of(columns, j), has_intercept, text_like)
+                    c, s = rows.coordinates_of(measures_of(measures, j), has_intercept, text_like)
                     center[j] = c
                     scale[j] = normal_scale(theta.dtype.type(s), tiny)
                 change[j] = center[j] - change[j]
@@ -154,13 +184,13 @@ def take_stream(
             unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
             worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
             if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+                return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         squares: Any = 0.0
         if centered:
             note_centered(work[-1][-1], center)
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
-            square = mean_squares_of(measures_of(columns, j), center[j], scale[j])
+            square = mean_squares_of(measures_of(measures, j), center[j], scale[j])
             squares += square
             for k in range(n_outputs):
                 i = j * n_outputs + k
@@ -183,7 +213,7 @@ def take_stream(
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
         if dense and robust and precondition:
             limit = limit_of(squares, has_intercept)
-            if weigh_outlying_rows(data[0], begin, end, center, scale, limit, len(w) > 0, weights):
+            if weigh_outlying_rows(inputs[0], first, end - begin, center, scale, limit, len(w) > 0, weights):
                 w = weights[: end - begin]
         if standardized:
             standardize(y, begin, end, target_center, target_scale, goals)
@@ -191,10 +221,10 @@ def take_stream(
         else:
             of_batch = y[begin:end]
         taken = take_batch(
-            data,
+            inputs,
             of_batch,
             w,
-            order[begin:end],
+            taken_rows,
             size,
             rate,
             t + step,
@@ -208,18 +238,24 @@ def take_stream(
             record,
         )
         if taken == 0:
-            return False, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+            return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         loss += record[0, 0]
         square_of_gradient += record[0, 1]
         progress += record[0, 2]
         averaged += shares[step] > 0.0
+        done += 1
+        if gathers and combined and are_outgrown(measures, together[4]):
+            outgrown = True
+            break
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
+    if gathers and combined:
+        write_of_columns(coef, intercept, combinations, scratch[0])
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
         finite = finite and all_finite(coef[k])
-    return finite, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+    return finite, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
 
 
 def standardize(y, begin, end, center, scale, goals):
@@ -235,7 +271,7 @@ def parts_of_numbers(numbers, sizes):
     These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
     n_features), and intercepts to predict with, in the units of X and y.
     """
-    n_features, n_outputs, n_parameters, n_slots, n_averages, _ = sizes
+    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes[:5]
     a = n_parameters
     b = a + n_slots * n_parameters
     c = b + n_averages * n_parameters
@@ -248,13 +284,15 @@ def parts_of_numbers(numbers, sizes):
 def parts_of_statistics(statistics, sizes):
     """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight.
 
-    What is remembered of columns and targets follows, see `skgd.running`.
+    What is remembered of columns and targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
     """
     a = 4 * sizes[0]
     b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
-    e, f = d + 2, d + 2 + N_MEMORIES * sizes[5]
+    e = d + 2
+    f = e + N_MEMORIES * sizes[5]
+    g = f + N_MEMORIES * sizes[1]
     columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    memories = statistics[e:f].reshape((N_MEMORIES, sizes[5])), statistics[f:].reshape((N_MEMORIES, sizes[1]))
+    memories = statistics[e:f].reshape((N_MEMORIES, sizes[5])), statistics[f:g].reshape((N_MEMORIES, sizes[1]))
     return columns, targets, statistics[b:c], statistics[c:d], statistics[d:e], memories[0], memories[1]
 
 
@@ -303,17 +341,17 @@ def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach
         memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
 
 
-def weigh_outlying_rows(X, begin, end, center, scale, limit, weighted, weights):
+def weigh_outlying_rows(X, begin, n_rows, center, scale, limit, weighted, weights):
     """Write smaller weights for rows far from all others; return whether there are any."""
     found = False
-    for i in range(end - begin):
+    for i in range(n_rows):
         square = 0.0
         for j in range(len(center)):
             z = (1.0 * X[begin + i, j] - 1.0 * center[j]) / scale[j]
             square += z * z
         if square > limit:
             if not (found or weighted):
-                for k in range(end - begin):
+                for k in range(n_rows):
                     weights[k] = 1.0
             found = True
             weights[i] *= weight_of_row(square, limit)
@@ -383,7 +421,7 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = ("regression", "precondition", "standardized", "automatic_rate", "dense", "robust")
+    names = ("regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers")
     of_stream = dict(zip(names, flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
@@ -402,10 +440,6 @@ class _Scratch(NamedTuple):
     entries: int
     arrays: tuple
     work: tuple
-
-
-def _memory_of(statistics: ColumnStatistics) -> np.ndarray:
-    return begun(len(statistics.filled), statistics.weight) if statistics.memory is None else statistics.memory
 
 
 class StreamLoop:
@@ -427,6 +461,8 @@ class StreamLoop:
         learning_rate: float | str,
         precondition: bool,
         robust: bool,
+        together: CoMoments | None,
+        stride: int,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
         self.regression = y.dtype.kind == "f"
@@ -443,13 +479,14 @@ class StreamLoop:
             implicit=automatic and bool(optimizer.implicit),
             smooth=bool(loss.smooth),
         )
-        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
+        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust, together is not None
         self._loop = stream_loop(kind, flags, loss.log_link)
+        self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
         self._remembered = not sparse, self.regression and robust
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
-        n_remembered = 0 if sparse else objective.n_features
-        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, int(averaging), n_remembered)
+        kept = int(averaging), 0 if sparse else objective.n_features, int(together is not None), int(combined)
+        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, *kept)
         width = objective.n_outputs if sparse else n_parameters
         self._as_chunks = n_parameters // width, width
         self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
@@ -468,6 +505,7 @@ class StreamLoop:
             bool(getattr(optimizer, "l1", 0.0)),
             info.tiny,
             np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
+            stride,
         )
         self._spare: list[_Scratch] = []
 
@@ -486,7 +524,7 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray,
-    ) -> tuple[bool, int, float, float, tuple[float, ...]]:
+    ) -> tuple[bool, int, bool, int, float, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
         n_rows = len(y)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
@@ -543,6 +581,7 @@ class StreamLoop:
             np.empty((size, n_outputs)),
             np.empty(1),
             np.zeros((1, 3)),
+            self._rewritten(size, n_features, dtype),
         )
         shape = Shape(
             n_rows=size,
@@ -556,6 +595,13 @@ class StreamLoop:
         )
         return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
 
+    def _rewritten(self, size: int, n_features: int, dtype: np.dtype) -> tuple:
+        """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
+        if self._together is None:
+            return ()
+        combined = np.empty((size, n_features), dtype)
+        return combined, (read_only(combined),)
+
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
         objective, iterate, (n_features, n_outputs, *_) = state.objective, state.iterate, self._sizes
@@ -564,14 +610,19 @@ class StreamLoop:
         shown = np.zeros((n_features + 1) * n_outputs)
         numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
         totals = [state.columns.rows, state.columns.weight]
-        memories = [*(_memory_of(state.columns) if self._remembered[0] else ()), *_memory_of(state.targets)]
+        memories = [*(memory_of(state.columns) if self._remembered[0] else ()), *memory_of(state.targets)]
         statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals, *memories]
+        statistics += moments_in(state, self._together)
         return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
 
     def memories_of(self, statistics: np.ndarray) -> list[np.ndarray | None]:
         """Return what is remembered of the columns and of the targets, if anything is."""
         *_, columns, targets = parts_of_statistics(statistics, self._sizes)
         return [part if kept else None for part, kept in zip((columns, targets), self._remembered, strict=True)]
+
+    def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
+        """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
+        return moments_from(statistics, self._sizes, rows, due)
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""
