@@ -173,7 +173,7 @@ def test_models_of_earlier_releases_go_on(path):
         assert model.t_ == golden[name]["t"]
         # Huber's steps have had another unit since; and an implicit step, which was half of the way where a straight
         # line said so, ends since where the gradient says.
-        tolerance = {"fitted": 0.25, "float32": 0.1}.get(name, 1e-10)
+        tolerance = {"fitted": 0.25, "float32": 0.15}.get(name, 1e-10)
         for ours, expected in (("coefs_", "coefs"), ("intercepts_", "intercepts")):
             for one, other in zip(getattr(model, ours), golden[name][expected], strict=True):
                 assert_allclose(one, other, rtol=tolerance, atol=tolerance)
