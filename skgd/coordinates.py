@@ -89,9 +89,11 @@ def _unfolded(values: np.ndarray, fold: int) -> np.ndarray:
 
 def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, total: float) -> np.ndarray:
     """Return the mean of each column; not by BLAS, whose threads would have a say in the bits."""
-    if weight is not None:  # multiplied first, so that weights of one give the bits of none
-        values = (values.reshape(len(weight), -1) * weight[:, np.newaxis]).reshape(values.shape)
-    return _folded(np.add, values.sum(axis=0), fold) / total
+    if weight is None:
+        return _folded(np.add, values.sum(axis=0), fold) / total
+    if fold == 1:  # as in a stream, where weights of one give the bits of none
+        return (values * weight[:, np.newaxis]).sum(axis=0) / total
+    return np.einsum("ij,i->j", values.reshape(len(weight), -1), weight) / total
 
 
 def variance_of(square: Any, mean: Any) -> Any:
