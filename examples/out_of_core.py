@@ -45,8 +45,8 @@ for number in range(N_CHUNKS):
 print(f"{path.stat().st_size / 1e6:.1f} MB, of which {CHUNK:,} rows at a time are in memory")
 
 # %%
-# Categories become columns by hashing their names; the hour stays a number. Nothing is scaled: the model learns scales on the
-# way.
+# Categories become columns by hashing their names; the hour stays a number. Nothing is scaled: the model learns scales
+# on the way.
 
 hasher = FeatureHasher(n_features=2**20, input_type="dict", alternate_sign=False)
 

@@ -95,6 +95,8 @@ def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, to
     """Return the mean of each column; not by BLAS, whose threads would have a say in the bits."""
     if weight is None:
         return _folded(np.add, values.sum(axis=0), fold) / total
+    if fold == 1:  # as in a stream, where weights of one give the bits of none
+        return (values * weight[:, np.newaxis]).sum(axis=0) / total
     return np.einsum("ij,i->j", values.reshape(len(weight), -1), weight) / total
 
 

@@ -4,8 +4,8 @@ Rows are merged batch by batch, each value no farther from the mean so far than 
 outliers, and the far end of a heavy tail, count as if they were there (Winsor's mean). Two things end such a memory:
 
 - most of the latest rows are that far away: what was known counts as one row from then on;
-- a window of the latest rows, up to 128, has less than 3 % of the standard deviation, or 10 % where no more rows are
-  known: it takes the place of all earlier ones.
+- a window of the latest rows, up to 128, has less than 3 % of the standard deviation: it takes the
+  place of all earlier ones.
 
 So statistics recover where the first row was an outlier, and where a column changes its unit. Combinations that take
 the place of correlated columns have such statistics, too, and their co-moments are those of values as they count.
@@ -49,8 +49,7 @@ UNBOUNDED = np.inf
 _ENOUGH = 8.0  # rows, from which on it does
 _LATEST = 16.0  # rows, of which most are outlying where the unit has changed
 _FEWEST, _MOST = 16.0, 128.0  # rows of a window
-_FALLEN, _FALLEN_EARLY = 0.03, 0.1  # of the standard deviation
-_EARLY = 64.0  # rows
+_FALLEN = 0.03  # of the standard deviation
 _OUTLYING = 49.0  # mean squares of the rows' norms: a row whose norm is larger counts as much less
 
 # What is remembered of each column besides the measures of the rows that count: their weight, the measures of the
@@ -82,11 +81,10 @@ def remembered(
     outlying: Any,
     total: float,
     row: float,
-    n_rows: float,
 ) -> tuple[tuple, tuple]:
     """Return the measures of a column and what is remembered besides, after new rows; elementwise.
 
-    ``outlying`` is the share of these that were too far away, ``total`` their weight, ``n_rows`` how many are known.
+    ``outlying`` is the share of these that were too far away, ``total`` their weight.
     """
     weight, largest, mean, variance, filled, of_latest, before = memory
     measures, weight = merged_measures(measures, new, total / (weight + total)), weight + total
@@ -95,8 +93,7 @@ def remembered(
     before = before + share * (outlying - before)
     grown = before > 0.5
     complete = of_latest >= np.minimum(np.maximum(0.25 * weight, _FEWEST * row), _MOST * row)
-    enough = _FALLEN if n_rows > _EARLY else _FALLEN_EARLY
-    smaller = np.sqrt(latest[2]) * latest[0] < enough * np.sqrt(measures[2]) * measures[0]
+    smaller = np.sqrt(latest[2]) * latest[0] < _FALLEN * np.sqrt(measures[2]) * measures[0]
     fallen = complete & smaller & varies(latest[1], latest[2]) & (latest[3] >= 0.5 * measures[3])
     measures = (
         choose(fallen, latest[0], measures[0]),
@@ -125,7 +122,7 @@ def learnt(
         X = bounded
         outlying = outliers.mean(axis=0) if weight is None else weight @ outliers / total
     new = measure_columns(X, weight, total, np.zeros(X.shape[1]))
-    measures, kept = remembered(columns.measures, memory, new, outlying, total, row, rows)
+    measures, kept = remembered(columns.measures, memory, new, outlying, total, row)
     memory = np.array(kept)
     return replace(columns, rows=rows, weight=weight_so_far, measures=measures, memory=memory, usual=None), X
 

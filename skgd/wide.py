@@ -145,7 +145,7 @@ class WideStream:
             [(of_coef, of_intercept)] = state.objective.layers(slot)
             if self.shared:
                 of_coef, of_intercept = of_coef.mean(axis=1, keepdims=True), of_intercept.mean()
-            self._slot(array, number)[:] = of_coef * np.square(scale / nonzero(largest))[:, np.newaxis]
+            self._slot(array, number)[:] = of_coef * _in_units(array, scale)
             self._intercept_slots[number] = of_intercept
         if self.regression:
             self._target_measures[:] = state.targets.measures
@@ -236,8 +236,7 @@ class WideStream:
         v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if not objective.alpha:
             return v
-        relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
-        slots = tuple(self._slot(rows, number) / relative for number in range(self._n_slots))
+        slots = tuple(self._slot(rows, number) / _in_units(rows, scale) for number in range(self._n_slots))
         slots += tuple(np.zeros_like(v) for _ in self.optimizer.slots[self._n_slots :])
         _, one, _ = self.optimizer.rule(
             np.zeros_like(v), np.zeros_like(v), 1.0, self.t + 1, slots, self.optimizer.hyper()
@@ -263,18 +262,10 @@ class WideStream:
             rate, row, n_rows = np.nan, 0, len(y)
             while row < n_rows:
                 loop = stream._loop(X, y)
-                stop = n_rows if loop is not None else row + 1
-                rows = slice(row, stop)
-                part = (
-                    (X, y, weight)
-                    if stop - row == n_rows
-                    else (X[rows], y[rows], None if weight is None else weight[rows])
-                )
-                taken = None if loop is None else stream._take_compiled(loop, array, part)
+                taken = None if loop is None else stream._take_compiled(loop, array, _cut(X, y, weight, row, n_rows))
+                stop = row + 1 if taken is None else n_rows
                 if taken is None:
-                    stop = row + 1
-                    part = X[row:stop], y[row:stop], None if weight is None else weight[row:stop]
-                    taken = stream._take_row(array, part)
+                    taken = stream._take_row(array, _cut(X, y, weight, row, stop))
                 added, rate = taken
                 sums += added
                 row = stop
@@ -339,33 +330,58 @@ class WideStream:
     def _take_row(self, array: np.ndarray, data: Data) -> tuple[list[float], float]:
         """Take the step of one row: this defines what a step is. Return the sums and the rate."""
         X, y, weight = data
-        numbers, plan, optimizer = self.numbers, self._plan, self.optimizer
-        s = 1.0 if weight is None else float(weight[0])
-        before = numbers[WEIGHT]
+        numbers, s = self.numbers, 1.0 if weight is None else float(weight[0])
         if self.regression:
-            targets = self._targets().updated(y, None if weight is None else weight)
-            self._target_measures[:] = targets.measures
+            self._target_measures[:] = self._targets().updated(y, weight).measures
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s
-        now, total = self.t + 1, numbers[WEIGHT]
         objective = self._expressed()
-        if not (np.all(np.isfinite(objective.unit)) and np.all(objective.unit > 0.0)):
+        unit, worth = objective.unit, objective.unit * objective.progress_worth
+        if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
             raise without_unit(objective)
-        columns, x = self._with_centered(X, array, now)
+        columns, x = self._with_centered(X, array)
         rows = array[columns]
+        center, scale = self._learn(rows, columns, x, s)
+        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
+        if objective.alpha:
+            l1, l2 = self._penalty_rates(objective, scale)
+            numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
+            numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
+            v = self._caught_up(rows, objective, scale)
+        state = self._of_few_columns(objective, rows, v, center, scale)
+        base, longest = self._rates(rows, center, scale, state.objective)
+        rate = base * self._rate_factor(self.t)
+        is_one = weight is None and numbers[WEIGHT] == numbers[ROWS]
+        weights = None if is_one else np.array([s / (numbers[WEIGHT] / numbers[ROWS])])
+        batch, plan = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1), replace(self._plan, average=False)
+        summary = run(state, plan, batch, np.array([rate]), longest, 1, "partial_fit")
+        numbers[CLOCK] += rate
+        self._write(rows, state, scale, rate)
+        if objective.alpha:
+            [(v, _)] = state.objective.layers(state.iterate.theta)
+            numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
+            numbers[OF_WORTH] = max(numbers[OF_WORTH] + penalty_of(v, l1, l2, worth).sum(), 0.0)
+        array[columns] = rows
+        self.t, self.engine = self.t + 1, "vectorized"
+        progress = float(summary.losses[0] + numbers[OF_WORTH])
+        return [summary.loss, *summary.squared_norms, float(numbers[PENALTY]), progress], rate
+
+    def _learn(self, rows: np.ndarray, columns: np.ndarray, x: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
+        """Learn the columns from the values of a row of some weight; return their centre and scale."""
+        numbers, known = self.numbers, _known(rows)
+        total, before = numbers[WEIGHT], numbers[WEIGHT] - s
         numbers[ENTRIES] += s * np.count_nonzero(x)
-        known = _known(rows)
         seen, largest = known[0] > 0.0, known[1].copy()
         entries, indicators = entries_in(known, before)
         _, old_scale = self._coordinates_in(known, rows[:, CENTERED] > 0.0, before or 1.0)
         known = with_entry(known, x, s)
-        rows[:, N_STATISTICS + objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
+        rows[:, N_STATISTICS + self.objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
         numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
         numbers[INDICATED] += (entries_in(known, total)[1] - indicators).sum()
         new = self._are_far(rows) & (rows[:, CENTERED] == 0.0)
-        rows[new, CENTERED] = now
+        rows[new, CENTERED] = self.t + 1
         count, more = self.centered[0], np.count_nonzero(new)
         self.centered[count + 1 : count + 1 + more] = columns[new]
         self.centered[0] += more
@@ -373,84 +389,61 @@ class WideStream:
         if self.precondition:
             grown = seen & (np.abs(x) > largest)
             self._coef(rows)[:] *= np.where(grown, relearnt(old_scale, scale, False), 1.0)[:, np.newaxis]
-        relative = np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
-        initial = optimizer.initial()
-        for number in range(self._n_slots):
-            slot = self._slot(rows, number)
-            slot[~seen] = (initial[number] * relative)[~seen]
-        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
-        unit, worth = objective.unit, objective.unit * objective.progress_worth
-        if objective.alpha:
-            l1, l2 = self._penalty_rates(objective, scale)
-            numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
-            numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
-            v = self._caught_up(rows, objective, scale)
-        z = (x - center) / scale
-        numbers[NORMS] += s * np.square(z).sum()
-        # From here on it is a dense row of few columns.
-        objective = replace(
-            objective,
-            n_features=len(columns),
-            coordinates=replace(objective.coordinates, center=center, scale=scale)
-            if self.precondition
-            else objective.coordinates,
-        )
-        coordinates = objective.coordinates
-        shift = (
-            coordinates.center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale)
-            if self.precondition
-            else 0.0
-        )
+        for number, initial in enumerate(self.optimizer.initial()[: self._n_slots]):
+            self._slot(rows, number)[~seen] = (initial * _in_units(rows, scale))[~seen]
+        numbers[NORMS] += s * np.square((x - center) / scale).sum()
+        return center, scale
+
+    def _of_few_columns(
+        self, objective: Objective, rows: np.ndarray, v: np.ndarray, center: np.ndarray, scale: np.ndarray
+    ) -> State:
+        """Return the state of the model of a dense row with these columns only."""
+        coordinates, shift = objective.coordinates, 0.0
+        if self.precondition:
+            coordinates = replace(coordinates, center=center, scale=scale)
+            shift = center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale)
+        objective = replace(objective, n_features=len(rows), coordinates=coordinates)
         u = (self._intercept + shift - coordinates.target_center) / coordinates.target_scale
-        if not self.t:
-            u = np.zeros(objective.n_outputs)
-        theta = objective.join([(v, np.broadcast_to(u, objective.n_outputs))], np.float64)
+        theta = objective.join([(v, u if self.t else np.zeros_like(u))], np.float64)
         slots = [
-            self._joined_slot(objective, self._slot(rows, number) / relative, number, np.float64)
+            self._joined_slot(objective, self._slot(rows, number) / _in_units(rows, scale), number, np.float64)
             for number in range(self._n_slots)
         ]
-        slots += [np.zeros_like(theta) for _ in optimizer.slots[self._n_slots :]]
-        curvature = objective.loss.curvature
-        base, longest = plan.schedule.learning_rate, None
-        if isinstance(base, str):
-            base = self._automatic_rate()
-            squares = mean_squares_of(self._measures(rows), center, scale)
-            by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
-            of_intercepts = np.full(objective.n_outputs, 1.0 / curvature)
-            longest = objective.join([(by_feature, of_intercepts)], np.float64)
-        rate = base * self._rate_factor(self.t)
-        few = ColumnStatistics.empty(len(columns))
-        rule = _OfColumns(optimizer, objective.n_outputs) if self.shared else optimizer
-        state = State(objective, rule, Iterate(theta, tuple(slots), None, self.t, 0), few, few, self.class_totals)
-        weights = None if weight is None and total == numbers[ROWS] else np.array([s / (total / numbers[ROWS])])
-        batch = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1)
-        summary = run(state, replace(plan, average=False), batch, np.array([rate]), longest, 1, "partial_fit")
-        numbers[CLOCK] += rate
-        [(v, u)] = objective.layers(state.iterate.theta)
-        [(coef, intercept)] = objective.to_user(state.iterate.theta)
+        slots += [np.zeros_like(theta) for _ in self.optimizer.slots[self._n_slots :]]
+        rule = _OfColumns(self.optimizer, objective.n_outputs) if self.shared else self.optimizer
+        iterate, none = Iterate(theta, tuple(slots), None, self.t, 0), ColumnStatistics.empty(0)
+        return State(objective, rule, iterate, none, none, self.class_totals)
+
+    def _rates(
+        self, rows: np.ndarray, center: np.ndarray, scale: np.ndarray, objective: Objective
+    ) -> tuple[float, np.ndarray | None]:
+        """Return the rate that the schedule multiplies and, for "auto", the largest sensible one of each parameter."""
+        base, curvature = self._plan.schedule.learning_rate, objective.loss.curvature
+        if not isinstance(base, str):
+            return base, None
+        squares = mean_squares_of(self._measures(rows), center, scale)
+        by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
+        of_intercepts = np.full(objective.n_outputs, 1.0 / curvature)
+        return self._automatic_rate(), objective.join([(by_feature, of_intercepts)], np.float64)
+
+    def _write(self, rows: np.ndarray, state: State, scale: np.ndarray, rate: float) -> None:
+        """Write what a step has made of the columns of a row."""
+        [(coef, intercept)] = state.objective.to_user(state.iterate.theta)
         if not (np.abs(coef) <= np.finfo(self.dtype).max).all() or not np.isfinite(intercept).all():
-            raise self._failure(now, rate)
+            raise self._failure(self.t + 1, rate)
         self._coef(rows)[:], self._intercept[:] = coef, intercept
         for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
-            [(of_coef, of_intercept)] = objective.layers(slot)
-            w = self._slot_width
-            self._slot(rows, number)[:] = of_coef[:, :w] * relative
-            self._intercept_slots[number] = of_intercept[:w]
-        if objective.alpha:
-            numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
-            numbers[OF_WORTH] = max(numbers[OF_WORTH] + penalty_of(v, l1, l2, worth).sum(), 0.0)
-        rows[:, TIME] = numbers[CLOCK]
-        array[columns] = rows
-        self.t, self.engine = now, "vectorized"
-        progress = float(summary.losses[0] + numbers[OF_WORTH])
-        return [summary.loss, *summary.squared_norms, float(numbers[PENALTY]), progress], rate
+            [(of_coef, of_intercept)] = state.objective.layers(slot)
+            self._slot(rows, number)[:] = of_coef[:, : self._slot_width] * _in_units(rows, scale)
+            self._intercept_slots[number] = of_intercept[: self._slot_width]
+        rows[:, TIME] = self.numbers[CLOCK]
 
-    def _with_centered(self, X: Any, array: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
+    def _with_centered(self, X: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the columns of a row and its values in them, with centered columns that it does not store.
 
         Columns that few rows have by now are not centered any longer.
         """
-        columns, x = X.indices, X.data.astype(np.float64)
+        columns, x, now = X.indices, X.data.astype(np.float64), self.t + 1
         mine = columns[array[columns, CENTERED] > 0.0]
         array[mine, CENTERED] = now
         all_centered = self.centered[1 : 1 + self.centered[0]]
@@ -512,7 +505,7 @@ class WideStream:
                 coordinates = replace(coordinates, center=shown, scale=scale.astype(self.dtype))
             objective = replace(objective, coordinates=coordinates)
             theta = objective.from_user([(self._user_coef(array), self._intercept)], np.float64)
-            relative, seen = np.square(scale / nonzero(array[:, LARGEST]))[:, np.newaxis], array[:, [COUNT]] > 0.0
+            relative, seen = _in_units(array, scale), array[:, [COUNT]] > 0.0
             slots = [
                 self._joined_slot(
                     objective, np.where(seen, self._slot(array, number) / relative, initial), number, self.dtype
@@ -550,6 +543,17 @@ def _alpha(plan: Plan) -> float:
 def _shares(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
     """Say whether the classes of a column share its slots."""
     return plan.optimizer is None and not is_linear(optimizer) and objective.exclusive_classes
+
+
+def _cut(X: Any, y: np.ndarray, weight: np.ndarray | None, start: int, stop: int) -> Data:
+    if stop - start == len(y):
+        return X, y, weight
+    return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
+
+
+def _in_units(rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return by what slots in the optimizer's units are multiplied for the table, which has them in those of values."""
+    return np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
 
 
 def _known(rows: np.ndarray) -> tuple[np.ndarray, ...]:

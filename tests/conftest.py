@@ -50,10 +50,11 @@ def name_of(item):
 def plain_python():
     """Run compiled loops as the plain Python that they are: to compile one takes seconds."""
     numba, compiled = pytest.importorskip("numba"), pytest.importorskip("skgd.engines.compiled")
-    made = (compiled.epochs, "loop_for"), (compiled.streams, "stream_loop"), (compiled.columns, "kernel")
+    loops = {"epochs": "loop_for", "streams": "stream_loop", "wide": "wide_loop", "columns": "kernel"}
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(numba.config, "DISABLE_JIT", True))
-        for module, name in made:  # not what is compiled already
+        for room, name in loops.items():  # not what is compiled already
+            module = getattr(compiled, room)
             patches.enter_context(mock.patch.object(module, name, getattr(module, name).__wrapped__))
         left = patches.enter_context(mock.patch("skgd.engines._cannot_compile", set()))
         yield

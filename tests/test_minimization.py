@@ -83,9 +83,7 @@ def test_the_minimum_is_reached(kind):
     assert np.abs(result.jac).max() <= 1e-3
 
 
-@pytest.mark.parametrize(
-    "schedule", [InverseScaling(0.1), Exponential(0.1, 0.5, 5), lambda step: 0.1 / (1.0 + step)], ids=str
-)
+@pytest.mark.parametrize("schedule", [InverseScaling(0.1), Exponential(0.1, 0.5, 5), lambda step: 0.1 / (1.0 + step)])
 def test_schedules(schedule):
     rates = [float(np.asarray(schedule(np.array([step])))[0]) for step in range(15)]
     assert_allclose(points(SGD(schedule), 15), steps_of_the_rule(SGD(), rates), rtol=1e-12)
@@ -241,7 +239,6 @@ def test_divergence():
         ({"fun": lambda w: w}, r"fun must return one number.*\(4,\)"),
         ({"jac": lambda w: w[:2]}, r"jac must return as many numbers as x0 has, 4, .*\(2,\)"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_respected_is_refused(arguments, words):
     with pytest.raises((ValueError, TypeError), match=words):

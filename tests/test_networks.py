@@ -236,7 +236,7 @@ def test_training_is_torch_s_step_by_step(engine, optimizer, activation, estimat
     rule, make_optimizer = OPTIMIZER_BY_TORCH[optimizer]
     textbook = {"precondition": False, "average": False, "shuffle": False, "alpha": 0.0, "batch_size": size}
     model = network(estimator, (8, 6), activation, optimizer=rule, max_iter=epochs, **textbook)
-    start = clone(model).set_params(learning_rate=1e-300, max_iter=1).fit(X, TARGET[estimator])
+    start = clone(model).set_params(optimizer__learning_rate=1e-300, max_iter=1).fit(X, TARGET[estimator])
     assert min(np.abs(coef).max() for coef in start.coefs_) > 0.1
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0 if engine == "compiled" else np.inf):
         model.fit(X, TARGET[estimator])

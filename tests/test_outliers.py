@@ -106,7 +106,6 @@ def test_robust_losses_do_not_see_outliers_of_one_of_two_targets(loss, as_format
     assert scores.min() >= 0.99
 
 
-@not_yet
 @both_formats
 @pytest.mark.parametrize("loss", ["absolute_error", "huber"])
 @pytest.mark.parametrize("first", [False, True], ids=["somewhere", "in the first row"])

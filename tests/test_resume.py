@@ -171,9 +171,9 @@ def test_models_of_earlier_releases_go_on(path):
     for name, model in models.items():
         make.trained(name, model, 30, 60)
         assert model.t_ == golden[name]["t"]
-        tolerance = 1e-5 if name == "float32" else 1e-10
-        if name == "fitted":  # by Huber's loss, whose steps have had another unit since
-            tolerance = 0.25
+        # Huber's steps have had another unit since; and an implicit step, which was half of the way where a straight
+        # line said so, ends since where the gradient says.
+        tolerance = {"fitted": 0.25, "float32": 0.15}.get(name, 1e-10)
         for ours, expected in (("coefs_", "coefs"), ("intercepts_", "intercepts")):
             for one, other in zip(getattr(model, ours), golden[name][expected], strict=True):
                 assert_allclose(one, other, rtol=tolerance, atol=tolerance)

@@ -259,7 +259,7 @@ def implicit_share(start: float, state: tuple, smooth: bool) -> float:
     if high_value <= -1e-3 * start:
         return 1.0
     share, last = 1.0, 0.0
-    for _ in range(40):  # false position; one round is exact for a quadratic loss, three are usual for others
+    for _ in range(40 if smooth else 8):  # false position; one round is exact for a quadratic loss, a few are usual
         share = low - low_value * (high - low) / (high_value - low_value)
         if not smooth and low == 0.0 and high == 1.0 and share >= 0.5:
             break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import resolve_parameters
+from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
@@ -71,39 +71,6 @@ def is_linear(estimator: GDEstimator) -> bool:
             f"Only the linear model has coef_, but hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}."
         )
     return True
-
-
-class _Absent:
-    """What a fitted attribute is where an estimator does not hold it: a descriptor that its own attributes hide."""
-
-    def __init__(self, read: Callable[[GDEstimator, str], Any]):
-        self._read = read
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, estimator: GDEstimator | None, owner: type) -> Any:
-        if estimator is None:
-            return self
-        if not hasattr(estimator, "_state"):
-            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
-        return self._read(estimator, self._name)
-
-
-def _coefficients(estimator: GDEstimator, name: str) -> np.ndarray:
-    """Return an attribute of the linear model, which a wide stream makes when it is asked for."""
-    if isinstance(estimator._state, WideStream):
-        state, layers = estimator._read_state(WideStream.published)
-        parameters = estimator._parameter_attributes(layers)
-        if estimator._state is state:
-            made = parameters | {"_fingerprint": _fingerprint_of(*_parameters_in(parameters))}
-            for key, value in made.items():
-                estimator.__dict__.setdefault(key, value)  # the other one may have been set from outside
-        return parameters[name]
-    raise AttributeError(
-        f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
-        "and intercepts_ list the coefficients and intercepts of each layer."
-    )
 
 
 class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
@@ -167,10 +134,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _values: list | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
-    coef_: Any = _Absent(_coefficients)
-    intercept_: Any = _Absent(_coefficients)
-    coefs_: Any = _Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
-    intercepts_: Any = _Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
+    coef_: Any = Absent(coefficients)
+    intercept_: Any = Absent(coefficients)
+    coefs_: Any = Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
+    intercepts_: Any = Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
     n_iter_: int
     converged_: bool
     stop_reason_: str
@@ -404,7 +371,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         with np.errstate(over="ignore"):
             as_published = partial(np.ascontiguousarray, dtype=state.dtype)
             same = [(as_published(coef), as_published(intercept)) for coef, intercept in layers]
-        fingerprint = _fingerprint_of(*_parameters_in(self._parameter_attributes(same)))
+        fingerprint = fingerprint_of(*parameters_in(self._parameter_attributes(same)))
         known = untouched or (fingerprint is not None and fingerprint == self._fingerprint)
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
@@ -427,7 +394,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if isinstance(attributes["_state"], WideStream) and not {"coef_", "intercept_"} & attributes.keys():
             return True
         fingerprint = attributes.get("_fingerprint")
-        return fingerprint is not None and fingerprint == _fingerprint_of(*_parameters_in(attributes))
+        return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
 
     def _read_state(self, read: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Return the state and what is read of it: of the next one where another thread trains meanwhile."""
@@ -483,7 +450,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         """Return the attributes of an estimator that has learnt until ``state``."""
         parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
         if parameters:
-            parameters["_fingerprint"] = _fingerprint_of(*_parameters_in(parameters))
+            parameters["_fingerprint"] = fingerprint_of(*parameters_in(parameters))
         return {
             **parameters,
             "n_iter_": n_iter,
@@ -686,23 +653,6 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return SimpleNamespace(
             kind="parallel", estimators=estimators, names=names, name_details=untitled, dash_wrapped=True
         )
-
-
-def _parameters_in(attributes: Mapping[str, Any]) -> list[Any]:
-    """Return the fitted parameters among the attributes of an estimator."""
-    if "coef_" in attributes:
-        return [attributes["coef_"], attributes["intercept_"]]
-    return [*attributes["coefs_"], *attributes["intercepts_"]]
-
-
-def _fingerprint_of(*arrays: Any) -> int | None:
-    """Return a number that changes with arrays, or None where they are not plain ones."""
-    fingerprint = 0
-    for array in arrays:
-        if type(array) is not np.ndarray or not array.flags.c_contiguous:
-            return None
-        fingerprint = zlib.crc32(array.data, fingerprint)
-    return fingerprint
 
 
 def _empty_history(state: State | Stream | WideStream) -> dict[str, list[float]]:

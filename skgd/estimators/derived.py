@@ -48,10 +48,7 @@ class DerivedAttributes:
         state, coef = self._learnt("coef_standardized_").whole, self.coef_
         factors = _deviation(state.columns)[None, :]
         if state.targets.rows and not state.objective.loss.log_link:  # a regression
-            of_targets = _deviation(state.targets)[:, None]
-            factors = np.divide(
-                factors, of_targets, out=np.zeros((len(of_targets), factors.size)), where=of_targets > 0
-            )
+            factors = factors / state.targets.standard_deviation[:, None]
         if sp.issparse(coef):
             return sp.csr_array(coef.multiply(factors), dtype=coef.dtype)
         return (np.atleast_2d(coef) * factors).reshape(coef.shape).astype(coef.dtype)

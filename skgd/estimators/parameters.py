@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
 from functools import partial, wraps
-from inspect import cleandoc, get_annotations
+from inspect import cleandoc, get_annotations, signature
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, dataclass_transform
 
@@ -333,8 +333,10 @@ def _checked_loss(estimator: Any) -> Loss:
 
 
 def _warn_of_two_rates(learning_rate: Any, optimizer: Optimizer) -> None:
-    """Warn where the estimator and its optimizer have different numbers for the learning rate."""
-    its = optimizer.learning_rate
+    """Warn where the estimator and its optimizer were given different numbers for the learning rate."""
+    its, parameter = optimizer.learning_rate, signature(type(optimizer)).parameters.get("learning_rate")
+    if parameter is not None and its == parameter.default:
+        return
     if isinstance(learning_rate, Real) and isinstance(its, Real) and learning_rate != its:
         warnings.warn(
             f"learning_rate={plain_repr(learning_rate)} of the estimator is used, not {plain_repr(its)} of its "

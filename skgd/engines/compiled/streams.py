@@ -336,7 +336,7 @@ def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach
     for j in range(measures.shape[1]):
         of_rows = new[0, j], first[j] + new[1, j] / total, new[2, j] / total, new[3, j] / total
         known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
-        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row, totals[0])
+        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row)
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learnt
         memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
 
