@@ -529,7 +529,7 @@ class WideStream:
         with self.table.at(self.version) as array:
             used = np.flatnonzero(array.any(axis=1))
             of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
-            of_stream["centered"] = self.centered[: 1 + self.centered[0]]
+            of_stream["centered"], of_stream["dtype"] = self.centered[: 1 + self.centered[0]], self.dtype.str
             return SavedWideStream(**of_stream, used=used, rows=array[used])
 
     def __reduce__(self):
@@ -591,7 +591,7 @@ class SavedWideStream:
     precondition: bool
     regression: bool
     shared: bool
-    dtype: np.dtype
+    dtype: str
     numbers: np.ndarray
     centered: np.ndarray
     engine: Engine
@@ -603,5 +603,5 @@ class SavedWideStream:
         array = np.zeros((self.objective.n_features, self.rows.shape[1]))
         array[self.used] = self.rows
         of_stream = {each.name: getattr(self, each.name) for each in fields(self)[:-2]}
-        table = Table(array)
+        of_stream["dtype"], table = np.dtype(self.dtype), Table(array)
         return WideStream(**of_stream, table=table, version=table.version)

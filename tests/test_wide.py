@@ -263,6 +263,19 @@ def test_a_pickle_holds_the_used_columns_only():
     assert_array_equal(pickle.loads(data).predict_proba(X), model.predict_proba(X))
 
 
+def test_a_saved_model_is_plain_data():
+    """For skops, nothing but the estimator itself has to be trusted."""
+    skops = pytest.importorskip("skops.io")
+    X = rows()
+    model = streamed(GDClassifier(), X, target("classes", X))
+    data = skops.dumps(model)
+    assert skops.get_untrusted_types(data=data) == ["skgd.estimators.GDClassifier"]
+    loaded = skops.loads(data, trusted=["skgd.estimators.GDClassifier"])
+    assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    y = target("classes", X)
+    assert_array_equal(loaded.partial_fit(X, y).coef_, model.partial_fit(X, y).coef_)
+
+
 def test_predictions_are_those_of_whole_models_while_training():
     """Each call of ``partial_fit`` turns one model into the next: a prediction in between is that of one of them."""
     X = rows()
