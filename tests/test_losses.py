@@ -350,8 +350,8 @@ def test_hyper_parameters_of_the_wrong_type_are_named(kind, name, bad):
 
 
 @pytest.mark.parametrize(("estimator", "other"), [(GDRegressor, "hinge"), (GDClassifier, "poisson")])
-def test_the_other_estimators_losses_are_unknown(estimator, other):
-    with pytest.raises(ValueError, match=f"loss='{other}' is not known"):
+def test_the_other_estimators_losses_are_refused(estimator, other):
+    with pytest.raises(ValueError, match=f"loss='{other}' is not for {estimator.__name__}"):
         estimator(loss=other).fit([[0.0], [1.0]], [1, 2])
 
 
