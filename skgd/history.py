@@ -62,7 +62,9 @@ def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
     """Add one epoch's entry to the history, which an earlier release may have begun with fewer keys."""
     n_entries = len(history["objective"])
     for key, value in entry.items():
-        history.setdefault(key, [math.nan] * n_entries).append(value)
+        if key not in history:
+            history[key] = [math.nan] * n_entries
+        history[key].append(value)
 
 
 def drop_unfinished(history: dict[str, list[float]]) -> None:

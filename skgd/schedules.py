@@ -113,7 +113,7 @@ class Constant(Schedule):
     """
 
     def factor_at(self, step):
-        return np.ones_like(step)
+        return np.ones(step.shape)
 
 
 class InverseScaling(Schedule):

@@ -183,8 +183,9 @@ def _inside(X: Any) -> bool:
     """Say whether a CSR matrix's indices point into it."""
     indices, indptr = X.indices, X.indptr
     ends = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and indptr[-1] == len(indices) == len(X.data)
-    inside = ends and len(indices) and indices.min() >= 0 and indices.max() < X.shape[1]
-    return bool(inside and (indptr[1:] >= indptr[:-1]).all())
+    # As unsigned numbers, negative ones are large.
+    inside = ends and len(indices) and indices.view(f"u{indices.itemsize}").max() < X.shape[1]
+    return bool(inside and (len(indptr) == 2 or (indptr[1:] >= indptr[:-1]).all()))
 
 
 def check_indices(X: Any, name: str = "X") -> None:
@@ -206,8 +207,10 @@ def check_indices(X: Any, name: str = "X") -> None:
 
 
 def canonical(X: Any) -> Any:
-    """Return a CSR array without duplicate entries, whose indices have one type; an ndarray as it is."""
+    """Return a CSR array without duplicate entries, whose indices have one type; what is one already as it is."""
     if isinstance(X, np.ndarray):
+        return X
+    if type(X) is sp.csr_array and X.indices.dtype == X.indptr.dtype and X.has_canonical_format:
         return X
     if has_duplicates(X):
         X = X.copy()

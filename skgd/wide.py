@@ -209,15 +209,20 @@ class WideStream:
         return self._coordinates_in(_known(rows), rows[:, CENTERED] > 0.0, self.numbers[WEIGHT])
 
     def _coordinates_in(self, known: tuple, is_centered: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
-        center, scale = coordinates_in(known, weight, self.objective.fit_intercept, self._text_like)
-        center, scale = np.where(is_centered, center, 0.0), np.where(is_centered, scale, rare_scale_in(known, weight))
+        center, scale = np.zeros(len(is_centered)), rare_scale_in(known, weight)
+        if is_centered.any():
+            found = coordinates_in(known, weight, self.objective.fit_intercept, self._text_like)
+            center, scale = (np.where(is_centered, *each) for each in zip(found, (center, scale), strict=True))
         return center, normal_scale(scale, np.finfo(self.dtype).smallest_normal)
 
     def _are_far(self, rows: np.ndarray) -> np.ndarray:
         """Say which columns are to be centered."""
         known, weight = _known(rows), self.numbers[WEIGHT]
+        frequent = is_frequent(known[0] / weight) & self.precondition & (self.numbers[ROWS] >= SOON)
+        if not frequent.any():
+            return frequent
         center, _ = coordinates_in(known, weight, self.objective.fit_intercept, self._text_like)
-        return is_frequent(known[0] / weight) & (center != 0.0) & self.precondition & (self.numbers[ROWS] >= SOON)
+        return frequent & (center != 0.0)
 
     def _expressed(self) -> Objective:
         """Return the objective with the coordinates of the target."""
@@ -253,7 +258,7 @@ class WideStream:
         class_totals, weight = self._with_class_weights(y, weight)
         columns = X.indices if X.nnz <= _FEW_ENTRIES else np.unique(X.indices)
         columns = np.concatenate([columns, self.centered[1 : 1 + self.centered[0]]])
-        most = int(np.diff(X.indptr).max())
+        most = int((X.indptr[1:] - X.indptr[:-1]).max())
         room = np.zeros(max(len(self.centered), self.centered[0] + 4 * most + 2), np.int64)
         room[: len(self.centered)] = self.centered
         stream = replace(self, numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
@@ -340,7 +345,7 @@ class WideStream:
         if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
             raise without_unit(objective)
         columns, x = self._with_centered(X, array)
-        rows = array[columns]
+        rows = array.take(columns, axis=0)
         center, scale = self._learn(rows, columns, x, s)
         v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if objective.alpha:
@@ -481,7 +486,7 @@ class WideStream:
             if sp.issparse(X) and X.nnz < X.shape[1]:
                 columns, number = np.unique(X.indices, return_inverse=True)
                 X = sp.csr_array((X.data, number, X.indptr), shape=(X.shape[0], len(columns)))
-                coef = self._user_coef(array[columns])
+                coef = self._user_coef(array.take(columns, axis=0))
             else:
                 coef = self._user_coef(array)
         return (X @ coef.astype(self.dtype) + self._intercept.astype(self.dtype)).astype(X.dtype, copy=False)
@@ -530,7 +535,7 @@ class WideStream:
             used = np.flatnonzero(array.any(axis=1))
             of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
             of_stream["centered"], of_stream["dtype"] = self.centered[: 1 + self.centered[0]], self.dtype.str
-            return SavedWideStream(**of_stream, used=used, rows=array[used])
+            return SavedWideStream(**of_stream, used=used, rows=array.take(used, axis=0))
 
     def __reduce__(self):
         return SavedWideStream.restored, (self.saved,)

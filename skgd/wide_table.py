@@ -106,7 +106,7 @@ class Table:
                 with other.changed(other.version, columns) as changed:
                     yield changed
                 return
-            self._before = version, columns, self._array[columns]
+            self._before = version, columns, self._array.take(columns, axis=0)  # several times faster than by an index
             self._complete = False
             yield self, self._array
             self._version, self._complete = object(), True

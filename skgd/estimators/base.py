@@ -442,8 +442,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         self.__dict__.pop("_unfinished", None)
         fitted = self._fitted_attributes(state, n_iter, ending) | {"history_": history}
-        wide = isinstance(state, WideStream)  # which makes parameters when they are asked for: none remain from before
-        kept = {name: value for name, value in vars(self).items() if not (wide and name in _MADE_ON_DEMAND)}
+        kept = vars(self).copy()
+        if isinstance(state, WideStream):  # which makes parameters when they are asked for: none remain from before
+            for name in _MADE_ON_DEMAND:
+                kept.pop(name, None)
         self.__dict__ = kept | fitted
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:

@@ -6,6 +6,7 @@ What a rule is, is said in `skgd.optimizers`. A subclass defines `rule`, and ove
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from scipy.optimize import OptimizeResult
@@ -213,16 +214,17 @@ _RANGES: dict[str, tuple[float, float | None, str]] = {
 
 def laziness_of(optimizer: Optimizer) -> str:
     """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
-    return optimizer.lazy if _is_of_rule(optimizer, "lazy") and not optimizer.weight_decay else ""
+    return optimizer.lazy if _is_of_rule(type(optimizer), "lazy") and not optimizer.weight_decay else ""
 
 
 def is_linear(optimizer: Optimizer) -> bool:
     """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
-    return _is_of_rule(optimizer, "linear") and bool(optimizer.linear)
+    return _is_of_rule(type(optimizer), "linear") and bool(optimizer.linear)
 
 
-def _is_of_rule(optimizer: Optimizer, promise: str) -> bool:
+@lru_cache(maxsize=256)
+def _is_of_rule(kind: type[Optimizer], promise: str) -> bool:
     """Say whether a class promises something of the rule that it has, not of one before that."""
-    family = type(optimizer).__mro__
-    by_rule, by_promise = (next(i for i, kind in enumerate(family) if name in vars(kind)) for name in ("rule", promise))
+    family = kind.__mro__
+    by_rule, by_promise = (next(i for i, each in enumerate(family) if name in vars(each)) for name in ("rule", promise))
     return by_promise <= by_rule
