@@ -102,7 +102,7 @@ NUMPY_VALUES = [
 
 
 def assert_plain(message):
-    assert not re.search(r"\bnp\.|numpy\.|array\(|dtype", message), message
+    assert not re.search(r"\bnp\.|numpy\.|array\(|dtype|\[-?\d+\.[\s\]]", message), message
     assert len(message) < 2000
 
 
@@ -144,7 +144,7 @@ def test_messages_show_data_as_python_writes_them():
         lambda: clone(model).set_params(early_stopping=True, validation_fraction=np.float64(1e-9)).fit(X, y),
         lambda: clone(model).fit(X, np.array([np.int64(0), np.str_("a")] * (N // 2), dtype=object)),
         lambda: GDRegressor("gamma").fit(X, TARGET),
-        lambda: GDRegressor(losses.Huber(delta=np.float64(1.0))).fit(X, 1e-200 * TARGET),
+        lambda: GDRegressor(losses.Huber(epsilon=np.float64(1.0))).fit(X, 1e-200 * TARGET),
         lambda: Checkpoint("file", every_n_epochs=np.float64(1.0)),
         lambda: Checkpoint("file", every_n_seconds=np.float64(-1.0)),
         lambda: GDRegressor(**FEW, fit_intercept=np.bool_(True)).fit(X, TARGET).set_params(
