@@ -11,13 +11,13 @@ import math
 import sys
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
-from skgd.names import advice_on_name
+from skgd.names import advice_on_name, advising_init, with_advice
 
 __all__ = ["Strategy"]
 
@@ -30,6 +30,28 @@ _LONGEST = 500  # characters of a value in a message
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and cls.__module__.startswith(f"{__package__}."):  # the user's own are left alone
+            cls.__init__ = advising_init(cls.__init__, cls.__name__, "Strategy")  # type: ignore[method-assign]
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            The hyper-parameters, by name.
+
+        Returns
+        -------
+        self : object
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            raise with_advice(error, params, self.get_params(deep=False), "Strategy") from None
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
