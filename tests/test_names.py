@@ -401,6 +401,19 @@ def test_one_hot_targets(kind):
         GDClassifier().partial_fit(X, y)
 
 
+def test_columns_of_other_numbers_than_zeros_and_ones():
+    y = np.eye(3, dtype=int)[LABELS]
+    signs = 2 * y - 1
+    assert message_of(lambda: GDClassifier().fit(X, signs)) == (
+        "y of several columns must be zeros and ones, got [-1, 1]."
+    )
+    model = GDClassifier(max_iter=2, tol=None).fit(X, 1 - y)
+    assert message_of(lambda: model.partial_fit(X, y[:, :2])) == (
+        "y must be multilabel, of the shape (n_samples, 3), as in the first call, got (12, 2)."
+    )
+    assert "y_val must be multilabel, of the shape" in message_of(lambda: model.fit(X, 1 - y, X_val=X, y_val=y[:, :2]))
+
+
 @pytest.mark.parametrize(
     "y",
     [

@@ -276,11 +276,14 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
 
     def _encode(self, y, name):
         if self._multilabel:
-            if y.ndim != 2 or y.shape[1] != len(self.classes_) or not np.isin(y, (0, 1)).all():
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
                 raise ValueError(
-                    f"{name} must be multilabel, zeros and ones of the shape (n_samples, {len(self.classes_)}), as in "
-                    "the first call."
+                    f"{name} must be multilabel, of the shape (n_samples, {len(self.classes_)}), as in the first call, "
+                    f"got {y.shape}."
                 )
+            if not np.isin(y, (0, 1)).all():
+                values = np.unique(y)
+                raise ValueError(f"{name} of several columns must be zeros and ones, got {plain_repr(values)}.")
             return y != 0
         if y.ndim != 1:
             with naming(name):
