@@ -126,8 +126,12 @@ def snapshot(value: Any) -> Any:
     return type(value).__name__, value  # the type's name, too: 1 equals True; and a function's has no pickle
 
 
-def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:
+def resolve(
+    spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str, others: tuple[str, ...] = ()
+) -> S:
     """Return a strategy of our own, checked, from a registered name or an object of the user's.
+
+    ``others`` are names that the parameter may have besides, for the message.
 
     Raises
     ------
@@ -139,10 +143,11 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     an_object = f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} {base.__name__} object"
     if isinstance(spec, str):
         if spec not in registry:
-            known = ", ".join(map(repr, sorted(registry)))
-            advice = advice_on_name(spec, registry, base.__name__)
+            known = (*others, *sorted(registry))
+            advice = advice_on_name(spec, known, base.__name__)
+            names = ", ".join(map(repr, known))
             raise ValueError(
-                f"{parameter}={plain_repr(spec)} is not known.{advice} Use one of {known}, or {an_object}."
+                f"{parameter}={plain_repr(spec)} is not known.{advice} Use one of {names}, or {an_object}."
             )
         strategy = registry[spec]()
     elif isinstance(spec, base):

@@ -89,6 +89,9 @@ def test_every_name_is_found_by_its_class_and_by_other_spellings(kind):
         (GDRegressor, {"optimizer": "Adam"}, "'adam'"),
         (GDRegressor, {"optimizer": "RMSprop"}, "'rmsprop'"),
         (GDRegressor, {"optimizer": "sdg"}, "'sgd'"),
+        (GDRegressor, {"optimizer": "Auto"}, "'auto'"),
+        (GDRegressor, {"learning_rate": "AUTO"}, "'auto'"),
+        (GDRegressor, {"optimizer": SGD("Auto")}, "'auto'"),
         (GDClassifier, {"optimizer": "lbfgs"}, "'auto' \\(Newton"),
         (GDClassifier, {"optimizer": "newton-cg"}, "'auto' \\(Newton"),
         (GDClassifier, {"optimizer": "momentum"}, r"'sgd' \(.*SGD\(momentum=0.9\)"),
@@ -116,7 +119,7 @@ def test_a_wrong_name_gets_the_right_one(estimator, parameters, meant):
 @pytest.mark.parametrize("name", ["nonesuch", "", "?", "x" * 1000])
 def test_what_resembles_nothing_gets_no_advice(name):
     message = message_of(lambda: GDRegressor(optimizer=name).fit(X, LABELS))
-    assert "is not known. Use one of" in message
+    assert "is not known. Use one of 'auto', 'adabelief', " in message
 
 
 def test_constant_is_a_schedule():

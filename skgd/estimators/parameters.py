@@ -262,7 +262,7 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
     loss = _checked_loss(estimator)
     activation = resolve(estimator.activation, ACTIVATIONS, Activation, "activation")
     automatic = isinstance(estimator.optimizer, str) and estimator.optimizer == "auto"
-    optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer")
+    optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer", ("auto",))
     if estimator.l1_ratio and isinstance(estimator.alpha, str):
         raise ValueError(
             f"l1_ratio={plain_repr(estimator.l1_ratio)} needs a number for alpha, the strength of the penalty, got "
