@@ -14,9 +14,17 @@ from typing import Any, Literal
 
 # The right name, the reason, and the names of others for it, without capitals and signs.
 _LOSSES = [
-    ("squared_error", "half of it is minimized", "mse rmse meansquarederror squaredloss leastsquares ols l2 gaussian"),
-    ("absolute_error", "its minimizer is the median", "mae meanabsoluteerror absoluteloss lad l1 median laplace"),
-    ("huber", "squared near zero, linear beyond", "smoothl1 huberloss"),
+    (
+        "squared_error",
+        "half of it is minimized",
+        "mse rmse meansquarederror squared squaredloss quadratic leastsquares ls ols l2 gaussian",
+    ),
+    (
+        "absolute_error",
+        "its minimizer is the median",
+        "mae meanabsoluteerror absolute absoluteloss lad l1 median laplace",
+    ),
+    ("huber", "squared near zero, linear beyond", "smoothl1 huberloss logcosh"),
     ("quantile", "Quantile(0.9) is for another one than the median", "pinball pinballloss quantileloss"),
     ("epsilon_insensitive", "that of support vector regression", "svr"),
     ("poisson", "with a log link", "poissonnll halfpoissonloss poissonloss count"),
@@ -32,13 +40,21 @@ _OPTIMIZERS = [
     (
         "auto",
         "Newton's steps, where columns are few and nothing speaks against them",
-        "lbfgs bfgs newton newtoncg newtoncholesky liblinear sag saga cholesky svd lsqr cg cd irls",
+        "lbfgs lbfgsb bfgs newton newtoncg newtoncholesky liblinear sag saga cholesky svd lsqr cg cd irls",
     ),
-    ("sgd", "batch_size=None takes all rows in each step", "gd gradientdescent batch minibatch vanilla"),
-    ("sgd", "with momentum it is an object, SGD(momentum=0.9) of skgd.optimizers", "momentum"),
+    (
+        "sgd",
+        "batch_size=None takes all rows in each step",
+        "gd gradientdescent stochasticgradientdescent batch minibatch vanilla",
+    ),
+    (
+        "sgd",
+        "with momentum it is an object, SGD(momentum=0.9) of skgd.optimizers",
+        "momentum sgdm sgdmomentum momentumsgd heavyball",
+    ),
     ("sgd", "Nesterov's is an object, SGD(momentum=0.9, nesterov=True) of skgd.optimizers", "nesterov nag"),
     ("sgd", "with average=True", "asgd averagedsgd"),
-    ("adam", "amsgrad makes it an object, Adam(amsgrad=True) of skgd.optimizers", "amsgrad"),
+    ("adam", "amsgrad makes it an object, Adam(amsgrad=True) of skgd.optimizers", "amsgrad adamamsgrad"),
     ("rmsprop", "its form for batches", "rprop"),
 ]
 _SCHEDULES = [
@@ -56,7 +72,11 @@ _ACTIVATIONS = [
     ("silu", "swish by another name", "swish"),
     ("identity", "no activation", "linear none"),
     ("leaky_relu", "", "lrelu"),
-    ("relu", "this is about hidden layers; what the output goes through is the loss's", "softmax rectifier"),
+    (
+        "relu",
+        "this is about hidden layers; what the output goes through is the loss's",
+        "softmax rectifier rectifiedlinear",
+    ),
 ]
 _VALUES = {
     kind: {name: (right, reason) for right, reason, names in rows for name in names.split()}
@@ -172,23 +192,28 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _nearest(name: str, known: Collection[str], similarity: float = 0.65) -> str:
+    """Return the name that is spelled most alike, or "" where none is so similar."""
+    by_letters = {_letters(each): each for each in known}
+    near = get_close_matches(_letters(name), by_letters, n=1, cutoff=similarity)
+    return by_letters[near[0]] if near else ""
+
+
 def right_name(name: str, known: Collection[str], kind: str) -> tuple[str, str] | None:
-    """Return which name is meant by one that is not known, and the reason where it is not the spelling, else "".
+    """Return which name is meant by one that is no other's, and the reason where it is not the spelling, else "".
 
     ``kind`` is the base class of what the names stand for: "Loss", "Optimizer", "Schedule" or "Activation".
     """
-    by_letters, letters = {_letters(each): each for each in known}, _letters(name)
-    if letters in by_letters:
-        return by_letters[letters], ""
-    if letters in _VALUES.get(kind, {}):
-        return _VALUES[kind][letters]
-    near = get_close_matches(letters, by_letters, n=1, cutoff=0.65)
-    return (by_letters[near[0]], "") if near else None
+    right = _nearest(name, known, similarity=1.0)
+    if not right and _letters(name) in _VALUES.get(kind, {}):
+        return _VALUES[kind][_letters(name)]
+    right = right or _nearest(name, known, similarity=0.85)
+    return (right, "") if right else None
 
 
 def advice_on_name(name: str, known: Collection[str], kind: str) -> str:
     """Return a sentence on which name is meant by one that is not known, with a space before it, or ""."""
-    right, reason = right_name(name, known, kind) or ("", "")
+    right, reason = right_name(name, known, kind) or (_nearest(name, known), "")
     return f" Did you mean {right!r}{reason and f' ({reason})'}?" if right else ""
 
 
@@ -199,8 +224,8 @@ def advice_on_parameter(name: str, known: Collection[str], kind: Literal["Estima
             return f" Did you mean {right!r}{reason and f' ({reason})'}?"
     if name in _ADVICE[kind]:
         return f" In its place, use {_ADVICE[kind][name]}."
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.65)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = _nearest(name, known)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def advising_init(init: Callable, owner: str, kind: Literal["Estimator", "Strategy"]) -> Callable:

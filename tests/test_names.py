@@ -97,6 +97,9 @@ def test_every_name_is_found_by_its_class_and_by_other_spellings(kind):
         (GDClassifier, {"optimizer": "momentum"}, r"'sgd' \(.*SGD\(momentum=0.9\)"),
         (GDRegressor, {"loss": "mse"}, "'squared_error'"),
         (GDRegressor, {"loss": "l2"}, "'squared_error'"),
+        (GDRegressor, {"loss": "squared"}, "'squared_error'"),
+        (GDRegressor, {"loss": "log_cosh"}, "'huber'"),
+        (GDRegressor, {"optimizer": "sgd_momentum"}, r"'sgd' \(.*SGD\(momentum=0.9\)"),
         (GDRegressor, {"loss": "MAE"}, "'absolute_error'"),
         (GDClassifier, {"loss": "cross_entropy"}, r"'log_loss' \(the cross entropy"),
         (GDClassifier, {"loss": "log"}, "'log_loss'"),
@@ -131,11 +134,11 @@ def test_constant_is_a_schedule():
     [
         *[
             (GDClassifier, loss, "regression", "GDRegressor")
-            for loss in (*REGRESSOR_LOSSES, "mse", "mae", "l2", Huber())
+            for loss in (*REGRESSOR_LOSSES, "mse", "mae", "l2", "squared_eror", Huber())
         ],
         *[
             (GDRegressor, loss, "classification", "GDClassifier")
-            for loss in (*CLASSIFIER_LOSSES, "cross_entropy", "softmax", "svm", CLASSIFIER_LOSSES["hinge"]())
+            for loss in (*CLASSIFIER_LOSSES, "cross_entropy", "softmax", "svm", "hing", CLASSIFIER_LOSSES["hinge"]())
         ],
     ],
     ids=str,
@@ -144,6 +147,19 @@ def test_a_loss_of_the_other_estimator(estimator, loss, kind, other):
     message = message_of(lambda: estimator(loss).fit(X, LABELS))
     assert f"is not for {estimator.__name__}: it is a {kind} loss; use {other}" in message
     assert all(repr(known) in message for known in estimator._known_losses)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "loss"),
+    [
+        (GDRegressor, "squared_h"),
+        (GDRegressor, "log_costs"),
+        (GDClassifier, "absoluteness"),
+        (GDClassifier, "quantify"),
+    ],
+)
+def test_what_only_resembles_a_loss_of_the_other_estimator_is_not_taken_for_it(estimator, loss):
+    assert "is not known." in message_of(lambda: estimator(loss).fit(X, LABELS))
 
 
 # -- names of parameters ----------------------------------------------------------------------------------------------
