@@ -31,7 +31,7 @@ _LOSSES = [
     (
         "log_loss",
         "the cross entropy, of two classes or of more",
-        "log logistic logit crossentropy bce ce nll softmax multinomial deviance binarycrossentropy "
+        "log logistic logisticloss logit crossentropy bce ce nll softmax multinomial deviance binarycrossentropy "
         "categoricalcrossentropy sparsecategoricalcrossentropy negativeloglikelihood",
     ),
     ("hinge", "that of the linear support vector machine", "svm svc hingeloss"),
