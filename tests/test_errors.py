@@ -239,6 +239,16 @@ def test_a_class_too_rare_to_be_held_out_is_not_named_by_a_number():
     assert "[0]" not in str(information.value)  # newer versions of scikit-learn have a list of such classes there
 
 
+def test_an_array_of_class_weights():
+    with pytest.raises(ValueError, match=r"class_weight must be a dict, .* got \[1\.0, 2\.0, 3\.0\]\."):
+        GDClassifier(class_weight=np.array([1.0, 2.0, 3.0])).fit(X, LABELS)
+
+
+def test_one_class_is_not_enough_where_classes_says_so():
+    with pytest.raises(ValueError, match=r"2 classes, but classes have one class only: 0\.$"):
+        GDClassifier().partial_fit(X, LABELS, classes=[0])
+
+
 def test_class_weights_are_not_for_multilabel_targets():
     model = GDClassifier(class_weight="balanced")
     with refused(model, "class_weight='balanced'", "multilabel"):

@@ -266,8 +266,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             [only] = self.classes_
             lost: Any = np.unique(given[given != only]) if classes is None else []
             also = f" All sample weights of {', '.join(map(plain_repr, lost))} are zero." if len(lost) else ""
+            where = "y has" if classes is None else "classes have"
             raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {plain_repr(only)}.{also}"
+                f"{type(self).__name__} needs at least 2 classes, but {where} one class only: {plain_repr(only)}.{also}"
             )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
@@ -307,7 +308,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             raise ValueError(
                 f"class_weight={plain_repr(self.class_weight)} is not for multilabel y. Pass sample_weight instead."
             )
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             return "balanced"
         if not isinstance(self.class_weight, Mapping):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {plain_repr(self.class_weight)}.")
