@@ -406,7 +406,8 @@ class MLflowLogger:
     * Tags: ``converged_``, ``stop_reason_`` and ``engine_``.
     * The model, in MLflow's flavors sklearn and pyfunc: ``mlflow.sklearn.load_model(...)``.
 
-    Where something cannot be logged, because a server is gone for example, training warns once and goes on.
+    Where something cannot be logged, because a server is gone for example, training warns once and goes on. What the
+    run has not got is sent at the end, if that is possible then.
 
     Parameters
     ----------
@@ -428,7 +429,8 @@ class MLflowLogger:
     Notes
     -----
     Entries are sent once a second, those of several epochs together, so that a distant server does not slow training
-    down. What is loaded predicts, and goes on learning.
+    down; nor does one that is gone, which epochs do not wait for a second time. What is loaded predicts, and goes on
+    learning.
 
     Examples
     --------
@@ -464,7 +466,7 @@ class MLflowLogger:
         if not run.run_id:
             return
         if _is_epoch(context):
-            if time.monotonic() >= run.due:
+            if not run.failed and time.monotonic() >= run.due:
                 _try(run, lambda: _send_history(run, fitted_estimator))
             return
         run.status = "FINISHED"

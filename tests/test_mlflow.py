@@ -239,6 +239,30 @@ def test_nor_does_one_that_fails_at_the_beginning_or_at_the_end(store, monkeypat
     assert not hasattr(model, "_mlflow_run")
 
 
+@pytest.mark.parametrize("n_failures", [1, 100])
+def test_epochs_do_not_wait_again_for_a_server_that_is_gone(store, monkeypatch, n_failures):
+    """MLflow itself tries for minutes. At the end, the run gets all that it has missed."""
+    calls = []
+    send = mlflow.MlflowClient.log_batch
+
+    def gone_at_first(self, run_id, metrics=(), *args, **kwargs):
+        if metrics:
+            calls.append(len(metrics))
+            if len(calls) <= n_failures:
+                raise OSError("the server is gone")
+        return send(self, run_id, metrics, *args, **kwargs)
+
+    monkeypatch.setattr("skgd.callbacks._SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", gone_at_first)
+    model = GDRegressor(**FEW).set_callbacks(MLflowLogger(log_model=False))
+    with pytest.warns(RuntimeWarning, match="the server is gone"):
+        model.fit(X, TARGET)
+    of_an_epoch, of_all, _ = calls
+    assert of_all == 4 * of_an_epoch
+    if n_failures == 1:
+        check_history(store, runs(store)[0], model.history_)
+
+
 def test_a_run_that_could_not_be_begun_leaves_the_active_one_open(store, monkeypatch):
     def gone(*args, **kwargs):
         raise OSError("the server is gone")
