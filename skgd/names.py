@@ -128,7 +128,8 @@ _PARAMETERS_OF_STRATEGIES = [
 # What to use in place of parameters of others, and these.
 _REPLACEMENTS = {
     "Strategy": [
-        ("alpha of the estimator, or AdamW(weight_decay=...)", "weight_decay decay l2"),
+        ("alpha of the estimator, or AdamW(weight_decay=...)", "weight_decay l2"),
+        ("a schedule, such as learning_rate=InverseScaling(power=1, decay_steps=...)", "decay lr_decay"),
         ("an optimizer that has it: SGD or RMSProp", "momentum"),
         ("NAdam() or SGD(momentum=..., nesterov=True)", "nesterov"),
         ("Adam(amsgrad=True)", "amsgrad"),

@@ -23,6 +23,7 @@ from skgd.names import advice_on_name, advice_on_parameter
 from skgd.optimizers import OPTIMIZERS, SGD, Adam
 from skgd.schedules import SCHEDULES, Exponential
 
+ADVICE_ON_DECAY = "In its place, use a schedule, such as learning_rate=InverseScaling(power=1, decay_steps=...)."
 X = np.arange(24.0).reshape(12, 2)
 LABELS = np.arange(12) % 3
 REGISTRIES = {
@@ -239,6 +240,9 @@ def test_the_first_of_several_wrong_names_is_named(code):
         (Adam, "weight_decay", "In its place, use alpha of the estimator, or AdamW(weight_decay=...)."),
         (Adam, "nesterov", "In its place, use NAdam() or SGD(momentum=..., nesterov=True)."),
         (OPTIMIZERS["adagrad"], "momentum", "In its place, use an optimizer that has it: SGD or RMSProp."),
+        (OPTIMIZERS["adagrad"], "lr_decay", ADVICE_ON_DECAY),
+        (SGD, "decay", ADVICE_ON_DECAY),
+        (OPTIMIZERS["rmsprop"], "decay", "Did you mean 'rho'?"),
         (OPTIMIZERS["rmsprop"], "alpha", "Did you mean 'rho'?"),
         (SGD, "nesterovs_momentum", "Did you mean 'nesterov'?"),
         (SGD, "alpha", "In its place, use that of the estimator."),
