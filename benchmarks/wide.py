@@ -33,10 +33,39 @@ def rows(shrink: int) -> Iterator[Row]:
         rival = _stream(columns, size, shrink, SGDClassifier(loss="log_loss", random_state=0), n_calls=10)
         ours, theirs = medians(call, rival, turns=few)
         yield Row.of_times(f"{size} row{'s' * (size > 1)} of {name} columns / SGDClassifier", target, ours, theirs)
+    yield from _rows_of_vowpal_wabbit(usual, shrink, few)
     n_calls = 500 // shrink
     models = GDClassifier, partial(SGDClassifier, loss="log_loss")
     ours, theirs = (statistics.median(_beginning(2**18, make, n_calls) for _ in range(3)) for make in models)
     yield Row.of_times(f"the first {n_calls} calls of one row of 2^18 columns / SGDClassifier", 0.5, ours, theirs)
+
+
+def _rows_of_vowpal_wabbit(usual: Callable[[], list[float]], shrink: int, few: int) -> Iterator[Row]:
+    """Compare with Vowpal Wabbit's Python package, where it is installed: ``pip install vowpalwabbit``."""
+    try:
+        from vowpalwabbit import Workspace
+    except ImportError:
+        print("(Vowpal Wabbit is not installed: its rows are left out.)")
+        return
+    X, y = _hashed(2**20)
+    lines = [
+        f"{1 if label else -1} | "
+        + " ".join(f"{column}:{value:.6g}" for column, value in zip(row.indices, row.data, strict=True))
+        for row, label in zip((X[[i]] for i in range(_ROWS)), y, strict=True)
+    ]
+    learner = Workspace("--bit_precision 20 --loss_function logistic --link logistic --quiet")
+    texts, parsed = cycle(lines), cycle([learner.parse(line) for line in lines[:1_000]])
+
+    def learn_texts() -> list[float]:
+        return [seconds(lambda: learner.learn(next(texts))) for _ in range(_CALLS)]
+
+    def learn_parsed() -> list[float]:
+        return [seconds(lambda: [learner.learn(next(parsed)) for _ in range(100)]) for _ in range(10)]
+
+    ours, theirs = medians(usual, learn_texts, turns=few)
+    yield Row.of_times("1 row of 2^20 columns / Vowpal Wabbit, from text", 1.5, ours, theirs)
+    ours, theirs = medians(_stream(2**20, 100, shrink, n_calls=10), learn_parsed, turns=few)
+    yield Row.of_times("100 rows of 2^20 columns / Vowpal Wabbit, parsed", 3.0, ours, theirs)
 
 
 def _hashed(columns: int) -> tuple[sp.csr_array, np.ndarray]:

@@ -385,9 +385,9 @@ def _lock(file: Any) -> None:
 class _MLflowRun:
     """The run of MLflow that one training is logged to, and how far it is."""
 
-    run_id: str
-    own: bool  # begun for this training, and to be ended with it
     begin: int  # entries of the history of earlier calls
+    run_id: str = ""  # none, where it could not be begun
+    own: bool = False  # begun for this training, and to be ended with it
     sent: int = 0  # entries that the run has
     due: float = 0.0
     status: str = "FAILED"
@@ -406,7 +406,8 @@ class MLflowLogger:
     * Tags: ``converged_``, ``stop_reason_`` and ``engine_``.
     * The model, in MLflow's flavors sklearn and pyfunc: ``mlflow.sklearn.load_model(...)``.
 
-    Where something cannot be logged, because a server is gone for example, training warns once and goes on.
+    Where something cannot be logged, because a server is gone for example, training warns once and goes on. What the
+    run has not got is sent at the end, if that is possible then.
 
     Parameters
     ----------
@@ -428,7 +429,8 @@ class MLflowLogger:
     Notes
     -----
     Entries are sent once a second, those of several epochs together, so that a distant server does not slow training
-    down. What is loaded predicts, and goes on learning.
+    down; nor does one that is gone, which epochs do not wait for a second time. What is loaded predicts, and goes on
+    learning.
 
     Examples
     --------
@@ -446,15 +448,14 @@ class MLflowLogger:
     def setup(self, estimator: Any, context: Any) -> None:
         """Find or begin the run, and log the parameters."""
         _check_estimator(self, estimator)
-        mlflow = _mlflow()
-        active = mlflow.active_run()
-        own = active is None or _trainer_of_several(context) is not None
-        run = mlflow.start_run(nested=active is not None) if own else active
+        _mlflow()
         begin = len(getattr(estimator, "history_", {}).get("objective", ())) if estimator.warm_start else 0
-        estimator._mlflow_run = _MLflowRun(run.info.run_id, own, begin)
+        run = estimator._mlflow_run = _MLflowRun(begin)
+        _try(run, lambda: _find_or_begin(run, several=_trainer_of_several(context) is not None))
         given = estimator.get_params().items()
         params = {name: value if isinstance(value, str) else plain_repr(value) for name, value in given}
-        self._try(estimator, lambda: _log_params(params, run.info.run_id))
+        if run.run_id:
+            _try(run, lambda: _log_params(params, run.run_id))
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Do nothing."""
@@ -462,19 +463,21 @@ class MLflowLogger:
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
         """Send what the history has got since the last time, at the end with all that is known then."""
         run: _MLflowRun = estimator._mlflow_run
+        if not run.run_id:
+            return
         if _is_epoch(context):
-            if time.monotonic() >= run.due:
-                self._try(estimator, lambda: _send_history(run, fitted_estimator))
+            if not run.failed and time.monotonic() >= run.due:
+                _try(run, lambda: _send_history(run, fitted_estimator))
             return
         run.status = "FINISHED"
-        self._try(estimator, lambda: _send_history(run, fitted_estimator))
-        self._try(estimator, lambda: self._log_end(fitted_estimator))
+        _try(run, lambda: _send_history(run, fitted_estimator))
+        _try(run, lambda: self._log_end(fitted_estimator))
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """End the run, if it was begun here."""
         run = vars(estimator).pop("_mlflow_run", None)
         if run is not None and run.own:
-            _mlflow().end_run(run.status)
+            _try(run, lambda: _mlflow().end_run(run.status))
 
     def _log_end(self, fitted_estimator: Any) -> None:
         mlflow = _mlflow()
@@ -490,18 +493,6 @@ class MLflowLogger:
             options["skops_trusted_types"] = [f"{type(model).__module__}.{type(model).__qualname__}"]
         mlflow.sklearn.log_model(model, **options | self.options)
 
-    def _try(self, estimator: Any, log: Callable[[], None]) -> None:
-        """Log something; where that fails, warn once: it is no reason to lose a training."""
-        try:
-            log()
-        except Exception as error:  # of MLflow, of the network, of a disk
-            if not estimator._mlflow_run.failed:
-                estimator._mlflow_run.failed = True
-                message = (
-                    f"MLflowLogger could not log to MLflow ({error}). Training goes on, and the model is not lost."
-                )
-                warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
-
 
 def _mlflow() -> Any:
     """Import MLflow, here and nowhere else, or say what to install."""
@@ -511,6 +502,26 @@ def _mlflow() -> Any:
     except ImportError as error:
         raise ImportError("MLflowLogger needs MLflow, which is not installed: pip install skgd[mlflow]") from error
     return mlflow
+
+
+def _try(run: _MLflowRun, log: Callable[[], None]) -> None:
+    """Log something; where that fails, warn once: it is no reason to lose a training."""
+    try:
+        log()
+    except Exception as error:  # of MLflow, of the network, of a disk
+        if not run.failed:
+            run.failed = True
+            message = f"MLflowLogger could not log to MLflow ({error}). Training goes on, and the model is not lost."
+            warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
+
+
+def _find_or_begin(run: _MLflowRun, several: bool) -> None:
+    """Take the active run of MLflow, or begin one where there is none, or where it is that of several trainings."""
+    mlflow = _mlflow()
+    active = mlflow.active_run()
+    own = active is None or several
+    found = mlflow.start_run(nested=active is not None) if own else active
+    run.run_id, run.own = found.info.run_id, own
 
 
 def _log_params(params: dict[str, str], run_id: str) -> None:

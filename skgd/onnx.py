@@ -62,8 +62,7 @@ class _Graph:
 
     def __init__(self, scope: Any, operator: Any, container: Any):
         self._scope, self._container = scope, container
-        double = isinstance(operator.inputs[0].type, DoubleTensorType)
-        self.dtype: type = np.float64 if double else np.float32
+        self.dtype: type = np.float64 if _float_type(operator) is DoubleTensorType else np.float32
 
     def __call__(self, kind: str, *inputs: Any, output: str | None = None, **attributes: Any) -> str:
         """Add a node; inputs are names, or numbers and arrays, which become constants."""
@@ -144,7 +143,7 @@ def _raw(graph: _Graph, model: Any, operator: Any) -> str:
     """Add the layers; return the name of the raw prediction, (rows, outputs)."""
     inputs = [
         variable.full_name
-        if isinstance(variable.type, (FloatTensorType, DoubleTensorType))
+        if isinstance(variable.type, _float_type(operator))
         else graph.cast(variable.full_name, graph.dtype)
         for variable in operator.inputs
     ]
@@ -239,7 +238,9 @@ def _set_classifier_shapes(operator: Any) -> None:
 
 
 def _float_type(operator: Any) -> type:
-    return DoubleTensorType if isinstance(operator.inputs[0].type, DoubleTensorType) else FloatTensorType
+    """Return the type that the graph computes in: doubles, if any input has them."""
+    double = any(isinstance(variable.type, DoubleTensorType) for variable in operator.inputs)
+    return DoubleTensorType if double else FloatTensorType
 
 
 def register() -> None:

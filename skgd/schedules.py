@@ -563,7 +563,7 @@ class _Function(Schedule):
 def resolve_schedule(learning_rate: Any, parameter: str) -> Schedule:
     """Return the schedule that ``learning_rate`` stands for: a number, "auto", a name, a schedule or a function."""
     if isinstance(learning_rate, Schedule) or (isinstance(learning_rate, str) and learning_rate != "auto"):
-        return resolve(learning_rate, SCHEDULES, Schedule, parameter)
+        return resolve(learning_rate, SCHEDULES, Schedule, parameter, others=("auto",))
     if isinstance(learning_rate, str):
         return Constant()
     if isinstance(learning_rate, Real) and not isinstance(learning_rate, bool):

@@ -114,8 +114,8 @@ def learn(
 def without_unit(objective: Objective) -> ValueError:
     """Return the error that says that numbers do not reach as far as the targets."""
     return ValueError(
-        f"y is too large or too small for loss={plain_repr(objective.loss)}: its unit, {objective.unit}, cannot be "
-        "represented. Rescale y."
+        f"y is too large or too small for loss={plain_repr(objective.loss)}: its unit, {plain_repr(objective.unit)}, "
+        "cannot be represented. Rescale y."
     )
 
 

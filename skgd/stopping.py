@@ -55,6 +55,9 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     plain SGD: eight steps count as one here, and an epoch whose last quarter's loss is not 12 ``tol`` below its third
     quarter's, or is below 5 ``tol`` of the constant model's, is one without progress, too. Why: where the loss of rows
     not seen before has come to rest, more epochs would learn the rows by heart.
+
+    plain SGD: none of the first 16384 steps, nor of the first 16 epochs if these are fewer, is without progress. Why: a
+    model of few texts is not learned in one epoch, and what its last quarter gains is too noisy to tell.
 """
 
 from __future__ import annotations
@@ -100,6 +103,7 @@ _STALLED = 10  # checks in vain
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 _FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
+_LEAST_STEPS, _LEAST_EPOCHS = 2**14, 16  # of plain SGD, whichever come first
 
 # Warnings point to the line that calls ``fit``: below a function of this module, it is that many frames down, under
 # `train_epochs`, ``_fit``, scikit-learn's ``with_callbacks`` and ``fit``.
@@ -203,7 +207,9 @@ class Stopping:
         fall = fall_since_middle(state, batches, summary) if self._looks_back else self.best - value
         falling = fall > self._tolerance * _scale_of(min(self.best, value))
         if self._looks_inside:
-            falling = falling and _falls_within(summary.losses, self._tol)
+            begins = self._plan.n_iter_no_change == "auto" and len(self.watched) < _LEAST_EPOCHS
+            begins = begins and state.iterate.t < _LEAST_STEPS
+            falling = begins or (falling and _falls_within(summary.losses, self._tol))
         self._looks_back = False
         self.best = min(self.best, value)
         self.waited = 0 if falling else self.waited + 1

@@ -11,13 +11,13 @@ import math
 import sys
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
-from skgd.names import advice_on_name
+from skgd.names import advice_on_name, advising_init, with_advice
 
 __all__ = ["Strategy"]
 
@@ -30,6 +30,28 @@ _LONGEST = 500  # characters of a value in a message
 
 class Strategy(BaseEstimator):
     """Base of :class:`~skgd.losses.Loss`, :class:`~skgd.optimizers.Optimizer` and :class:`~skgd.schedules.Schedule`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and cls.__module__.startswith(f"{__package__}."):  # the user's own are left alone
+            cls.__init__ = advising_init(cls.__init__, cls.__name__, "Strategy")  # type: ignore[method-assign]
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            The hyper-parameters, by name.
+
+        Returns
+        -------
+        self : object
+        """
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            raise with_advice(error, params, self.get_params(deep=False), "Strategy") from None
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers that the rule reads, in the order in which it unpacks them."""
@@ -104,8 +126,12 @@ def snapshot(value: Any) -> Any:
     return type(value).__name__, value  # the type's name, too: 1 equals True; and a function's has no pickle
 
 
-def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str) -> S:
+def resolve(
+    spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str, others: tuple[str, ...] = ()
+) -> S:
     """Return a strategy of our own, checked, from a registered name or an object of the user's.
+
+    ``others`` are names that the parameter may have besides, for the message.
 
     Raises
     ------
@@ -117,10 +143,11 @@ def resolve(spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter
     an_object = f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} {base.__name__} object"
     if isinstance(spec, str):
         if spec not in registry:
-            known = ", ".join(map(repr, sorted(registry)))
-            advice = advice_on_name(spec, registry, base.__name__)
+            known = (*others, *sorted(registry))
+            advice = advice_on_name(spec, known, base.__name__)
+            names = ", ".join(map(repr, known))
             raise ValueError(
-                f"{parameter}={plain_repr(spec)} is not known.{advice} Use one of {known}, or {an_object}."
+                f"{parameter}={plain_repr(spec)} is not known.{advice} Use one of {names}, or {an_object}."
             )
         strategy = registry[spec]()
     elif isinstance(spec, base):

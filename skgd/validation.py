@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from numbers import Real
 from typing import Any
 
@@ -97,7 +97,7 @@ def _explain_text(X: Any, name: str, error: Exception) -> None:
         columns = dict(enumerate(table.T)) if table.ndim == 2 else {}
     for column, values in columns.items():
         for value in values.ravel():
-            if isinstance(value, (date, np.datetime64)):
+            if isinstance(value, (date, timedelta, np.datetime64, np.timedelta64)):
                 remedy = "Make numbers of it, such as the days since some day."
             elif isinstance(value, str) and not _is_number(value):
                 remedy = (

@@ -60,6 +60,7 @@ from skgd.wide_table import (
     WEIGHT,
     Table,
     coordinates_in,
+    empty_rows,
     entries_in,
     measures_in,
     rare_scale_in,
@@ -106,7 +107,7 @@ class WideStream:
         shared = _shares(plan, optimizer, objective)
         width = n_slots * (1 if shared else n_outputs)
         n_numbers = N_NUMBERS + (1 + 4 * regression) * n_outputs + width
-        array = np.zeros((n_features, N_STATISTICS + n_outputs + width))
+        array = empty_rows(n_features, N_STATISTICS + n_outputs + width)
         same = state.class_totals, state.past, state.t, plan.precondition, regression, shared, state.dtype
         table, centered = Table(array), np.zeros(1, np.int64)
         stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
@@ -605,7 +606,7 @@ class SavedWideStream:
 
     def restored(self) -> WideStream:
         """Return the stream."""
-        array = np.zeros((self.objective.n_features, self.rows.shape[1]))
+        array = empty_rows(self.objective.n_features, self.rows.shape[1])
         array[self.used] = self.rows
         of_stream = {each.name: getattr(self, each.name) for each in fields(self)[:-2]}
         of_stream["dtype"], table = np.dtype(self.dtype), Table(array)

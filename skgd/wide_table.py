@@ -76,6 +76,13 @@ def shrunk(v: Any, time: Any, l1: Any, l2: Any) -> Any:
     return np.sign(v) * np.maximum(np.abs(v) * np.exp(-decay) - l1 * passed, 0.0)
 
 
+def empty_rows(n_columns: int, width: int) -> np.ndarray:
+    """Return rows of zeros, of which the first begins where a line of the processor's cache, of 64 bytes, does."""
+    numbers = np.zeros(n_columns * width + 7)
+    first = -numbers.ctypes.data % 64 // numbers.itemsize
+    return numbers[first : first + n_columns * width].reshape(n_columns, width)
+
+
 class OutdatedError(LookupError):
     """Calls have gone on, more than one, since a version was the last one."""
 

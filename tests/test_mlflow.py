@@ -225,6 +225,69 @@ def test_a_store_that_fails_does_not_end_the_training(store, monkeypatch):
     assert_allclose(model.coef_, GDRegressor(**FEW).fit(X, TARGET).coef_)
 
 
+@pytest.mark.parametrize("call", ["create_run", "get_run", "set_terminated"])
+def test_nor_does_one_that_fails_at_the_beginning_or_at_the_end(store, monkeypatch, call):
+    def gone(*args, **kwargs):
+        raise OSError("the server is gone")
+
+    model = GDRegressor(**FEW).set_callbacks(MLflowLogger(log_model=False))
+    monkeypatch.setattr(mlflow.MlflowClient, call, gone)
+    with pytest.warns(RuntimeWarning, match=r"could not log to MLflow \(the server is gone\)") as record:
+        model.fit(X, TARGET)
+    assert [record[0].filename, len(record)] == [__file__, 1]
+    assert_allclose(model.coef_, GDRegressor(**FEW).fit(X, TARGET).coef_)
+    assert not hasattr(model, "_mlflow_run")
+
+
+@pytest.mark.parametrize("n_failures", [1, 100])
+def test_epochs_do_not_wait_again_for_a_server_that_is_gone(store, monkeypatch, n_failures):
+    """MLflow itself tries for minutes. At the end, the run gets all that it has missed."""
+    calls = []
+    send = mlflow.MlflowClient.log_batch
+
+    def gone_at_first(self, run_id, metrics=(), *args, **kwargs):
+        if metrics:
+            calls.append(len(metrics))
+            if len(calls) <= n_failures:
+                raise OSError("the server is gone")
+        return send(self, run_id, metrics, *args, **kwargs)
+
+    monkeypatch.setattr("skgd.callbacks._SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", gone_at_first)
+    model = GDRegressor(**FEW).set_callbacks(MLflowLogger(log_model=False))
+    with pytest.warns(RuntimeWarning, match="the server is gone"):
+        model.fit(X, TARGET)
+    of_an_epoch, of_all, _ = calls
+    assert of_all == 4 * of_an_epoch
+    if n_failures == 1:
+        check_history(store, runs(store)[0], model.history_)
+
+
+def test_a_run_that_could_not_be_begun_leaves_the_active_one_open(store, monkeypatch):
+    def gone(*args, **kwargs):
+        raise OSError("the server is gone")
+
+    search = GridSearchCV(GDRegressor(**FEW).set_callbacks(MLflowLogger(log_model=False)), {"alpha": [0.1]}, cv=2)
+    with mlflow.start_run() as active:
+        monkeypatch.setattr(mlflow.MlflowClient, "create_run", gone)
+        with pytest.warns(RuntimeWarning, match="the server is gone"):
+            search.fit(X, TARGET)
+        assert mlflow.active_run().info.run_id == active.info.run_id
+
+
+def test_a_training_that_fails_raises_its_own_error_where_the_store_fails_too(store, monkeypatch):
+    def gone(*args, **kwargs):
+        raise OSError("the server is gone")
+
+    model = GDRegressor(optimizer=Failing(), batch_size=20, precondition=False, **FEW).set_callbacks(MLflowLogger())
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+    with (
+        pytest.warns(RuntimeWarning, match="the server is gone"),
+        pytest.raises(RuntimeError, match="of the user's own"),
+    ):
+        model.fit(X, TARGET)
+
+
 def test_a_type_of_ones_own_has_to_be_trusted(store):
     if "skops_trusted_types" not in mlflow.sklearn.log_model.__doc__:
         pytest.skip("this version of MLflow does not save by skops")

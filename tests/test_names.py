@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from skgd.names import advice_on_name, advice_on_parameter
 from skgd.optimizers import OPTIMIZERS, SGD, Adam
 from skgd.schedules import SCHEDULES, Exponential
 
+ADVICE_ON_DECAY = "In its place, use a schedule, such as learning_rate=InverseScaling(power=1, decay_steps=...)."
 X = np.arange(24.0).reshape(12, 2)
 LABELS = np.arange(12) % 3
 REGISTRIES = {
@@ -52,11 +54,23 @@ def test_the_tables_lead_to_names_that_are_known(kind):
 
 
 def test_the_table_of_parameters_leads_to_parameters():
-    known = GDClassifier().get_params()
-    for name, advice in names._PARAMETERS.items():
+    known = GDRegressor().get_params()
+    for name, advice in names._ADVICE["Estimator"].items():
         assert name not in known
         first = re.match(r"\w+", advice)[0]
         assert first in known or first in ("nothing", "the", "that", "n_jobs")
+
+
+def test_the_tables_of_parameters_of_strategies_lead_to_parameters():
+    kinds = [kind for registry in REGISTRIES.values() for kind in registry.values()]
+    parameters = [kind().get_params(deep=False) for kind in kinds]
+    for right, _, others in names._PARAMETERS_OF_STRATEGIES:
+        having = [each for each in parameters if right in each]
+        assert having
+        for name in others.split():
+            assert any(name not in each for each in having)
+    for name in names._ADVICE["Strategy"]:
+        assert any(name not in each for each in parameters)
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
@@ -76,11 +90,17 @@ def test_every_name_is_found_by_its_class_and_by_other_spellings(kind):
         (GDRegressor, {"optimizer": "Adam"}, "'adam'"),
         (GDRegressor, {"optimizer": "RMSprop"}, "'rmsprop'"),
         (GDRegressor, {"optimizer": "sdg"}, "'sgd'"),
+        (GDRegressor, {"optimizer": "Auto"}, "'auto'"),
+        (GDRegressor, {"learning_rate": "AUTO"}, "'auto'"),
+        (GDRegressor, {"optimizer": SGD("Auto")}, "'auto'"),
         (GDClassifier, {"optimizer": "lbfgs"}, "'auto' \\(Newton"),
         (GDClassifier, {"optimizer": "newton-cg"}, "'auto' \\(Newton"),
         (GDClassifier, {"optimizer": "momentum"}, r"'sgd' \(.*SGD\(momentum=0.9\)"),
         (GDRegressor, {"loss": "mse"}, "'squared_error'"),
         (GDRegressor, {"loss": "l2"}, "'squared_error'"),
+        (GDRegressor, {"loss": "squared"}, "'squared_error'"),
+        (GDRegressor, {"loss": "log_cosh"}, "'huber'"),
+        (GDRegressor, {"optimizer": "sgd_momentum"}, r"'sgd' \(.*SGD\(momentum=0.9\)"),
         (GDRegressor, {"loss": "MAE"}, "'absolute_error'"),
         (GDClassifier, {"loss": "cross_entropy"}, r"'log_loss' \(the cross entropy"),
         (GDClassifier, {"loss": "log"}, "'log_loss'"),
@@ -103,7 +123,7 @@ def test_a_wrong_name_gets_the_right_one(estimator, parameters, meant):
 @pytest.mark.parametrize("name", ["nonesuch", "", "?", "x" * 1000])
 def test_what_resembles_nothing_gets_no_advice(name):
     message = message_of(lambda: GDRegressor(optimizer=name).fit(X, LABELS))
-    assert "is not known. Use one of" in message
+    assert "is not known. Use one of 'auto', 'adabelief', " in message
 
 
 def test_constant_is_a_schedule():
@@ -115,11 +135,11 @@ def test_constant_is_a_schedule():
     [
         *[
             (GDClassifier, loss, "regression", "GDRegressor")
-            for loss in (*REGRESSOR_LOSSES, "mse", "mae", "l2", Huber())
+            for loss in (*REGRESSOR_LOSSES, "mse", "mae", "l2", "squared_eror", Huber())
         ],
         *[
             (GDRegressor, loss, "classification", "GDClassifier")
-            for loss in (*CLASSIFIER_LOSSES, "cross_entropy", "softmax", "svm", CLASSIFIER_LOSSES["hinge"]())
+            for loss in (*CLASSIFIER_LOSSES, "cross_entropy", "softmax", "svm", "hing", CLASSIFIER_LOSSES["hinge"]())
         ],
     ],
     ids=str,
@@ -128,6 +148,19 @@ def test_a_loss_of_the_other_estimator(estimator, loss, kind, other):
     message = message_of(lambda: estimator(loss).fit(X, LABELS))
     assert f"is not for {estimator.__name__}: it is a {kind} loss; use {other}" in message
     assert all(repr(known) in message for known in estimator._known_losses)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "loss"),
+    [
+        (GDRegressor, "squared_h"),
+        (GDRegressor, "log_costs"),
+        (GDClassifier, "absoluteness"),
+        (GDClassifier, "quantify"),
+    ],
+)
+def test_what_only_resembles_a_loss_of_the_other_estimator_is_not_taken_for_it(estimator, loss):
+    assert "is not known." in message_of(lambda: estimator(loss).fit(X, LABELS))
 
 
 # -- names of parameters ----------------------------------------------------------------------------------------------
@@ -149,6 +182,11 @@ def test_a_loss_of_the_other_estimator(estimator, loss, kind, other):
         ("nesterovs_momentum", r"optimizer=SGD\(momentum"),
         ("power_t", "InverseScaling"),
         ("epsilon", r"Huber\(epsilon"),
+        ("lr_scheduler", "learning_rate, which may be a schedule"),
+        ("warmup_steps", r"Linear\(warmup_steps"),
+        ("tolerance", "tol"),
+        ("sample_weight", "of fit"),
+        ("dropout", "alpha or early_stopping"),
     ],
 )
 def test_a_parameter_of_another_tool(estimator, name, advice):
@@ -177,11 +215,110 @@ def test_parameters_inside_of_strategies_are_left_to_them():
     assert model.set_params(optimizer__beta1=0.5, alpha=0.1).optimizer.beta1 == 0.5
     message = message_of(lambda: model.set_params(optimizer__lr=1))
     assert "Invalid parameter 'lr' for estimator Adam(beta1=0.5)" in message
+    assert message.endswith("Did you mean 'learning_rate'?")
+
+
+def test_class_weight_is_the_classifier_s():
+    assert "In its place, use the argument sample_weight of fit." in message_of(
+        lambda: GDRegressor(class_weight="balanced")
+    )
+
+
+@pytest.mark.parametrize("code", ["GDRegressor(lr=1, C=2)", "GDRegressor(C=2, lr=1)", "Adam(lr=1, eps=2)"])
+def test_the_first_of_several_wrong_names_is_named(code):
+    first = re.search(r"\((\w+)=", code)[1]
+    assert f"unexpected keyword argument {first!r}." in message_of(lambda: eval(code))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "advice"),
+    [
+        (Adam, "lr", "Did you mean 'learning_rate'?"),
+        (Adam, "eps", "Did you mean 'epsilon'?"),
+        (Adam, "betas", "Did you mean 'beta1' (and beta2, each a parameter of its own)?"),
+        (Adam, "Beta1", "Did you mean 'beta1'?"),
+        (Adam, "weight_decay", "In its place, use alpha of the estimator, or AdamW(weight_decay=...)."),
+        (Adam, "nesterov", "In its place, use NAdam() or SGD(momentum=..., nesterov=True)."),
+        (OPTIMIZERS["adagrad"], "momentum", "In its place, use an optimizer that has it: SGD or RMSProp."),
+        (OPTIMIZERS["adagrad"], "lr_decay", ADVICE_ON_DECAY),
+        (SGD, "decay", ADVICE_ON_DECAY),
+        (OPTIMIZERS["rmsprop"], "decay", "Did you mean 'rho'?"),
+        (OPTIMIZERS["rmsprop"], "alpha", "Did you mean 'rho'?"),
+        (SGD, "nesterovs_momentum", "Did you mean 'nesterov'?"),
+        (SGD, "alpha", "In its place, use that of the estimator."),
+        (Huber, "delta", "Did you mean 'epsilon'?"),
+        (REGRESSOR_LOSSES["quantile"], "tau", "Did you mean 'quantile'?"),
+        (Exponential, "gamma", "Did you mean 'decay_rate' (in decay_steps steps)?"),
+        (SCHEDULES["step"], "gamma", "Did you mean 'factor'?"),
+        (SCHEDULES["cosine"], "T_max", "Did you mean 'decay_steps' (steps, not epochs)?"),
+        (ACTIVATIONS["leaky_relu"], "negative_slope", "Did you mean 'slope'?"),
+    ],
+)
+def test_a_parameter_of_a_strategy_in_another_tool(kind, name, advice):
+    message = message_of(lambda: kind(**{name: 1}))
+    assert message == f"{kind.__name__}.__init__() got an unexpected keyword argument {name!r}. {advice}"
+    assert message_of(lambda: kind().set_params(**{name: 1})).endswith(f" {advice}")
+
+
+@pytest.mark.parametrize("kind", [kind for registry in REGISTRIES.values() for kind in registry.values()])
+def test_constructors_stay_what_they_are(kind):
+    strategy = kind()
+    assert signature(kind).parameters.keys() == strategy.get_params(deep=False).keys()
+    assert repr(clone(strategy)) == repr(pickle.loads(pickle.dumps(strategy))) == repr(kind(**strategy.get_params()))
+    if signature(kind).parameters:
+        assert message_of(lambda: kind(nonesuch=1)).endswith("'nonesuch'.")
+        assert "positional" in message_of(lambda: kind(*range(9)))
+
+
+class Inheriting(Adam):
+    pass
+
+
+class Extending(Adam):
+    def __init__(self, lr=0.1, **others):
+        super().__init__(lr, **others)
+        self.lr = lr
+
+
+def test_classes_of_one_s_own():
+    assert "Did you mean 'learning_rate'?" in message_of(lambda: Inheriting(lr=1))
+    assert signature(Inheriting) == signature(Adam)
+    assert Extending(lr=0.5, beta1=0.5).get_params(deep=False) == {"lr": 0.5}
+    assert "Adam.__init__() got an unexpected keyword argument 'eps'. Did you" in message_of(lambda: Extending(eps=1))
+    assert not hasattr(Extending.__init__, "__wrapped__")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name", "words"),
+    [
+        ({"optimizer": "adam"}, "optimizer__beta1", r"optimizer='adam' has no parameters\. .*optimizer=Adam\(\)\."),
+        (
+            {},
+            "optimizer__beta1",
+            r"optimizer='auto' has no parameters\. Use an object of skgd\.optimizers in its",
+        ),
+        ({"loss": "huber"}, "loss__epsilon", r"loss='huber' has no parameters\. .*loss=Huber\(\)\."),
+        ({}, "learning_rate__power", r"learning_rate=None has no parameters\. Use an object of skgd\.schedules"),
+        ({"activation": "elu"}, "activation__alpha", r"activation='elu' has no parameters\. .*activation=ELU\(\)\."),
+        ({}, "alpha__x", r"alpha='auto' has no parameters\.$"),
+    ],
+)
+def test_parameters_of_names(parameters, name, words):
+    model = GDRegressor(**parameters)
+    assert re.search(rf"^Invalid parameter '{name}': {words}", message_of(lambda: model.set_params(**{name: 1})))
+    search = GridSearchCV(model, {name: [1]}, cv=2)
+    assert re.search(words, message_of(lambda: search.fit(X, LABELS)))
+
+
+def test_a_name_may_be_replaced_in_the_same_call():
+    model = GDRegressor(optimizer="adam").set_params(optimizer__beta1=0.5, optimizer=Adam(0.1))
+    assert repr(model.optimizer) == "Adam(beta1=0.5, learning_rate=0.1)"
 
 
 def test_a_parameter_that_is_known_gets_no_advice():
     assert clone(GDClassifier(alpha=0.5)).alpha == 0.5
-    assert advice_on_parameter("nonesuch", ["alpha"]) == ""
+    for kind in ("Estimator", "Strategy"):
+        assert advice_on_parameter("nonesuch", ["alpha"], kind) == ""
 
 
 # -- two learning rates -----------------------------------------------------------------------------------------------
@@ -233,8 +370,9 @@ def test_a_column_of_text_is_named_with_the_remedy(estimator, frame, dtype):
         (pd.DataFrame(TABLE).to_numpy(), "1", "'Paris'"),
         (pd.DataFrame({3: ["1"] * 12, "b": [None, "x"] * 6}), "'b'", "'x'"),
         (pd.DataFrame({"day": pd.to_datetime(["2020-01-01"] * 12), "z": X[:, 0]}), "'day'", "Timestamp"),
+        (pd.DataFrame({"since": pd.to_timedelta([1] * 12, "D"), "z": X[:, 0]}), "'since'", "Timedelta"),
     ],
-    ids=["array", "lists", "object", "missing", "dates"],
+    ids=["array", "lists", "object", "missing", "dates", "durations"],
 )
 def test_columns_of_other_tables(rows, column, value):
     message = message_of(lambda: GDRegressor().fit(rows, LABELS))
@@ -284,6 +422,19 @@ def test_one_hot_targets(kind):
         pickle.loads(pickle.dumps(model)).partial_fit(X, y)
     with pytest.warns(UserWarning, match="multilabel"):
         GDClassifier().partial_fit(X, y)
+
+
+def test_columns_of_other_numbers_than_zeros_and_ones():
+    y = np.eye(3, dtype=int)[LABELS]
+    signs = 2 * y - 1
+    assert message_of(lambda: GDClassifier().fit(X, signs)) == (
+        "y of several columns must be zeros and ones, got [-1, 1]."
+    )
+    model = GDClassifier(max_iter=2, tol=None).fit(X, 1 - y)
+    assert message_of(lambda: model.partial_fit(X, y[:, :2])) == (
+        "y must be multilabel, of the shape (n_samples, 3), as in the first call, got (12, 2)."
+    )
+    assert "y_val must be multilabel, of the shape" in message_of(lambda: model.fit(X, 1 - y, X_val=X, y_val=y[:, :2]))
 
 
 @pytest.mark.parametrize(

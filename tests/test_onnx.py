@@ -218,13 +218,17 @@ def test_integers_and_several_inputs():
     (prediction,) = converted(model, data)
     assert prediction.dtype == np.float32
     assert_allclose(prediction.ravel(), model.predict(data), atol=1e-5)
-    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 
-    types = [("left", DoubleTensorType([None, 1])), ("right", DoubleTensorType([None, 3]))]
-    onnx_model = to_onnx(model, initial_types=types)
-    session = onnxruntime.InferenceSession(onnx_model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (prediction,) = session.run(None, {"left": X[:, :1], "right": X[:, 1:]})
-    assert_allclose(prediction.ravel(), model.predict(X), atol=1e-12)
+    types = {np.int64: Int64TensorType, np.float32: FloatTensorType, np.float64: DoubleTensorType}
+    for left in types:
+        whole = np.round(X[:, :1]).astype(left)
+        declared = [("left", types[left]([None, 1])), ("right", DoubleTensorType([None, 3]))]
+        onnx_model = to_onnx(model, initial_types=declared)
+        session = onnxruntime.InferenceSession(onnx_model.SerializeToString(), providers=["CPUExecutionProvider"])
+        (prediction,) = session.run(None, {"left": whole, "right": X[:, 1:]})
+        assert prediction.dtype == np.float64
+        assert_allclose(prediction.ravel(), model.predict(np.hstack([whole, X[:, 1:]])), atol=1e-12)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 18])

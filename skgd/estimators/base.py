@@ -24,12 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.estimators.derived import DerivedAttributes
-from skgd.estimators.parameters import resolve_parameters
+from skgd.estimators.parameters import check_parts, resolve_parameters
 from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
-from skgd.names import advice_on_parameter
+from skgd.names import with_advice
 from skgd.networks import Layer, forward
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad, Adam, Optimizer
@@ -164,14 +164,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         -------
         self : object
         """
+        check_parts(self, params)
         try:
             return super().set_params(**params)
         except ValueError as error:
-            known = self._parameter_names()
-            advice = [advice_on_parameter(name, known) for name in params if name.partition("__")[0] not in known]
-            if not any(advice):
-                raise
-            raise ValueError(f"{error}{advice[0]}") from None
+            raise with_advice(error, params, self._parameter_names(), "Estimator") from None
 
     # -- saving -------------------------------------------------------------------------------------------------------
 

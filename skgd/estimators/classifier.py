@@ -266,8 +266,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             [only] = self.classes_
             lost: Any = np.unique(given[given != only]) if classes is None else []
             also = f" All sample weights of {', '.join(map(plain_repr, lost))} are zero." if len(lost) else ""
+            where = "y has" if classes is None else "classes have"
             raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes, but y has one class only: {plain_repr(only)}.{also}"
+                f"{type(self).__name__} needs at least 2 classes, but {where} one class only: {plain_repr(only)}.{also}"
             )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
 
@@ -276,11 +277,14 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
 
     def _encode(self, y, name):
         if self._multilabel:
-            if y.ndim != 2 or y.shape[1] != len(self.classes_) or not np.isin(y, (0, 1)).all():
+            if y.ndim != 2 or y.shape[1] != len(self.classes_):
                 raise ValueError(
-                    f"{name} must be multilabel, zeros and ones of the shape (n_samples, {len(self.classes_)}), as in "
-                    "the first call."
+                    f"{name} must be multilabel, of the shape (n_samples, {len(self.classes_)}), as in the first call, "
+                    f"got {y.shape}."
                 )
+            if not np.isin(y, (0, 1)).all():
+                values = np.unique(y)
+                raise ValueError(f"{name} of several columns must be zeros and ones, got {plain_repr(values)}.")
             return y != 0
         if y.ndim != 1:
             with naming(name):
@@ -304,7 +308,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             raise ValueError(
                 f"class_weight={plain_repr(self.class_weight)} is not for multilabel y. Pass sample_weight instead."
             )
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             return "balanced"
         if not isinstance(self.class_weight, Mapping):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {plain_repr(self.class_weight)}.")

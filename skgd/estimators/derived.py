@@ -18,8 +18,9 @@ class DerivedAttributes:
     ----------
     coef_standardized_ : ndarray of the shape of ``coef_``
         The coefficients of standardized columns: ``coef_`` times the standard deviation of each column, in a regression
-        without a log link divided by that of the target. They can be compared with each other, whatever the units, and
-        are for the ``importance_getter`` of ``RFE`` and ``SelectFromModel``. Sparse after ``sparsify``.
+        without a log link divided by that of the target (in a stream of dense columns, of the values without outliers).
+        They can be compared with each other, whatever the units, and are for the ``importance_getter`` of ``RFE`` and
+        ``SelectFromModel``. Sparse after ``sparsify``.
     penalty : "l1", "l2", "elasticnet" or None
         What ``alpha`` and ``l1_ratio`` amount to, in the words of ``LogisticRegression``; ``SelectFromModel`` looks for
         "l1", to keep all columns whose coefficients are not zero.

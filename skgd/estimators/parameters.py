@@ -12,7 +12,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
-from functools import partial, wraps
+from functools import partial
 from inspect import cleandoc, get_annotations, signature
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, dataclass_transform
@@ -23,10 +23,10 @@ from sklearn.utils import check_scalar
 
 from skgd.activations import ACTIVATIONS, Activation
 from skgd.losses import Loss
-from skgd.names import advice_on_parameter, right_name
+from skgd.names import advising_init, right_name
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.plan import Plan
-from skgd.schedules import resolve_schedule
+from skgd.schedules import SCHEDULES, resolve_schedule
 from skgd.strategy import is_finite, level_of_caller, plain_repr, resolve
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
             declared |= vars(base).get("_declared", {})
         # Annotations are strings, to be read in this module.
         like: Any = make_dataclass(kind.__name__, declared.values(), namespace={"__module__": __name__}, kw_only=True)
-        kind.__init__ = _advising(like.__init__, kind.__name__, declared)  # type: ignore[method-assign]
+        kind.__init__ = advising_init(like.__init__, kind.__name__, "Estimator")  # type: ignore[method-assign]
         if kind.__doc__:  # there is none with ``python -OO``
             kind.__doc__ = cleandoc(kind.__doc__)
             for section in ("Parameters", "Attributes"):
@@ -77,20 +77,6 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
         return kind
 
     return complete
-
-
-def _advising(init: Callable, estimator: str, known: Mapping[str, Any]) -> Callable:
-    """Return a constructor that says what to use in place of a parameter that there is not."""
-
-    @wraps(init)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        for name in kwargs.keys() - known.keys():
-            raise TypeError(
-                f"{estimator}.__init__() got an unexpected keyword argument {name!r}.{advice_on_parameter(name, known)}"
-            )
-        init(self, *args, **kwargs)
-
-    return __init__
 
 
 def _entries(kind: type, section: str) -> str:
@@ -276,7 +262,7 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
     loss = _checked_loss(estimator)
     activation = resolve(estimator.activation, ACTIVATIONS, Activation, "activation")
     automatic = isinstance(estimator.optimizer, str) and estimator.optimizer == "auto"
-    optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer")
+    optimizer = None if automatic else resolve(estimator.optimizer, OPTIMIZERS, Optimizer, "optimizer", ("auto",))
     if estimator.l1_ratio and isinstance(estimator.alpha, str):
         raise ValueError(
             f"l1_ratio={plain_repr(estimator.l1_ratio)} needs a number for alpha, the strength of the penalty, got "
@@ -313,6 +299,27 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
         activation=activation,
     )
     return plan, loss
+
+
+def check_parts(estimator: Any, params: Mapping[str, Any]) -> None:
+    """Raise ValueError for parameters, such as ``optimizer__beta1``, of what is a name, a number or nothing."""
+    registries: dict[str, tuple[str, Mapping[str, type]]] = {
+        "loss": ("losses", estimator._known_losses),
+        "optimizer": ("optimizers", OPTIMIZERS),
+        "learning_rate": ("schedules", SCHEDULES),
+        "activation": ("activations", ACTIVATIONS),
+    }
+    for name in params:
+        part, _, inner = name.partition("__")
+        value = params.get(part, getattr(estimator, part, None))
+        if inner and part in estimator._parameter_names() and not hasattr(value, "set_params"):
+            remedy = ""
+            if part in registries:
+                module, registry = registries[part]
+                kind = registry.get(value) if isinstance(value, str) else None
+                example = f", {part}={kind.__name__}()" if kind else ""
+                remedy = f" Use an object of skgd.{module} in its place{example}."
+            raise ValueError(f"Invalid parameter {name!r}: {part}={plain_repr(value)} has no parameters.{remedy}")
 
 
 def _checked_loss(estimator: Any) -> Loss:

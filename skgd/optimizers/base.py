@@ -157,7 +157,8 @@ class Optimizer(Strategy):
         -------
         result : OptimizeResult
             ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``message`` and ``status``: 0 converged,
-            1 out of iterations, 2 diverged (``x`` is the last point that was finite), 99 stopped by the callback.
+            1 out of iterations, 2 diverged (``x`` is the last point that was finite), 3 not finite at ``x0``,
+            99 stopped by the callback.
 
         Examples
         --------

@@ -20,12 +20,13 @@ from sklearn.utils import check_scalar
 from skgd.schedules import Schedule, resolve_schedule
 from skgd.strategy import plain_repr
 
-_CONVERGED, _OUT_OF_ITERATIONS, _DIVERGED, _STOPPED = 0, 1, 2, 99  # as for SciPy's own methods
+_CONVERGED, _OUT_OF_ITERATIONS, _DIVERGED, _UNDEFINED, _STOPPED = 0, 1, 2, 3, 99  # as for SciPy's own methods
 _MESSAGES = {
     _CONVERGED: "Converged: no component of the gradient is larger than gtol.",
     _OUT_OF_ITERATIONS: "The largest number of iterations is reached. If the function still falls, raise maxiter or "
     "learning_rate; if it goes up and down, take a schedule that lowers learning_rate.",
     _DIVERGED: "Diverged: the function is above its value at x0, or no longer a finite number. Lower learning_rate.",
+    _UNDEFINED: "The function or its gradient is no finite number at x0.",
     _STOPPED: "callback raised StopIteration.",
 }
 
@@ -83,6 +84,8 @@ def minimize(
         raise ValueError(f"jac must be a function, True or None where {name} is the method, got {plain_repr(jac)}.")
     check_scalar(maxiter, "maxiter", Integral, min_val=0)
     check_scalar(gtol, "gtol", Real, min_val=0.0)
+    if math.isnan(gtol):
+        raise ValueError("gtol must be a number of at least 0, got nan.")
     optimizer.check()
     schedule = resolve_schedule(optimizer.learning_rate, f"{name}(learning_rate)")
     hyper, base = optimizer.hyper(), _base_rate(optimizer, schedule)
@@ -95,7 +98,7 @@ def minimize(
     w, slots, memory, nit = x, tuple(np.full_like(x, value) for value in optimizer.initial()), None, 0
     value, gradient = function.at(w)
     at_start = value
-    status = None if _finite(value, gradient) else _DIVERGED
+    status = None if _finite(value, gradient) else _UNDEFINED
     while status is None:
         if _largest(gradient) <= gtol and (x is w or _largest(function.gradient(x)) <= gtol):
             status = _CONVERGED

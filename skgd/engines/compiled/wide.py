@@ -105,6 +105,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         center,
         inverse,
         scale,
+        relative,
         theta,
         slots,
         longest,
@@ -131,6 +132,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s
         total, now = numbers[WEIGHT], t + step + 1.0
+        inverse_total = 1.0 / total
         one_weight[0] = s / (total / numbers[ROWS])
         if regression:
             learn_targets(targets, y, step, step + 1, one_weight, one_weight[0], total / s * one_weight[0], of_targets)
@@ -205,9 +207,11 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                     if table[j, CENTERED] > 0.0:
                         center[u], r = c, deviation
                 scale[u] = normal_scale(r, tiny)
-            inverse[u] = 1.0 / scale[u]
-            relative = scale[u] / known[1] if known[1] > 0.0 else 1.0
-            square = known[3] / (total * relative * relative)
+            inverse[u], relative[u], in_slots = 1.0 / scale[u], 1.0, 1.0
+            if known[1] > 0.0:
+                relative[u], in_slots = scale[u] / known[1], known[1] * inverse[u]
+            in_slots *= in_slots
+            square = known[3] * in_slots * inverse_total
             if center[u] != 0.0:
                 square = mean_squares_of(measures_in(known, total), center[u], scale[u])
             z = (x[0, u] - center[u]) * inverse[u]
@@ -218,7 +222,7 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                     w *= relearnt(old_scale, scale[u], False)
                 for m in range(n_slots):
                     at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
-                    slots[m, u, k] = table[j, at] / (relative * relative) if table[j, COUNT] > 0.0 else initial[m]
+                    slots[m, u, k] = table[j, at] * in_slots if table[j, COUNT] > 0.0 else initial[m]
                 longest[u, k] = 1.0 / (curvature * square)
                 v = standardised_coefficient(w, scale[u], target_scale[k])
                 if alpha > 0.0:
@@ -287,10 +291,9 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                 finite = finite and abs(w) <= largest_number
                 shift += center[u] * w
                 table[j, N_STATISTICS + k] = w
-                relative = scale[u] / table[j, LARGEST] if table[j, LARGEST] > 0.0 else 1.0
                 for m in range(n_slots):
                     at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
-                    table[j, at] = slots[m, u, k] * (relative * relative)
+                    table[j, at] = slots[m, u, k] * (relative[u] * relative[u])
                 if alpha > 0.0:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] += penalty_of(theta[u, k], l1[u, k], l2[u, k], worth[k])
@@ -413,9 +416,7 @@ class WideLoop:
             np.zeros(1, np.int64),
             np.empty(room, np.int64),
             np.empty((1, room)),
-            np.empty(room),
-            np.empty(room),
-            np.empty(room),
+            *np.empty((4, room)),
             np.empty((room + 1, n_outputs)),
             np.zeros((self._n_slots, room + 1, n_outputs)),
             np.empty((room + 1, n_outputs)),
