@@ -77,6 +77,24 @@ _NONE = np.empty(0)
 _KEPT = 2**18  # numbers, for the next call: more would be a burden where batches are large
 
 
+def have_units(of_units, degree, known_worth, hypers):
+    """Write what predictors are relative to, and the units and worths of the targets; say whether all are above 0."""
+    target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth = of_units
+    n_outputs, usable = len(unit), True
+    for k in range(n_outputs):
+        predictor_center[k], predictor_scale[k], divisor[k] = 0.0, 1.0, 1.0
+        if not standardized:
+            predictor_center[k], predictor_scale[k] = target_center[k], target_scale[k]
+        if regression and (precondition or standardized):
+            c, s = predictor_center[k], predictor_scale[k]
+            slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
+            divisor[k] = unit_of(slopes, c, s, log_link, degree)
+        unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
+        worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
+        usable = usable and np.isfinite(unit[k]) and unit[k] > 0.0
+    return usable
+
+
 def take_stream(
     data, y, weight, order, size, t, averaged, numbers, statistics, rates, shares, hypers, given, arrays, work
 ):
@@ -173,18 +191,9 @@ def take_stream(
                 change_coordinates(theta, old_scale, scale, change, old, new, shift)
                 if len(average) > 0:
                     change_coordinates(average, old_scale, scale, change, old, new, shift)
-        for k in range(n_outputs):
-            if not standardized:
-                predictor_center[k], predictor_scale[k] = target_center[k], target_scale[k]
-            divisor[k] = 1.0
-            if regression and (precondition or standardized):
-                c, s = predictor_center[k], predictor_scale[k]
-                slopes = strategies.gradient(c, c + s, hypers[1]), strategies.gradient(c, c - s, hypers[1])
-                divisor[k] = unit_of(slopes, c, s, log_link, degree)
-            unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
-            worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
-            if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+        of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
+        if not have_units(of_units, degree, known_worth, hypers):
+            return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
         squares: Any = 0.0
         if centered:
             note_centered(work[-1][-1], center)

@@ -41,10 +41,10 @@ from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.row_steps import take_row_steps
 from skgd.engines.compiled.specialize import Loop, announced, specialized
-from skgd.engines.compiled.streams import learn_targets, measures_of, standardize
+from skgd.engines.compiled.streams import have_units, learn_targets, measures_of, standardize
 from skgd.engines.compiled.workspace import Shape, work_for
 from skgd.engines.vectorized import StepSettings, read_only
-from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
+from skgd.objective import Objective, penalty_of, penalty_rates
 from skgd.optimizers import Optimizer, is_linear
 from skgd.wide_table import (
     CENTERED,
@@ -141,18 +141,9 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             if regression and (precondition or standardized):
                 found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                 target_center[k], target_scale[k] = found
-            predictor_center[k], predictor_scale[k] = (
-                (0.0, 1.0) if standardized else (target_center[k], target_scale[k])
-            )
-            divisor[k] = 1.0
-            if regression and (precondition or standardized):
-                c, r = predictor_center[k], predictor_scale[k]
-                slopes = strategies.gradient(c, c + r, hypers[1]), strategies.gradient(c, c - r, hypers[1])
-                divisor[k] = unit_of(slopes, c, r, log_link, degree)
-            unit[k] = divisor[k] * target_scale[k] ** degree if standardized else divisor[k]
-            worth[k] = unit[k] * known_worth[k] if len(known_worth) > 0 else 1.0 / n_outputs
-            if not (np.isfinite(unit[k]) and unit[k] > 0.0):
-                return step, rate[0], (loss, square_of_gradient, penalty, progress)
+        of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
+        if not have_units(of_units, degree, known_worth, hypers):
+            return step, rate[0], (loss, square_of_gradient, penalty, progress)
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n = 0
         for q in range(indptr[step], indptr[step + 1]):
