@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -61,11 +61,19 @@ def as_numpy(values: Any, name: str) -> Any:
         ) from error
 
 
-def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X", reset: bool = False) -> Any:
+def read_features(
+    estimator: Any,
+    X: Any,
+    dtypes: tuple[type, ...],
+    name: str = "X",
+    reset: bool = False,
+    order: Literal["C"] | None = None,
+) -> Any:
     """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
 
     It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
     checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
+    With ``order="C"``, dense X is in this order, which the compiled loops of streams read: data frames are often not.
     """
     X = as_numpy(X, name)
     if is_plain(X, dtypes) if reset else is_ready(estimator, X, dtypes):
@@ -76,7 +84,9 @@ def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = 
     check_indices(X, name)
     try:
         with naming(name):
-            checked = validate_data(estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes)
+            checked = validate_data(
+                estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes, order=order
+            )
     except (TypeError, ValueError) as error:
         _explain_text(X, name, error)
         raise

@@ -182,6 +182,19 @@ def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse):
     np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
 
 
+@pytest.mark.parametrize("compiles_after", [0, 1000], ids=["compiled", "NumPy"])
+def test_the_order_of_memory_does_not_matter(compiles_after):
+    """Neither for the bits nor for the engine: the columns of a data frame often are in Fortran order."""
+    X = features()
+    y = target("binary", X)
+    models = [
+        streamed(GDClassifier(), order(X), y, cuts=[0, 40, N_ROWS], compiles_after=compiles_after)
+        for order in (np.ascontiguousarray, np.asfortranarray)
+    ]
+    assert models[0].engine_ == models[1].engine_ == ("vectorized" if compiles_after else "compiled")
+    assert np.array_equal(models[0].coef_, models[1].coef_)
+
+
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("average", [False, True])
 def test_sparsified_coefficients_are_those_that_training_left(average):

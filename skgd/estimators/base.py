@@ -537,7 +537,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
-            X = read_features(self, X, dtypes, reset=not resumed)
+            X = read_features(self, X, dtypes, reset=not resumed, order="C" if stream else None)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
         return X, y, read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
 
