@@ -359,3 +359,12 @@ def test_readme_names_files_and_extras_that_exist():
     extras = re.search(r"-e \"\.\[([a-z,]+)\]\"", readme)[1].split(",")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(extras) <= set(project["optional-dependencies"])
+
+
+def test_the_api_index_lists_every_public_class():
+    page = (ROOT / "docs/api/index.md").read_text(encoding="utf-8")
+    sections = re.split(r"^\.\. currentmodule:: ", page, flags=re.MULTILINE)[1:]
+    listed = {f"{module}.{name}" for module, *names in map(str.split, sections) for name in names}
+    modules = (skgd.losses, skgd.optimizers, skgd.schedules, skgd.activations)
+    assert {f"{module.__name__}.{name}" for module in modules for name in module.__all__} <= listed
+    assert {f"skgd.{name}" for name in skgd.__all__ if name.startswith("GD")} <= listed

@@ -125,11 +125,11 @@ class TrainingParameters:
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
         ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers; for linear models it is Newton steps in ``fit`` on
         small dense problems,[classifier: plain SGD in ``fit`` on text,] and AdaGrad otherwise. See
-        :doc:`/guide/adaptive` for the optimizers, and :doc:`/defaults` for the rules of "auto".
+        :doc:`/how_to/optimizer`, and :doc:`/defaults` for the rules of "auto".
     learning_rate : float, str, Schedule or callable, default=None
         The learning rate: a positive number, "auto" (derived from the data; steps of linear models are then implicit,
         and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step
-        numbers to learning rates. None uses the learning rate of the optimizer. See :doc:`/guide/schedules`.
+        numbers to learning rates. None uses the learning rate of the optimizer. See :doc:`/how_to/learning_rate`.
     alpha : float or "auto", default="auto"
         The strength of the penalty, nonnegative. With "auto" it is chosen by the loss on left-out samples if ``fit``
         takes Newton steps, is 1e-5[classifier: (divided by the square root of the number of classes, if there are three
@@ -150,7 +150,7 @@ class TrainingParameters:
         its minimum by at most ``tol`` times the gain of the minimum over the best constant model
         (``suboptimality_``), "auto" until more epochs would not improve the model, or, with a number for ``alpha``,
         like 1e-3; None runs ``max_iter`` epochs. Training that ends before it has converged raises a
-        ``ConvergenceWarning``. See :doc:`/defaults` for all rules, also of networks and validation sets.
+        ``ConvergenceWarning``. See :doc:`/how_to/convergence`, and :doc:`/defaults` for all rules.
     n_iter_no_change : int or "auto", default="auto"
         The number of epochs without progress (see ``tol``) after which training stops. "auto" is 1 to 3, depending on
         the number of steps per epoch, 3 with a validation set, and with hidden layers as many epochs as have about 300
