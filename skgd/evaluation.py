@@ -15,7 +15,7 @@ def evaluated(state: State, plan: Plan, validation: Data) -> tuple[np.ndarray, f
     losses = validation_losses(state, plan, validation)
     score = validation_score(state, validation)
     if not np.isfinite(losses).all():
-        raise ValueError(f"The loss of X_val and y_val is {losses.sum()}: their numbers are too large.")
+        raise ValueError(f"The loss of X_val and y_val is {losses.sum()}: their values are too large.")
     return losses, score
 
 

@@ -105,7 +105,9 @@ def loaded(values: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(values)
     number, release = values.pop("skgd_format", None), values.pop("skgd_release", None)
     if number is None:
-        raise ValueError("This model was saved before skgd 0.1.0, the first release whose files last: train it anew.")
+        raise ValueError(
+            "This model was saved before skgd 0.1.0, the first release with a stable format: train a new model."
+        )
     try:
         if number != FORMAT:
             raise KeyError(f"format {number}")
@@ -113,7 +115,7 @@ def loaded(values: Mapping[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"This model was saved by skgd {release}, in a way that skgd {_release()} cannot read: {error.args[0]}. "
-            f"Install that release, pip install 'skgd=={release}', to use the model, or train it anew with this one."
+            f"Install that release, pip install 'skgd=={release}', to use the model, or train a new model."
         ) from error
 
 

@@ -124,8 +124,9 @@ def _check_total(new: float, before: float) -> None:
     if not (new > 0.0 and before + new < np.inf):
         what = "small" if new == 0.0 else "large"
         raise ValueError(
-            f"sample_weight is too {what}, or the class weights that multiply it: {new:g} is the sum over these rows, "
-            f"and {before:g} over those before. Weights count in relation to each other: divide all by one number."
+            f"sample_weight is too {what}, or the class weights that multiply it: their sum is {new:g} over these "
+            f"samples, and {before:g} over earlier ones. Only the ratios of weights matter: divide all of them by the "
+            "same number."
         )
 
 
@@ -213,7 +214,7 @@ def run(
     if state.optimizer.weight_decay * rates.max() >= 1.0:
         raise ValueError(
             f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
-            "turn coefficients round. Lower one of them, so that their product is below 1."
+            "change the sign of the coefficients. Decrease one of them, so that their product is below 1."
         )
     engine: Engine = "vectorized" if state.combined is not None else state.engine
     try:
@@ -221,20 +222,18 @@ def run(
         summary, state.engine = run_epoch(engine, *arguments)
         return summary
     except FloatingPointError as error:
-        raise divergence(plan, f"{where} {error}", "is no longer finite") from None
+        raise divergence(plan, f"{where} {error}", "is not finite") from None
 
 
 def divergence(plan: Plan, where: str, what: str) -> DivergenceError:
     """Return the error that says where training diverged, and what to do."""
-    remedies = ["Lower learning_rate"]
+    remedies = ["Decrease learning_rate"]
     if plan.schedule.learning_rate != "auto":
         remedies.append("use learning_rate='auto'")
     if not plan.precondition:
         remedies.append("use precondition=True")
     advice = ", or ".join(remedies)
-    return DivergenceError(
-        f"Training diverged in {where}: the objective {what}. {advice}. The estimator is as it was before."
-    )
+    return DivergenceError(f"Training diverged in {where}: the objective {what}. {advice}. The estimator is unchanged.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

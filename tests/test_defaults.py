@@ -141,7 +141,7 @@ def test_grid_search_over_rates_survives_those_that_diverge():
     assert np.isnan(scores[-1])
     assert search.best_score_ > 0.45
     with pytest.raises(
-        ValueError, match=r"diverged in epoch \d+ at step \d+ \(learning rate 100\).*Lower learning_rate"
+        ValueError, match=r"diverged in epoch \d+ at step \d+ \(learning rate 100\).*Decrease learning_rate"
     ):
         clone(search.estimator).set_params(learning_rate=100.0).fit(X, y)
 

@@ -685,7 +685,7 @@ def test_divergence(estimator, epochs, rate):
     }
     for model in (estimator(**diverging), fitted.set_params(**diverging)):
         with refused(
-            model, "diverged", "epoch", "step [0-9]+", "learning rate 1e", "lower learning_rate", error=ValueError
+            model, "diverged", "epoch", "step [0-9]+", "learning rate 1e", "decrease learning_rate", error=ValueError
         ):
             model.fit(wide, Y[estimator])
     assert fitted.predict(wide).shape == (N,)
@@ -697,7 +697,7 @@ def test_divergence_in_partial_fit(estimator):
     model = estimator(loss, optimizer="sgd", learning_rate=1e-3, precondition=False, batch_size=2)
     call(model, "partial_fit", X, Y[estimator])
     model.set_params(learning_rate=1e200)
-    with refused(model, "diverged", "partial_fit", "step [0-9]+", "learning rate 1e", "lower learning_rate"):
+    with refused(model, "diverged", "partial_fit", "step [0-9]+", "learning rate 1e", "decrease learning_rate"):
         for _ in range(3):
             model.partial_fit(1e4 * X, Y[estimator])
 

@@ -365,7 +365,7 @@ def test_networks_have_no_coef(estimator):
     model = network(estimator).fit(X, TARGET[estimator])
     for name in ("coef_", "intercept_"):
         assert not hasattr(model, name)
-        with pytest.raises(AttributeError, match=rf"{name} is of the linear model.*\(5, 3\).*coefs_ and intercepts_"):
+        with pytest.raises(AttributeError, match=rf"{name} is for linear models.*\(5, 3\).*coefs_ and intercepts_"):
             getattr(model, name)
     for method in ("sparsify", "densify"):
         assert not hasattr(model, method)

@@ -222,7 +222,7 @@ def test_a_model_that_cannot_be_read_says_who_saved_it(changes, words):
 
 
 def test_a_model_from_before_the_first_release_is_refused():
-    with pytest.raises(ValueError, match=r"before skgd 0\.1\.0.*train it anew"):
+    with pytest.raises(ValueError, match=r"before skgd 0\.1\.0.*train a new model"):
         saved_as(GDRegressor().partial_fit(X, Y), skgd_format=None, skgd_release=None)()
 
 

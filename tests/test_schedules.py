@@ -389,7 +389,7 @@ def test_a_function_with_impossible_rates_is_refused(function):
 
 @pytest.mark.parametrize("returned", [[0.1, 0.2, 0.3], "fast", {}], ids=repr)
 def test_a_function_that_returns_no_rates_is_refused(returned):
-    with pytest.raises(ValueError, match=r"learning_rate=.*one rate"):
+    with pytest.raises(ValueError, match=r"learning_rate=.*one learning rate"):
         fit(lambda step: returned)
 
 

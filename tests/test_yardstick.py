@@ -819,7 +819,7 @@ def test_divergence_is_an_error_that_leaves_the_model_alone(early_stopping):
     model = GDRegressor(random_state=0).fit(X, Y)
     before = parameters(model).copy()
     model.set_params(**PLAIN, learning_rate=1.0, batch_size=1, max_iter=100, early_stopping=early_stopping)
-    with pytest.raises(ValueError, match=r"Training diverged in epoch.*Lower learning_rate"):
+    with pytest.raises(ValueError, match=r"Training diverged in epoch.*Decrease learning_rate"):
         model.fit(100.0 * X, Y)
     assert_array_equal(parameters(model), before)
 

@@ -1,4 +1,4 @@
-"""What the displays share: matplotlib, lines that can be told apart, and whose training they draw."""
+"""Common code of the displays: matplotlib, line styles, and the estimator whose training is plotted."""
 
 from __future__ import annotations
 

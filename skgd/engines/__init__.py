@@ -1,8 +1,8 @@
 """Engines: how one epoch of mini-batches is executed. Both give the same result.
 
 `skgd.engines.vectorized` defines the meaning, in NumPy. `skgd.engines.compiled` does the same in loops compiled by
-Numba, which is imported when it is first needed: compiling takes some seconds (once on a machine), so that small
-problems are better off without.
+Numba, which is imported when it is first needed: compilation takes some seconds (once per machine), so that small
+problems do not use it.
 """
 
 from __future__ import annotations
