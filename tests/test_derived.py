@@ -201,5 +201,5 @@ def test_what_is_not_learnt_is_no_attribute(estimator):
             getattr(model, name)
     model.fit(Z, LABELS)
     assert not hasattr(model, "coef_standardized_")
-    with pytest.raises(AttributeError, match="coef_standardized_ is for linear models"):
+    with pytest.raises(AttributeError, match="coef_ is for linear models"):
         _ = model.coef_standardized_

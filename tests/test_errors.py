@@ -318,7 +318,7 @@ def test_strings_are_no_targets_of_a_regressor(y):
 def test_labels_that_cannot_be_compared():
     for model, method in models(GDClassifier):
         if not model.warm_start and method == "fit":
-            with refused(model, "y must hold labels", "compared"):
+            with refused(model, "y must contain labels", "compared"):
                 model.fit(X, np.array(["a", 1] * (N // 2), dtype=object))
 
 
@@ -485,11 +485,11 @@ def test_predictions_that_no_number_can_represent(estimator):
         model.decision_function(1e200 * X) if estimator is GDClassifier else model.predict(1e200 * X)
     ).all()
     model.coef_ = 1e200 * model.coef_
-    with refused(model, "X", "row 0", "float64", error=ValueError):
+    with refused(model, "X", "sample 0", "float64", error=ValueError):
         model.predict(1e200 * X)
     if estimator is GDRegressor:
         log_link = GDRegressor("poisson", **FEW).fit(X, np.exp(TARGET))
-        with refused(log_link, "X", "row", "inf", error=ValueError):
+        with refused(log_link, "X", "sample", "inf", error=ValueError):
             log_link.predict(1e4 * X)
 
 
@@ -627,7 +627,7 @@ def test_early_stopping_that_cannot_be(estimator):
     n_rows = 1 if estimator is GDRegressor else 2  # one row, or one of each class, cannot be divided
     for model in (estimator(early_stopping=True), estimator(**FEW).fit(X, Y[estimator])):
         model.set_params(early_stopping=True)
-        with refused(model, "early_stopping=True", "validation_fraction=0.1", f"{n_rows} rows"):
+        with refused(model, "early_stopping=True", "validation_fraction=0.1", f"{n_rows} samples"):
             model.fit(X[:n_rows], np.arange(n_rows))
 
 
