@@ -337,4 +337,4 @@ def average_every(size: int, columns: ColumnStatistics) -> int:
     if not columns.filled.any():
         return 1
     steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
-    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a column as rare as one likes
+    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a feature arbitrarily rare

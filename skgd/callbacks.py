@@ -319,7 +319,7 @@ class Checkpoint:
         every_epoch = n_epochs is None and self.every_n_seconds is None
         by_time = self.every_n_seconds is not None and time.monotonic() >= estimator._checkpoint_due
         if every_epoch or by_time or (n_epochs is not None and fitted_estimator.n_iter_ % n_epochs == 0):
-            self._write(estimator, fitted_estimator, "Training goes on, and tries again when the next one is due")
+            self._write(estimator, fitted_estimator, "Training continues, and tries again when the next one is due")
             estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:

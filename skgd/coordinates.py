@@ -8,7 +8,7 @@ with the centre c and the scale s of each column, and those of the target. This 
 
 .. math:: w = s_y v / s, \qquad b = c_y + s_y u - c \cdot w
 
-so that the minimiser stays what it was: only the path to it changes. X is never copied as a whole: each mini-batch is
+so that the minimum does not change: only the path to it does. X is never copied as a whole: each mini-batch is
 standardised when it is used.
 """
 

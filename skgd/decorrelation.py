@@ -41,7 +41,7 @@ from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which columns count as correlated
 _STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
-_STALE = 10.0  # of the second moments, from which combinations of a stream are made anew
+_STALE = 10.0  # of the second moments, from which combinations of a stream are recomputed
 _ROWS = 20  # of a stream, for each column, before correlations are looked at
 _EVERY = 8  # batches of a stream, one is enough for columns that were not correlated so far
 _FEW_COLUMNS = 100  # of a stream: each row costs the square of the number

@@ -51,7 +51,7 @@ _KIND = "skgd kind"  # the key of the name
 
 
 def packed(value: Any) -> Any:
-    """Return plain data in place of our own objects, in dicts and tuples too; all else as it is."""
+    """Return plain data instead of skgd's objects, in dicts and tuples too; all else as it is."""
     value = value.whole if isinstance(value, Stream) else value.saved if isinstance(value, WideStream) else value
     kind = type(value)
     if kind is dict:

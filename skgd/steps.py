@@ -169,7 +169,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
 def _slots_anew(slots: tuple[np.ndarray, ...], optimizer: Optimizer, objective: Objective) -> tuple[np.ndarray, ...]:
     """Return the slots for other combinations of the columns, all of about the same curvature.
 
-    Sizes of gradients are about the same in all of them then. Directions begin anew.
+    Sizes of gradients are about the same in all of them then. Directions are reset.
     """
 
     def anew(name: str, slot: np.ndarray, start: float) -> np.ndarray:

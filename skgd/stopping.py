@@ -217,7 +217,7 @@ class Stopping:
     def check(self, epoch: int, state: State, data: Data) -> float:
         """Estimate how far the minimum is, where it is time to; stop there, or change what keeps training from it.
 
-        The average of the state may begin anew. Return the estimate, relative to what there is to gain, or nan.
+        The average of the state may restart. Return the estimate, relative to what there is to gain, or nan.
         """
         if self._newton:  # each epoch tells
             return self.approach.suboptimality
@@ -471,8 +471,8 @@ def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> 
 def _falls_within(losses: np.ndarray, tol: float) -> bool:
     """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
-    In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
+    In a first epoch, that is the loss of new samples: if it has converged, more epochs would overfit (progressive
+    validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
     """
     quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, 1.0)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()

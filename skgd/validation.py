@@ -189,7 +189,7 @@ def _inside(X: Any) -> bool:
 
 
 def check_indices(X: Any, name: str = "X") -> None:
-    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, scipy's or ours, follows them."""
+    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, of scipy or skgd, uses them."""
     if not sp.issparse(X) or X.ndim != 2:
         return
     try:

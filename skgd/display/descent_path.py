@@ -279,7 +279,7 @@ def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
         try:
             [(coef, intercept)] = walk.step().readout()
             path.append(np.append(coef, intercept))
-        except DivergenceError:  # the path leaves the picture
+        except DivergenceError:  # the path leaves the plot
             break
     return np.array(path, dtype=float)
 

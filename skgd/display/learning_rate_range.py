@@ -148,7 +148,7 @@ class LearningRateDisplay:
         if not 0.0 < lowest < highest < np.inf or n_steps < 2:
             raise ValueError(
                 f"lowest={plain_repr(lowest)}, highest={plain_repr(highest)} and n_steps={plain_repr(n_steps)} give "
-                "no rising rates. They must be positive, highest above lowest, and n_steps at least 2."
+                "no increasing learning rates. They must be positive, highest above lowest, and n_steps at least 2."
             )
         rates = np.geomspace(lowest, highest, n_steps)
         rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]

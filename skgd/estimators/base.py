@@ -340,7 +340,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
     def _resume(self, plan: Plan, loss: Loss) -> State | Stream | WideStream:
-        """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
+        """Return the state to go on from: the last one, with the parameters of this call."""
         untouched = self._is_untouched(vars(self))
         if untouched and self._trained_with is plan:
             return self._state
@@ -420,7 +420,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
 
     def _checked_layers(self) -> list[Layer]:
-        """Return the layers, perhaps set anew from outside, if training can go on from them."""
+        """Return the layers, which the user may have set, if training can continue from them."""
         layers, sizes = self._layers(), self._state.objective.layer_sizes
         linear = not self._state.objective.hidden_layer_sizes
         if len(layers) != len(sizes) - 1:
@@ -528,7 +528,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     @classmethod
     @cache
     def _parameter_names(cls) -> tuple[str, ...]:
-        return tuple(cls().get_params(deep=False))  # which reads the signature anew each time
+        return tuple(cls().get_params(deep=False))  # which reads the signature each time
 
     def _lasting_parameters(self) -> dict[str, Any]:
         """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
