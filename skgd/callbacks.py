@@ -231,7 +231,7 @@ class Checkpoint:
 
     Examples
     --------
-    A script that goes on where it ended, however often it is started:
+    A script that resumes where it ended, however often it is started:
 
     >>> import tempfile
     >>> from pathlib import Path

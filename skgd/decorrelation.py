@@ -36,7 +36,7 @@ from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
-from skgd.running import learnt
+from skgd.running import learned
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which columns count as correlated
@@ -187,7 +187,7 @@ def combined(
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None
-        statistics, _ = learnt(state.combined, combinations.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, combinations.rows(X), weight, reach)
         if have_grown(statistics.variance, together.variances).any():
             together = replace(together, due=together.rows)
         return replace(state, together=together, combined=statistics), combinations
@@ -197,7 +197,7 @@ def combined(
         return replace(state, together=together, combined=None), None
     moments = taken.means_and_variances(together)
     if taken is combinations and state.combined is not None:
-        statistics, _ = learnt(state.combined, taken.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, taken.rows(X), weight, reach)
     else:
         statistics = ColumnStatistics.of_moments(state.columns, *moments)
     return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken

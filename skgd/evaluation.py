@@ -20,7 +20,7 @@ def evaluated(state: State, plan: Plan, validation: Data) -> tuple[np.ndarray, f
 
 
 def validation_losses(state: State, plan: Plan, validation: Data) -> np.ndarray:
-    """Return the mean loss of a validation set by output, with the class weights that training has learnt."""
+    """Return the mean loss of a validation set by output, with the class weights that training has learned."""
     X, y, weight = validation
     weight = plan.row_weights(y, weight, state.class_totals)
     theta = readout(state.iterate, state.optimizer, state.objective)

@@ -17,7 +17,7 @@ from skgd.coordinates import (
     Matrix,
     kept_target,
     measure_columns,
-    relearnt,
+    relearned,
     standard_coordinates,
     without_outliers,
     without_outlying_values,
@@ -28,7 +28,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
-from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learnt, without_outlying_rows
+from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learned, without_outlying_rows
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -65,7 +65,7 @@ def learn(
     columns, targets, robust, counted = measured, state.targets, is_robust(state.objective, y), X
     reach = REACH if robust else UNBOUNDED
     if columns is None and stream and isinstance(X, np.ndarray):
-        columns, counted = learnt(state.columns, X, weight, reach)
+        columns, counted = learned(state.columns, X, weight, reach)
     elif columns is None:
         measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=not stream)
@@ -74,7 +74,7 @@ def learn(
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression and stream and robust:
-        targets, _ = learnt(targets, y, weight, REACH_OF_TARGETS)
+        targets, _ = learned(targets, y, weight, REACH_OF_TARGETS)
     elif regression:
         targets = targets.updated(y, weight)
     given_weight = weight
@@ -152,7 +152,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     recombined = coordinates.combinations is not old.coordinates.combinations
     dense = state.columns.memory is not None
-    kept = relearnt(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
+    kept = relearned(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
     if recombined:
         slots = _slots_anew(slots, optimizer, new)
 

@@ -1,4 +1,4 @@
-"""The loop of ``fit``: epochs of mini-batches over one data set, in coordinates learnt from all of it.
+"""The loop of ``fit``: epochs of mini-batches over one data set, in coordinates learned from all of it.
 
 `skgd.automatic` decides what is left to "auto", `skgd.stopping` when training ends, `skgd.steps` takes the steps.
 """

@@ -746,7 +746,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_loses_only_that_epoch(monkeypatc
         interrupted.fit(X, Y)
     monkeypatch.undo()
     resumed = Checkpoint.load(tmp_path / "file")
-    assert_array_equal(resumed.coef_, interrupted.coef_)  # predicts with all that was learnt
+    assert_array_equal(resumed.coef_, interrupted.coef_)  # predicts with all that was learned
     assert resumed.t_ == 19
     assert_same_training(resumed.fit(X, Y), whole)
 

@@ -316,7 +316,7 @@ def test_the_path_of_an_epoch_ends_where_fit_does(monkeypatch, estimator, optimi
     """Its coordinates, batches and rates are those of fit, and "auto" is what it is there."""
     rng = np.random.default_rng(1)
     data, target = (X, y) if estimator is GDRegressor else (X, labels)
-    if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
+    if estimator == "mostly zeros":  # of which classes are learned by plain SGD, one row a step, if nothing is set
         estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.5, rng.normal(size=(200, 2)), 0.0)
         target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
         data = np.column_stack([data, np.zeros((200, 20))])

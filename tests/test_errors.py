@@ -631,7 +631,7 @@ def test_early_stopping_that_cannot_be(estimator):
             model.fit(X[:n_rows], np.arange(n_rows))
 
 
-# -- parameters that no longer fit what was learnt --------------------------------------------------------------------
+# -- parameters that no longer fit what was learned --------------------------------------------------------------------
 
 
 @both_estimators
@@ -717,7 +717,7 @@ def test_an_exception_in_the_middle(estimator):
 @both_estimators
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("step", [1, 5, 13, 24])
-def test_an_interrupt_keeps_what_was_learnt(estimator, precondition, step):
+def test_an_interrupt_keeps_what_was_learned(estimator, precondition, step):
     model = estimator(optimizer=Failing(KeyboardInterrupt, step), precondition=precondition, **BREAKING)
     with pytest.warns(UserWarning, match="interrupted in epoch"):
         model.fit(X, Y[estimator])

@@ -261,7 +261,7 @@ def _parameter_pair(
 def _minimum(model: Any, alpha: float | str, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
     """Return coefficients and intercept where the objective is lowest, nearly.
 
-    Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
+    Adam in standardized coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
     anything convex.
     """
     exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}

@@ -273,7 +273,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             return self._fitted_attributes(replace(state), progress.epoch, ending) | {"history_": so_far}
 
         run = None
-        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
+        if hasattr(self, "_skl_callbacks"):  # LogisticRegression does so, too: without callbacks, there is no overhead
             states = random_state.get_state(legacy=False)
             beginning = cache(partial(Beginning.of, self._lasting_parameters(), data, validation, states))
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
@@ -456,7 +456,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         self.__dict__ = kept | fitted
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
-        """Return the attributes of an estimator that has learnt until ``state``."""
+        """Return the attributes of an estimator that has learned until ``state``."""
         parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
         if parameters:
             parameters["_fingerprint"] = fingerprint_of(*parameters_in(parameters))

@@ -31,9 +31,9 @@ def _estimates_probabilities(loss: Loss | type[Loss]) -> bool:
 def _probability_means_something(estimator: GDClassifier) -> bool:
     """Say whether the loss estimates probabilities; raise the AttributeError that `hasattr` looks for, otherwise."""
     kind = estimator._loss_kind()
-    learnt = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
-    if not _estimates_probabilities(learnt):
-        loss = learnt if _estimates_probabilities(kind) else estimator.loss
+    learned = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
+    if not _estimates_probabilities(learned):
+        loss = learned if _estimates_probabilities(kind) else estimator.loss
         raise AttributeError(
             f"loss={plain_repr(loss)} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or "
             "put the classifier into a CalibratedClassifierCV."

@@ -45,7 +45,7 @@ class DerivedAttributes:
 
     @property
     def coef_standardized_(self) -> Any:
-        state, coef = self._learnt("coef_standardized_").whole, self.coef_
+        state, coef = self._learned("coef_standardized_").whole, self.coef_
         factors = _deviation(state.columns)[None, :]
         if state.targets.rows and not state.objective.loss.log_link:  # a regression
             factors = factors / state.targets.standard_deviation[:, None]
@@ -55,23 +55,23 @@ class DerivedAttributes:
 
     @property
     def n_layers_(self) -> int:
-        return len(self._learnt("n_layers_").objective.layer_sizes)
+        return len(self._learned("n_layers_").objective.layer_sizes)
 
     @property
     def n_outputs_(self) -> int:
-        return self._learnt("n_outputs_").objective.n_outputs
+        return self._learned("n_outputs_").objective.n_outputs
 
     @property
     def out_activation_(self) -> str:
-        loss = self._learnt("out_activation_").objective.loss
+        loss = self._learned("out_activation_").objective.loss
         if loss.normalized:
             return "softmax"
         if loss.log_link:
             return "exp"
         return "logistic" if loss.probability is expit else "identity"
 
-    def _learnt(self, name: str) -> Any:
-        """Return the state; raise the AttributeError that `hasattr` looks for where nothing was learnt."""
+    def _learned(self, name: str) -> Any:
+        """Return the state; raise the AttributeError that `hasattr` looks for where nothing was learned."""
         if "_state" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before fit.")
         return vars(self)["_state"]

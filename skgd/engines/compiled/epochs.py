@@ -43,7 +43,7 @@ def run_epoch(
     Raises
     ------
     FloatingPointError
-        As the vectorised engine.
+        As the vectorized engine.
     CannotCompile
         Where the optimizer's rule or the loss is beyond Numba; nothing has happened then.
     """
