@@ -90,9 +90,7 @@ for epoch in range(20):
     for rows in np.array_split(np.random.default_rng(epoch).permutation(len(y)), 10):
         stream.partial_fit(X[rows], y[rows])
 difference = np.abs(stream.predict(X) - model.predict(X)).mean()
-print(
-    f"partial_fit: mean difference from fit's predictions {difference:.1f}, targets up to {y.max():.0f}; {stream.t_} steps"
-)
+print(f"partial_fit: mean difference from fit {difference:.1f}, targets up to {y.max():.0f}; {stream.t_} steps")
 
 # %%
 # A grid search over the parameters of both. R² is highest for the mean, which is the expectile of level 0.5.

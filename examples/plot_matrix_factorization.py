@@ -53,7 +53,7 @@ def error_and_gradient(theta, penalty=2.0):
     """Return half the squared errors of the known ratings, with a penalty, and the derivatives."""
     *_, u, v = parts(theta)
     error = np.where(known, predicted(theta) - ratings, 0.0)
-    penalized = np.r_[0.0, theta[1:]]  # all but the base rate
+    penalized = np.r_[0.0, theta[1:]]  # all but the base rating
     gradient = [error.sum(), error.sum(axis=1), error.sum(axis=0), error @ v, error.T @ u]
     gradient = np.concatenate([np.ravel(part) for part in gradient]) + penalty * penalized
     return 0.5 * np.sum(error**2) + 0.5 * penalty * np.sum(penalized**2), gradient

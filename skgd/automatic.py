@@ -222,12 +222,12 @@ def parameters_a_row(state: State) -> float:
 
 
 def has_many_rows(state: State) -> bool:
-    """Say whether rows are so many for each parameter that what is learnt from them is hardly noise."""
+    """Say whether rows are so many for each parameter that what is learned from them is hardly noise."""
     return _MANY_ROWS * parameters_a_row(state) <= 1.0
 
 
 def is_brief(state: State, plan: Plan) -> bool:
-    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularise."""
+    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularize."""
     return _is_free(plan) and isinstance(state.optimizer, SGD)
 
 
@@ -337,4 +337,4 @@ def average_every(size: int, columns: ColumnStatistics) -> int:
     if not columns.filled.any():
         return 1
     steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
-    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a column as rare as one likes
+    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a feature arbitrarily rare

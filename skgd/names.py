@@ -12,9 +12,9 @@ from difflib import get_close_matches
 # The right name, the reason, and the names of others for it, without capitals and signs.
 _LOSSES = [
     ("squared_error", "half of it is minimized", "mse rmse meansquarederror squaredloss leastsquares ols l2 gaussian"),
-    ("absolute_error", "its minimizer is the median", "mae meanabsoluteerror absoluteloss lad l1 median laplace"),
+    ("absolute_error", "minimized by the median", "mae meanabsoluteerror absoluteloss lad l1 median laplace"),
     ("huber", "squared near zero, linear beyond", "smoothl1 huberloss"),
-    ("quantile", "Quantile(0.9) is for another one than the median", "pinball pinballloss quantileloss"),
+    ("quantile", "Quantile(0.9) is for other quantiles than the median", "pinball pinballloss quantileloss"),
     ("epsilon_insensitive", "that of support vector regression", "svr"),
     ("poisson", "with a log link", "poissonnll halfpoissonloss poissonloss count"),
     (
@@ -28,10 +28,10 @@ _LOSSES = [
 _OPTIMIZERS = [
     (
         "auto",
-        "Newton's steps, where columns are few and nothing speaks against them",
+        "Newton steps, if there are few features and other parameters allow it",
         "lbfgs bfgs newton newtoncg newtoncholesky liblinear sag saga cholesky svd lsqr cg cd irls",
     ),
-    ("sgd", "batch_size=None takes all rows in each step", "gd gradientdescent batch minibatch vanilla"),
+    ("sgd", "batch_size=None uses all samples in each step", "gd gradientdescent batch minibatch vanilla"),
     ("sgd", "with momentum it is an object, SGD(momentum=0.9) of skgd.optimizers", "momentum"),
     ("sgd", "Nesterov's is an object, SGD(momentum=0.9, nesterov=True) of skgd.optimizers", "nesterov nag"),
     ("sgd", "with average=True", "asgd averagedsgd"),
@@ -39,21 +39,21 @@ _OPTIMIZERS = [
     ("rmsprop", "its form for batches", "rprop"),
 ]
 _SCHEDULES = [
-    ("auto", "a rate derived from the data, while that of SGDClassifier's 'optimal' depends on alpha", "optimal"),
-    ("reduce_on_plateau", "it lowers the rate where the objective no longer falls", "adaptive plateau onplateau"),
+    ("auto", "derived from the data, while SGDClassifier's 'optimal' depends on alpha", "optimal"),
+    ("reduce_on_plateau", "it reduces the learning rate when the objective plateaus", "adaptive plateau onplateau"),
     ("inverse_scaling", "a power of the step number", "invscaling inverse invsqrt inversetime timebased"),
-    ("exponential", "the same fraction in the same time", "exp decay exponentialdecay exponentiallr"),
-    ("step", "a staircase", "steplr stepdecay staircase"),
-    ("piecewise", "a table", "multistep multisteplr piecewiseconstant"),
+    ("exponential", "exponential decay", "exp decay exponentialdecay exponentiallr"),
+    ("step", "step decay", "steplr stepdecay staircase"),
+    ("piecewise", "piecewise constant", "multistep multisteplr piecewiseconstant"),
     ("cosine", "restarts make it an object, Cosine(restarts=True)", "cosineannealing cosinedecay sgdr"),
     ("linear", "a warm-up makes it an object, Linear(warmup_steps=100)", "warmup poly polynomial lineardecay"),
 ]
 _ACTIVATIONS = [
     ("logistic", "the sigmoid", "sigmoid expit"),
-    ("silu", "swish by another name", "swish"),
+    ("silu", "also called swish", "swish"),
     ("identity", "no activation", "linear none"),
     ("leaky_relu", "", "lrelu"),
-    ("relu", "this is about hidden layers; what the output goes through is the loss's", "softmax rectifier"),
+    ("relu", "for hidden layers; the output activation depends on the loss", "softmax rectifier"),
 ]
 _VALUES = {
     kind: {name: (right, reason) for right, reason, names in rows for name in names.split()}
@@ -72,7 +72,7 @@ _PARAMETERS = {
         ("alpha and l1_ratio: 'l2' is l1_ratio=0, 'l1' is l1_ratio=1, None is alpha=0", "penalty"),
         ("alpha, which is 1 / (C * n_samples)", "C"),
         ("alpha", "lambda_ reg_lambda reg_alpha weight_decay l2 regularization"),
-        ("learning_rate: a number is a constant rate", "lr eta eta0 learning_rate_init step_size"),
+        ("learning_rate: a number is constant", "lr eta eta0 learning_rate_init step_size"),
         ("learning_rate=InverseScaling(power=...) of skgd.schedules", "power_t"),
         ("optimizer", "solver algorithm"),
         ("optimizer=SGD(momentum=..., nesterov=...) of skgd.optimizers", "momentum nesterov nesterovs_momentum"),
@@ -95,9 +95,12 @@ _PARAMETERS = {
         ("random_state", "seed random_seed"),
         ("precondition, which is True by default", "normalize standardize"),
         ("the method set_callbacks", "callbacks"),
-        ("n_jobs of what trains several models, such as GridSearchCV: one training runs in one thread", "n_jobs"),
-        ("nothing: log_loss is multinomial for three classes and more; OneVsRestClassifier splits them", "multi_class"),
-        ("nothing: leave it out", "dual intercept_scaling copy_X"),
+        ("n_jobs of a meta-estimator such as GridSearchCV: one fit uses one thread", "n_jobs"),
+        (
+            "nothing: log_loss is multinomial for three or more classes; OneVsRestClassifier is one-vs-rest",
+            "multi_class",
+        ),
+        ("nothing: remove it", "dual intercept_scaling copy_X"),
     ]
     for name in names.split()
 }
@@ -130,6 +133,6 @@ def advice_on_name(name: str, known: Collection[str], kind: str) -> str:
 def advice_on_parameter(name: str, known: Collection[str]) -> str:
     """Return a sentence on what to use in place of a parameter that is not known, with a space before it, or ""."""
     if name in _PARAMETERS:
-        return f" In its place, use {_PARAMETERS[name]}."
+        return f" Use {_PARAMETERS[name]}."
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.65)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -217,7 +217,7 @@ class Stopping:
     def check(self, epoch: int, state: State, data: Data) -> float:
         """Estimate how far the minimum is, where it is time to; stop there, or change what keeps training from it.
 
-        The average of the state may begin anew. Return the estimate, relative to what there is to gain, or nan.
+        The average of the state may restart. Return the estimate, relative to what there is to gain, or nan.
         """
         if self._newton:  # each epoch tells
             return self.approach.suboptimality
@@ -325,7 +325,7 @@ class Stopping:
         plan, suboptimality = self._plan, self.ending.suboptimality
         if self.best > _HOPELESS and (plan.hidden_layer_sizes or self._has_intercept):
             return (
-                f"Training ended where the objective is {self.best:.3g} times that of the best constant model. Set "
+                f"Training ended with an objective {self.best:.3g} times that of the best constant model. Set "
                 "fit_intercept=True and precondition=True, or center y."
             )
         if self.ending.reason not in ("max_iter", "stalled"):
@@ -333,12 +333,16 @@ class Stopping:
         n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."
         if math.isnan(suboptimality):
             what = "validation loss" if self._validates else "objective"
-            return f"Training ended at max_iter={n_epochs} epochs, before the {what} came to rest. {enough}"
-        asked = f"about {suboptimality:.2g} of what there is to gain; tol={self._asked:.2g} was asked for."
+            return f"Training ended at max_iter={n_epochs} epochs, before the {what} converged. {enough}"
+        asked = f"about {suboptimality:.2g} of the possible gain over a constant model, but tol={self._asked:.2g}."
         if self.ending.reason == "stalled":
-            return f"Training stalled after {n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+            return (
+                f"Training stalled after {n_epochs} epochs. The distance to the minimum is {asked} {self._cause(state)}"
+            )
         asked = f"{asked} {enough}"
-        return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+        return (
+            f"Training ended at max_iter={n_epochs} epochs. The distance to the minimum is {asked} {self._cause(state)}"
+        )
 
     @property
     def _of_steps(self) -> float:
@@ -352,26 +356,26 @@ class Stopping:
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
-            return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
+            return "The weight_decay of the optimizer changes the minimum: set it to 0, and use alpha instead."
         if self._newton:
-            return "The minimum may lie at infinity, as where classes can be separated: set alpha above 0."
+            return "The minimum may be at infinity, for example if classes are separable: set alpha above 0."
         if self.approach.too_high and self._plan.batch_size is None:
-            return "Steps are too long for the objective: lower learning_rate, or let a schedule lower it."
+            return "The learning rate is too large: decrease learning_rate, or use a schedule."
         if self.approach.too_high:
             return (
-                "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "
-                "schedule lower it, or set batch_size=None."
+                "The learning rate is too large, or the gradients are too noisy: decrease learning_rate, use a "
+                "schedule, or set batch_size=None."
             )
         return (
-            "Columns are strongly correlated, or steps are too short: leave optimizer, learning_rate and batch_size "
-            "alone, which takes Newton's steps where columns are few, make the columns independent "
-            "(PCA(whiten=True)), or raise learning_rate."
+            "Features are strongly correlated, or the learning rate is too small: use the defaults of optimizer, "
+            "learning_rate and batch_size, which take Newton steps if there are few features, decorrelate the "
+            "features (PCA(whiten=True)), or increase learning_rate."
         )
 
 
 def warn_interrupted(epoch: int) -> None:
     """Warn that Ctrl-C has ended the training."""
-    message = f"Training was interrupted in epoch {epoch}; the model keeps what it has learnt so far."
+    message = f"Training was interrupted in epoch {epoch}; the model keeps the coefficients so far."
     warnings.warn(message, UserWarning, stacklevel=_CALLER)
 
 
@@ -467,8 +471,8 @@ def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> 
 def _falls_within(losses: np.ndarray, tol: float) -> bool:
     """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
-    In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
+    In a first epoch, that is the loss of new samples: if it has converged, more epochs would overfit (progressive
+    validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
     """
     quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, 1.0)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()

@@ -129,8 +129,8 @@ def check_plot_learning_rate_search(printed, tmp_path):
 
 
 def check_plot_training_curves(printed, tmp_path):
-    best, epoch, last, kept, penalised = numbers(printed)
-    assert best == kept < penalised < last
+    best, epoch, last, kept, penalized = numbers(printed)
+    assert best == kept < penalized < last
     assert 10 < epoch < 200
 
 
@@ -206,8 +206,8 @@ def check_plot_momentum(printed, tmp_path):
 
 
 def check_plot_preconditioning(printed, tmp_path):
-    raw, standardised, minimum = (numbers(line) for line in printed.splitlines()[:3])
-    assert standardised == pytest.approx(minimum, rel=0.02)
+    raw, standardized, minimum = (numbers(line) for line in printed.splitlines()[:3])
+    assert standardized == pytest.approx(minimum, rel=0.02)
     assert raw[1] < 0.1 * minimum[1]
     explicit, implicit = (numbers(line.split(" at ")[1]) for line in printed.splitlines()[-2:])
     assert implicit[0] == explicit[0]

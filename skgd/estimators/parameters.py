@@ -56,7 +56,7 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
     Text in brackets is for one of the two estimators only: [classifier: like this].
 
     The constructor is that of a dataclass. The estimator is none, because others take an object of a dataclass for its
-    fields and nothing else: to Dask, two models of the same parameters would be the same, whatever they have learnt.
+    fields and nothing else: to Dask, two models of the same parameters would be the same, whatever they have learned.
     """
 
     def complete(kind: type[T]) -> type[T]:
