@@ -129,15 +129,21 @@ html_static_path = ["_static"]
 html_css_files = ["skgd.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}  # they have no pages below them
+# Pages of the top level have no pages below them, or are among the how-to guides.
+html_sidebars = {
+    page.stem: [] for page in Path(__file__).parent.glob("*.md") if page.stem not in ("online", "persistence")
+}
 html_theme_options = {
     "logo": {"text": "skgd"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
     # Pages of tables need the width. (Patterns may not overlap: * stands for no slash.)
     "secondary_sidebar_items": {
-        **{pages: ["page-toc"] for pages in ("*", "guide/*", "other_tools/*", "gallery/*", "api/*", "api/generated/*")},
+        **{
+            pages: ["page-toc"]
+            for pages in ("*", "how_to/*", "guide/*", "other_tools/*", "gallery/*", "api/*", "api/generated/*")
+        },
         "coming_from/*": [],
     },
     "footer_start": ["copyright"],

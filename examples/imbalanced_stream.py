@@ -1,13 +1,13 @@
 """
-A stream with a rare class
-==========================
+Imbalanced classes in a stream
+==============================
 
-Of the payments of a web shop about two in a hundred are fraud. A classifier that minimises the mean loss of all
-payments can afford to overlook most of them. ``class_weight="balanced"`` gives both classes the same total weight: a
-payment of class c weighs ``n_payments / (2 * n_payments_of_c)``. In a stream nobody knows these numbers beforehand;
-``partial_fit`` counts what has come so far.
+About two percent of the payments of a web shop are fraud. A classifier that minimizes the mean loss misses most of
+them. ``class_weight="balanced"`` gives both classes the same total weight: a payment of class c has the weight
+``n_payments / (2 * n_payments_of_c)``. In a stream these counts are not known beforehand; ``partial_fit`` counts the
+samples seen so far.
 
-The payments are **made up**: amounts, minutes since the last payment, and the age of the account in days.
+The data are **synthetic**: amounts, minutes since the last payment, and the age of the account in days.
 """
 
 import numpy as np
@@ -17,13 +17,13 @@ from sklearn.utils import compute_sample_weight
 from skgd import GDClassifier
 
 # %%
-# The stream: a row of raw numbers for each payment, and whether it was fraud.
+# The stream: raw features of each payment, and whether it was fraud.
 
 BATCHES, BATCH_SIZE = 60, 200
 
 
 def payments(n_rows, rng):
-    """Return payments, of which about two in a hundred are fraud: larger, hastier, and from younger accounts."""
+    """Return payments, about 2 % of which are fraud: larger, in quicker succession, and from younger accounts."""
     fraud = rng.random(n_rows) < 0.02
     amount = rng.lognormal(np.where(fraud, 4.5, 3.5), 0.7)
     minutes = rng.lognormal(np.where(fraud, 3.0, 5.0), 1.2)
@@ -32,7 +32,8 @@ def payments(n_rows, rng):
 
 
 # %%
-# Test each batch, then train on it, with and without the weights. The first batch is trained on only.
+# Progressive validation: test on each batch, then train on it, with and without class weights. The first batch is used
+# for training only.
 
 rng = np.random.default_rng(0)
 models = {"plain": GDClassifier(), "balanced": GDClassifier(class_weight="balanced")}
@@ -48,15 +49,15 @@ for batch in range(BATCHES):
         actual.extend(fraud)
 
 print(f"{np.mean(actual):.1%} of {len(actual)} payments were fraud")
-print(f"{'':10s}{'found':>8s}{'right alarms':>14s}{'balanced accuracy':>19s}")
+print(f"{'':10s}{'recall':>8s}{'precision':>14s}{'balanced accuracy':>19s}")
 for name, answers in predicted.items():
     scores = [score(actual, answers) for score in (recall_score, precision_score, balanced_accuracy_score)]
     print(f"{name:10s}{scores[0]:8.2f}{scores[1]:14.2f}{scores[2]:19.2f}")
 
 # %%
-# The weights are those that ``compute_sample_weight`` gives to all rows seen so far. Where one call brings all rows, in
-# one batch, they are therefore the weights of the whole data set, and ``partial_fit`` does what an epoch of ``fit``
-# does with these weights passed by hand.
+# The weights equal those of ``compute_sample_weight`` for all samples seen so far. If one call contains all samples in
+# one batch, they are the weights of the whole data set, and ``partial_fit`` is equivalent to one epoch of ``fit`` with
+# these sample weights.
 
 X, fraud = payments(5000, rng)
 streamed = GDClassifier(class_weight="balanced", batch_size=None).partial_fit(X, fraud, classes=[False, True])

@@ -1,9 +1,9 @@
 """
-Three optimizers on record in MLflow
-====================================
+Experiment tracking with MLflow
+===============================
 
-MLflow keeps what was trained, with which parameters, and how it went. The callback ``MLflowLogger`` sends it each epoch
-of our trainings. Here three runs are logged to a folder, and then asked which was the best.
+MLflow records parameters, metrics and models of training runs. The callback ``MLflowLogger`` logs each epoch of
+``fit``. This example logs three runs to a local folder, and finds the best one.
 """
 
 import os
@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from skgd import GDClassifier
 from skgd.callbacks import MLflowLogger
 
-os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # a folder, in place of a server or a database
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # a local folder instead of a server
 mlflow.set_tracking_uri(f"file://{tempfile.mkdtemp()}/runs")
 
 X_train, X_test, y_train, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
@@ -28,7 +28,7 @@ for optimizer in ("sgd", "adagrad", "adam"):
         mlflow.log_metric("test_accuracy", model.score(X_test, y_test))
 
 # %%
-# The runs, the best one first. The whole of ``history_`` is a curve of each.
+# The runs, the best one first. Every column of ``history_`` is a metric.
 
 runs = mlflow.search_runs(order_by=["metrics.test_accuracy DESC"], output_format="list")
 client = mlflow.MlflowClient()
@@ -40,7 +40,7 @@ for run in runs:
     )
 
 # %%
-# The model was logged with one of them. What is loaded predicts, and could go on learning.
+# One of the runs has logged its model. The loaded model predicts, and could continue training.
 
 (logged,) = mlflow.search_logged_models(output_format="list")
 loaded = mlflow.sklearn.load_model(logged.model_uri)

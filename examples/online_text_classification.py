@@ -2,16 +2,16 @@
 Online text classification
 ==========================
 
-Messages come in one after the other, and the model learns from each batch right after it was tested on it: this
-*progressive* (test-then-train) accuracy is honest, for no message is ever tested after it was trained on.
-``HashingVectorizer`` needs no vocabulary, so that new words are no obstacle, and ``partial_fit`` takes one batch at a
-time. With its default of :math:`2^{20}` columns, words hardly ever share one. A call of ``partial_fit`` costs
-the words of its messages, however many columns there are; the model has 64 bytes for each column of two classes, of
-which a pickle holds those that occurred.
+Messages arrive over time, and the model is tested on each batch before it is trained on it: in this *progressive*
+validation (test, then train), no message is tested after it was used for training. ``HashingVectorizer`` needs no
+vocabulary, so that it can process new words, and ``partial_fit`` trains on one batch at a time. With the default of
+:math:`2^{20}` features, hash collisions are rare. The cost of a call of ``partial_fit`` depends on the words of its
+messages, not on the number of features; the model takes 64 bytes per feature (for two classes), and a pickle contains
+only the features that have occurred.
 
-scikit-learn ships no text, so that this stream is **made up**: short messages to a shop's help desk, from words that
-are typical of one topic and words that are typical of none. Half-way the words drift: a new payment service and a new
-parcel service, "Blip" and "Zoom", come up, and people begin to say "app" of what they called "website".
+The data are **synthetic**, because scikit-learn includes no text: short messages to the help desk of a shop, with words
+that are typical of one topic and words that are not. Half-way, there is concept drift: a new payment service and a new
+parcel service, "Blip" and "Zoom", appear, and people begin to write "app" instead of "website".
 """
 
 import pickle
@@ -35,7 +35,7 @@ COMMON = "hello please my order yesterday again still help thanks cannot why cus
 
 
 def stream(n_batches, batch_size, seed=0):
-    """Yield batches of messages and their topics; the new words come up from the middle on."""
+    """Yield batches of messages and their topics; new words appear in the second half."""
     rng = np.random.default_rng(seed)
     common = COMMON.split()
     own = {topic: words.split() for topic, words in TOPICS.items()}
@@ -47,7 +47,7 @@ def stream(n_batches, batch_size, seed=0):
         for topic in topics:
             words = list(rng.choice(common, rng.integers(4, 9)))
             for _ in range(rng.integers(1, 4)):
-                about = topic if rng.random() < 0.8 else rng.choice(list(TOPICS))  # words also stray to other topics
+                about = topic if rng.random() < 0.8 else rng.choice(list(TOPICS))  # some words belong to another topic
                 words.append(rng.choice(new[about] if rng.random() < drift else own[about]))
             rng.shuffle(words)
             messages.append(" ".join(words))
@@ -59,15 +59,15 @@ for message, topic in zip(messages, topics, strict=True):
     print(f"{topic:10s} {message}")
 
 # %%
-# Test, then train. The first batch is trained on only, because there is no model yet to test.
+# Test, then train. The first batch is used for training only.
 
 N_BATCHES, BATCH_SIZE, REPORT = 100, 50, 10
 vectorizer = HashingVectorizer()
 models = {"GDClassifier": GDClassifier(random_state=0), "SGDClassifier": SGDClassifier(loss="log_loss", random_state=0)}
-right = {name: [] for name in models}  # for each message that was tested, whether its topic was found
+right = {name: [] for name in models}  # for each tested message, whether the prediction is correct
 tested = []
 
-print(f"\n{'messages':>8s}" + "".join(f"{name:>15s}" for name in models) + "   (accuracy since the line before)")
+print(f"\n{'messages':>8s}" + "".join(f"{name:>15s}" for name in models) + "   (accuracy since the previous line)")
 for number, (messages, topics) in enumerate(stream(N_BATCHES, BATCH_SIZE), start=1):
     X = vectorizer.transform(messages)
     for name, model in models.items():
@@ -81,7 +81,7 @@ for number, (messages, topics) in enumerate(stream(N_BATCHES, BATCH_SIZE), start
         print(f"{number * BATCH_SIZE:8d}" + "".join(f"{accuracy:15.3f}" for accuracy in accuracies))
 
 # %%
-# The progressive accuracy over the whole stream, and that of always saying the most frequent topic.
+# The progressive accuracy over the whole stream, compared with always predicting the most frequent topic.
 
 progressive = {name: float(np.mean(hits)) for name, hits in right.items()}
 majority = max(tested.count(topic) for topic in TOPICS) / len(tested)
@@ -90,7 +90,7 @@ for name, accuracy in progressive.items():
 print(f"majority:       {majority:.3f}")
 
 # %%
-# What is saved of a million columns: the words that occurred.
+# A pickle of the model contains only the features that have occurred.
 
-columns = models["GDClassifier"].n_features_in_
-print(f"{columns:,} columns, a pickle of {len(pickle.dumps(models['GDClassifier'])) / 1e3:.0f} kB")
+features = models["GDClassifier"].n_features_in_
+print(f"{features:,} features, a pickle of {len(pickle.dumps(models['GDClassifier'])) / 1e3:.0f} kB")

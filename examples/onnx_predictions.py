@@ -1,10 +1,10 @@
 """
-A pipeline served by ONNX
-=========================
+Deploying a pipeline with ONNX
+==============================
 
-A model that was trained in Python may have to predict where there is none: in a server written in another language, on
-a phone, in a browser. ONNX is a format for that, and ``skgd.onnx`` tells skl2onnx how our estimators are written in it,
-here inside of a pipeline with columns of two kinds.
+ONNX is a model format for predictions without Python: on a server written in another language, on a phone, in a
+browser. ``skgd.onnx`` registers converters for skgd's estimators with skl2onnx. This example converts a pipeline with
+numerical and categorical features.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder
 from skgd import GDClassifier
 from skgd.onnx import register
 
-register()  # tells skl2onnx how to convert our estimators
+register()  # registers the converters with skl2onnx
 
 rng = np.random.default_rng(0)
 table = pd.DataFrame({"age": rng.integers(18, 80, 2000), "city": rng.choice(["Paris", "Rome", "Oslo"], 2000)})
@@ -34,7 +34,7 @@ model = make_pipeline(encoder, GDClassifier(random_state=0)).fit(table, bought)
 print(f"accuracy: {model.score(table, bought):.2f}")
 
 # %%
-# ONNX wants to know the type of each column. Without ``zipmap``, probabilities are an array, as in scikit-learn.
+# ONNX needs the type of each column. Without ``zipmap``, probabilities are an array, as in scikit-learn.
 
 types = [
     ("age", FloatTensorType([None, 1])),
@@ -47,7 +47,7 @@ print("outputs:", *(each.name for each in graph.graph.output))
 print(f"size: {len(graph.SerializeToString()) / 1000:.0f} kB")
 
 # %%
-# What runs it needs neither scikit-learn nor skgd.
+# The converted model runs without scikit-learn and skgd.
 
 session = onnxruntime.InferenceSession(graph.SerializeToString())
 columns = {

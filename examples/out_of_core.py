@@ -1,13 +1,13 @@
 """
-Larger than memory: chunks of a file
-====================================
+Data larger than memory
+=======================
 
-A file that does not fit into memory is read in chunks, and the model learns from each with ``partial_fit``: several
-passes over the file, with a validation set to see when to stop. Categories of which nobody has a list are hashed, to
-:math:`2^{20}` columns here; a row costs the ones that it has, so that the number of columns does not matter. The same
-loop reads parquet, in row groups, with ``pyarrow.parquet.ParquetFile(path).iter_batches()``.
+A file that does not fit into memory is read in chunks, and the model is trained on each chunk with ``partial_fit``, in
+several passes over the file, with a validation set to decide when to stop. Categories without a known list of values
+are hashed, here to :math:`2^{20}` features; the cost of a sample does not depend on the number of features. The same
+loop reads parquet files with ``pyarrow.parquet.ParquetFile(path).iter_batches()``.
 
-The file is **made up**: visits of web pages by users, and whether an advertisement was clicked.
+The data are **synthetic**: visits of web pages by users, and whether an advertisement was clicked.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from sklearn.metrics import log_loss
 from skgd import GDClassifier
 
 # %%
-# The file: 40,000 visits, written in pieces as well.
+# The file has 40,000 visits, and is written in chunks, too.
 
 N_CHUNKS, CHUNK = 20, 2_000
 rng = np.random.default_rng(0)
@@ -30,7 +30,7 @@ of_user, of_page = rng.normal(size=3_000), rng.normal(size=500)
 
 
 def visits(number):
-    """Return some visits: who, which page, at what hour, and whether there was a click."""
+    """Return visits: user, page, hour, and whether there was a click."""
     user, page, hour = rng.integers(0, 3_000, number), rng.zipf(1.3, number) % 500, rng.integers(0, 24, number)
     score = of_user[user] + of_page[page] + 0.05 * (hour - 12) - 1.0
     return pd.DataFrame(
@@ -42,11 +42,11 @@ folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "visits.csv"
 for number in range(N_CHUNKS):
     visits(CHUNK).to_csv(path, mode="a", header=number == 0, index=False)
-print(f"{path.stat().st_size / 1e6:.1f} MB, of which {CHUNK:,} rows at a time are in memory")
+print(f"{path.stat().st_size / 1e6:.1f} MB, {CHUNK:,} rows at a time in memory")
 
 # %%
-# Categories become columns by hashing their names; the hour stays a number. Nothing is scaled: the model learns scales
-# on the way.
+# Categories are hashed; the hour is numerical. It needs no scaler: ``partial_fit`` updates the scales of the features
+# with each batch.
 
 hasher = FeatureHasher(n_features=2**20, input_type="dict", alternate_sign=False)
 
@@ -61,7 +61,7 @@ def read(frame):
 
 
 # %%
-# Some passes over the file, and the loss on visits held out after each.
+# Several passes over the file, and the loss on held-out data after each.
 
 X_val, y_val = read(visits(4_000))
 model = GDClassifier(random_state=0)
@@ -69,8 +69,8 @@ for epoch in range(1, 5):
     chunks = pd.read_csv(path, chunksize=CHUNK)
     for frame in track(chunks, f"epoch {epoch}", total=N_CHUNKS):
         model.partial_fit(*read(frame), classes=[False, True])
-    print(f"epoch {epoch}: log-loss on held-out rows {log_loss(y_val, model.predict_proba(X_val)):.3f}")
+    print(f"epoch {epoch}: log loss on held-out data {log_loss(y_val, model.predict_proba(X_val)):.3f}")
 
 share = y_val.mean()
-print(f"of the share of clicks alone: {-share * np.log(share) - (1 - share) * np.log(1 - share):.3f}")
+print(f"log loss of the class frequencies: {-share * np.log(share) - (1 - share) * np.log(1 - share):.3f}")
 folder.cleanup()

@@ -1,10 +1,10 @@
 """
-An optimizer and a loss of one's own
-====================================
+Custom optimizers and losses
+============================
 
-An optimizer is an update rule, and a loss is a value and its gradient: small functions of numbers, which work on
-whole arrays. Written as classes of a few lines they take part in everything that the built-in ones do: ``fit``,
-``partial_fit``, sample weights, sparse data, several outputs, grid searches over their parameters.
+An optimizer is an update rule, and a loss is a value and its gradient: small functions of numbers that also work on
+arrays. As classes of a few lines they support everything that the built-in ones support: ``fit``, ``partial_fit``,
+sample weights, sparse data, several outputs, grid searches over their parameters.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ from skgd.losses import Loss
 from skgd.optimizers import Optimizer
 
 # %%
-# The optimizer: Signum (Bernstein et al., ICML 2018), which follows the sign of a running mean of the gradient. What
-# it remembers has a name in ``slots``, and is kept by the estimator. The rule returns the next parameters, the rate
-# of each, and the next slots. A step whose size does not depend on the gradient's leaves no room for a penalty to act
-# on its result: ``proximal = False`` lets the penalty enter by its gradient.
+# The optimizer: Signum (Bernstein et al., ICML 2018), which follows the sign of the gradient's moving average. Its
+# state is named in ``slots``, and stored in the estimator. The rule returns the new parameters, the learning rate of
+# each, and the new slots. The step size does not depend on the size of the gradient, so that there is no proximal step:
+# ``proximal = False`` adds the gradient of the penalty instead.
 
 
 class Signum(Optimizer):
-    """Steps of one size, in the direction of the sign of a running mean of the gradient."""
+    """Steps of constant size, in the direction of the sign of the gradient's moving average."""
 
     slots = ("mean",)
     proximal = False
@@ -43,9 +43,9 @@ class Signum(Optimizer):
 
 
 # %%
-# The loss: the asymmetric squared error, whose minimiser is the expectile (Newey and Powell, 1987). Residuals above
-# the prediction weigh ``level``, those below it ``1 - level``. ``degree`` says that the loss grows with the square of
-# the target's unit, which ``precondition=True`` wants to know; ``curvature`` bounds its second derivative.
+# The loss: the asymmetric squared error, which is minimized by the expectile (Newey and Powell, 1987). Positive
+# residuals have the weight ``level``, negative ones ``1 - level``. ``degree`` says that the loss scales with the square
+# of the target, which ``precondition=True`` needs; ``curvature`` is a bound of its second derivative.
 
 
 class Expectile(Loss):
@@ -72,29 +72,28 @@ class Expectile(Loss):
 
 
 # %%
-# Both in ``fit``, with a falling rate, as steps whose size does not depend on the gradient's need it. At the minimum
-# the residuals above and below the prediction are in balance, once they are weighed: a level of 0.9 makes those above
-# count nine times as much.
+# Both in ``fit``, with a decaying learning rate, because steps of constant size would not converge. At the minimum, the
+# weighted positive and negative residuals are equal: with a level of 0.9, positive ones have nine times the weight.
 
 X, y = load_diabetes(return_X_y=True, scaled=False)
 settings = {"optimizer": Signum(), "learning_rate": "inverse_scaling", "random_state": 0}
 model = GDRegressor(loss=Expectile(level=0.9), **settings).fit(X, y)
 residual = y - model.predict(X)
 above, below = 0.9 * np.maximum(residual, 0).mean(), 0.1 * np.maximum(-residual, 0).mean()
-print(f"fit:         weighed residuals {above:.2f} above and {below:.2f} below, after {model.n_iter_} epochs")
+print(f"fit:         weighted residuals {above:.2f} above and {below:.2f} below, after {model.n_iter_} epochs")
 
 # %%
-# In ``partial_fit``, batch after batch; the running mean of the gradient goes on from call to call.
+# In ``partial_fit``, batch by batch; the moving average of the gradient continues from call to call.
 
 stream = GDRegressor(loss=Expectile(level=0.9), **settings)
 for epoch in range(20):
     for rows in np.array_split(np.random.default_rng(epoch).permutation(len(y)), 10):
         stream.partial_fit(X[rows], y[rows])
-apart = np.abs(stream.predict(X) - model.predict(X)).mean()
-print(f"partial_fit: {apart:.1f} from fit's predictions, on average of targets up to {y.max():.0f}; {stream.t_} steps")
+difference = np.abs(stream.predict(X) - model.predict(X)).mean()
+print(f"partial_fit: mean difference from fit {difference:.1f}, targets up to {y.max():.0f}; {stream.t_} steps")
 
 # %%
-# In a grid search over the parameters of both. R² is highest for the mean, which is the expectile of level 0.5.
+# A grid search over the parameters of both. R² is highest for the mean, which is the expectile of level 0.5.
 
 search = GridSearchCV(
     GDRegressor(loss=Expectile(), **settings),

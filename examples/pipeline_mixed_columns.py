@@ -1,13 +1,13 @@
 """
-A pipeline on a table with mixed columns
-========================================
+A pipeline for mixed feature types
+==================================
 
-Tables have numbers in all units, categories, and holes. The usual pipeline fills the holes, turns categories into
-columns of zeros and ones, and scales the numbers. With ``GDClassifier`` at its end the last of these is not needed:
-ages in years may stand beside incomes in euros.
+Tabular data have numerical features in different units, categorical features and missing values. The usual pipeline
+imputes missing values, one-hot encodes categories, and scales numerical features. With ``GDClassifier`` at its end, no
+scaler is needed: ages in years and incomes in euros can be used together.
 
-scikit-learn ships no table of this kind, so that this one is **made up**: loan applications, whose risk depends on
-the loan's share of the income, the time in the present job, the kind of housing and the purpose. Needs pandas.
+The data are **synthetic**, because scikit-learn includes no such table: loan applications, whose risk depends on the
+ratio of loan to income, the time in the present job, the type of housing and the purpose. This example needs pandas.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skgd import GDClassifier
 
 # %%
-# The applications: five numbers, three categories, and holes in both.
+# The applications: five numerical features, three categorical ones, and missing values in both.
 
 rng = np.random.default_rng(0)
 n_rows = 2000
@@ -53,28 +53,28 @@ print(table.head(3).to_string())
 print(f"{(defaulted == 'repaid').mean():.1%} of the loans were repaid.")
 
 # %%
-# One pipeline for all models. The numbers pass through as they are, but for their holes.
+# One pipeline for all models. Numerical features are imputed, but not scaled.
 
 numbers = ["age", "income", "loan", "months_in_job", "late_payments"]
 categories = ["housing", "purpose", "region"]
 
 
 def pipeline(model, scaler="passthrough"):
-    """Return the pipeline with ``model`` at its end, and with a scaler of the numbers if one is given."""
-    fill_and_scale = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", scaler)])
-    fill_and_encode = Pipeline(
+    """Return the pipeline with ``model`` at its end, and with a scaler of the numerical features if one is given."""
+    impute_and_scale = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", scaler)])
+    impute_and_encode = Pipeline(
         [
             ("impute", SimpleImputer(strategy="constant", fill_value="unknown")),
             ("encode", OneHotEncoder(handle_unknown="ignore")),
         ]
     )
-    columns = ColumnTransformer([("numbers", fill_and_scale, numbers), ("categories", fill_and_encode, categories)])
+    columns = ColumnTransformer([("numbers", impute_and_scale, numbers), ("categories", impute_and_encode, categories)])
     return Pipeline([("columns", columns), ("model", model)])
 
 
 # %%
-# Five-fold cross-validation. ``LogisticRegression`` takes Newton steps here, because its default solver warns on
-# these unscaled columns that it needs more iterations. ``SGDClassifier`` needs the scaler.
+# Five-fold cross-validation. ``LogisticRegression`` uses Newton steps here, because its default solver warns on
+# unscaled features that it has not converged. ``SGDClassifier`` needs the scaler.
 
 models = {
     "GDClassifier": pipeline(GDClassifier(random_state=0)),
@@ -90,8 +90,8 @@ for name, model in models.items():
     print(f"{name:25s}{result['test_accuracy'].mean():10.3f}{auc[name]:10.3f}")
 
 # %%
-# The coefficients are in the units of the columns: here, what a further late payment and a year in the job add to the
-# logarithm of the odds of repaying.
+# The coefficients are in the units of the features: the change of the log-odds of repaying for one more late payment,
+# and for a year in the job.
 
 model = models["GDClassifier"].fit(table, defaulted)
 names = [name.split("__", 1)[1] for name in model["columns"].get_feature_names_out()]

@@ -1,15 +1,15 @@
 r"""
-A rate for each parameter
-=========================
+Adaptive learning rates
+=======================
 
-One word stands in every message, another in one of fifty. Plain gradient descent moves the second word's coefficient
-only when it meets the word, by steps as short as those of the first. Adaptive methods divide each parameter's step by
-the size of its own gradients, so that rare columns make long steps:
+One word occurs in every message, another in one of fifty. Plain SGD updates the coefficient of the second word only
+when the word occurs, with the same learning rate as for the first. Adaptive methods divide the step of each parameter
+by the size of its gradients, so that rare features get longer steps:
 
 .. math:: w \leftarrow w - \frac{\eta}{\sqrt{G} + \epsilon} \, g
 
-AdaGrad's :math:`G` is the sum of all squared gradients, so that its steps get shorter. RMSProp's is a running mean,
-which forgets; Adam adds momentum.
+AdaGrad's :math:`G` is the sum of all squared gradients, so that its steps become shorter. RMSProp uses an exponential
+moving average; Adam adds momentum.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from skgd import GDRegressor
 from skgd.optimizers import SGD, AdaGrad, Adam, RMSProp
 
 # %%
-# A stream of 1500 messages with these two words; each adds one minute to the time that an answer takes.
+# A stream of 1500 messages with these two words; each word adds one minute to the time of an answer.
 
 rng = np.random.default_rng(0)
 X = np.column_stack([np.ones(1500), rng.random(1500) < 0.02]).astype(float)
@@ -27,7 +27,7 @@ y = X @ [1.0, 1.0] + rng.normal(0, 0.3, size=1500)
 print(f"The rare word is in {X[:, 1].sum():.0f} messages.")
 
 # %%
-# The coefficients after every three messages, which make one step; rates that are usual for each method.
+# The coefficients after every three messages, which make one step, with typical learning rates for each method.
 
 optimizers = {"SGD": SGD(0.05), "AdaGrad": AdaGrad(0.5), "RMSProp": RMSProp(0.015), "Adam": Adam(0.015)}
 seen, paths = range(3, len(y) + 1, 3), {}
@@ -39,7 +39,7 @@ for name, optimizer in optimizers.items():
     print(f"{name:8s} frequent word {frequent:.2f}, rare word {rare:.2f}")
 
 # %%
-# The pictures.
+# The plots.
 
 figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4), sharey=True, layout="constrained")
 styles = zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), ("-", "-", "--", "-."), strict=True)

@@ -1,10 +1,9 @@
 r"""
-Batch, stochastic and mini-batch descent
-========================================
+Batch, stochastic and mini-batch gradient descent
+=================================================
 
-The gradient is a mean over rows, and a mean can be estimated from a few of them. All rows give the true slope, at the
-cost of reading everything for one step. One row gives a rough estimate at once: the walk staggers, but it has begun
-long before the other has read its data.
+The gradient is a mean over samples, which can be estimated from a few of them. All samples give the exact gradient, at
+the cost of one pass over the data per step. A single sample gives a noisy gradient at a fraction of the cost.
 """
 
 import matplotlib.pyplot as plt
@@ -30,7 +29,7 @@ def cost(slope, intercept):
 
 
 # %%
-# Three walks with the same rate, eight looks at all rows each.
+# Three runs with the same learning rate, eight epochs each.
 
 EPOCHS = 8
 paths = {}
@@ -47,8 +46,9 @@ for name, batch_size in {"batch": len(y), "mini-batch": 20, "stochastic": 1}.ite
     print(f"{name:11s}{model.t_:5d} steps, cost above the minimum: {gap[-1]:.4f}")
 
 # %%
-# The pictures. Stochastic descent is near the minimum within the first epoch, and then hovers around it, for the
-# gradient of one row is never zero. A falling rate or averaging ends that; see the schedules.
+# The plots. Stochastic gradient descent is close to the minimum within the first epoch, and then fluctuates around it,
+# because the gradient of a single sample is not zero there. A decaying learning rate or averaging removes the noise;
+# see :ref:`sphx_glr_gallery_plot_schedules.py`.
 
 slopes, intercepts = np.meshgrid(np.linspace(-0.5, 3.5, 80), np.linspace(-0.5, 4.5, 80))
 levels = cost(*best) + np.array([0.05, 0.2, 0.5, 1, 2, 3.5, 5.5])
@@ -64,6 +64,6 @@ for name, path in paths.items():
     epochs = np.linspace(0, EPOCHS, len(path))
     gap = cost(*path.T) - cost(*best)
     axes[1, 1].semilogy(epochs, gap, color=colors[name], label=name, linewidth=0.6 if name == "stochastic" else 1.8)
-axes[1, 1].set(title="the same, by rows read", xlabel="epochs", ylabel="cost above the minimum (y²)")
+axes[1, 1].set(title="cost against epochs", xlabel="epochs", ylabel="cost above the minimum (y²)")
 axes[1, 1].legend()
 plt.show()

@@ -2,13 +2,13 @@ r"""
 Vanishing and exploding gradients in deep networks
 ==================================================
 
-Backpropagation carries the derivative :math:`\delta` of the loss from the last layer to the first. On its way through
-each layer it is multiplied by the layer's coefficients and by the slope of the activation,
+Backpropagation propagates the derivative :math:`\delta` of the loss from the last layer to the first. Each layer
+multiplies it by its coefficients and by the derivative of its activation,
 
 .. math:: \delta_{in} = (\delta W^T) \odot \varphi'(z_{in})
 
-A product of many factors vanishes if they are below one, and explodes if they are above. ``history_`` has the norm of
-each layer's gradient, so that both are seen. (A linear model can meet them, too: see
+A product of many factors vanishes if they are below one, and explodes if they are above. ``history_`` records the
+gradient norm of each layer. (Both can happen in a linear model, too: see
 :ref:`sphx_glr_gallery_plot_exploding_vanishing.py`.)
 """
 
@@ -20,11 +20,11 @@ from skgd import GDClassifier, GDRegressor
 from skgd.optimizers import SGD
 
 # %%
-# Vanishing: six hidden layers learn the two moons by plain gradient descent. The slope of the logistic function is a
-# quarter at most. From each layer to the one before, its gradient loses about that factor, and the first layer gets a
-# thousandth of what the last one gets. Nothing is learnt. The rectifier has the slope 1 wherever it is active, and He's
-# initialisation makes the coefficients large enough for the half that is cut off. Or take fewer layers: with one, the
-# logistic function learns, too.
+# Vanishing gradients: six hidden layers, trained on the two moons by plain SGD. The derivative of the logistic function
+# is at most 1/4. From each layer to the previous one, the gradient decreases by about this factor, so that the gradient
+# of the first layer is a thousandth of that of the last, and the network does not learn. ReLU has the derivative 1
+# where it is active, and He initialization makes up for the half that it zeroes. Or use fewer layers: a single logistic
+# layer learns, too.
 
 X, y = make_moons(300, noise=0.15, random_state=0)
 networks = {
@@ -41,15 +41,15 @@ for (name, network), (color, line, marker) in zip(networks.items(), styles, stri
     print(f"{name:12s} accuracy {model.score(X, y):.2f}, first gradients {norms[0]:.4f} ... {norms[-1]:.4f}")
     left.semilogy(numbers, norms, color=color, linestyle=line, marker=marker, label=name)
     right.plot(model.history_["loss"], color=color, linestyle=line, label=name)
-left.set(title="first epoch", xlabel="layer", ylabel="norm of the gradient", xticks=range(1, 8))
+left.set(title="first epoch", xlabel="layer", ylabel="gradient norm", xticks=range(1, 8))
 right.set(title="training", xlabel="epochs", ylabel="log loss", ylim=(0, 0.8))
 right.legend(title="hidden layers", loc="upper right", bbox_to_anchor=(1, 0.85))
 
 # %%
-# Exploding: blood pressure and cholesterol in their own units, around a hundred, and a target that is as large. The
-# first step is so long that it changes the coefficients of all layers beyond recognition, and the next gradient has the
-# product of them all in it. With ``max_grad_norm``, no step is longer than the rate times this norm. Standardised
-# coordinates (``precondition=True``, the default) keep the numbers small from the start.
+# Exploding gradients: blood pressure and cholesterol in their original units, around a hundred, and a target of the
+# same order. The first step changes the coefficients of all layers drastically, and the next gradient contains the
+# product of all of them. With ``max_grad_norm``, no step is longer than the learning rate times this norm. Internal
+# standardization (``precondition=True``, the default) keeps the numbers small from the start.
 
 X, y = load_diabetes(return_X_y=True, scaled=False)
 remedies = {"neither": {}, "max_grad_norm=1": {"max_grad_norm": 1.0}, "precondition=True": {"precondition": True}}
@@ -66,6 +66,6 @@ for (name, remedy), (color, line, marker) in zip(remedies.items(), styles, stric
         print(f"{name:18s} {str(error).split(' (')[0]}")
     norms = model.history_["gradient_norm"]
     ax.plot(range(1, len(norms) + 1), norms, color=color, linestyle=line, marker=marker, markersize=3, label=name)
-ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="norm of the gradient, before clipping")
+ax.set(xscale="log", yscale="log", xlabel="steps", ylabel="gradient norm before clipping")
 ax.legend()
 plt.show()

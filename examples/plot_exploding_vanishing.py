@@ -2,9 +2,9 @@ r"""
 Exploding and vanishing gradients
 =================================
 
-A gradient can be too large for the step that it asks for, or too small to learn from. Clipping mends the first: a
-gradient longer than ``max_grad_norm`` is scaled down to it, in its direction. The second is a matter of the loss: one
-that goes flat where the prediction is most wrong teaches nothing there.
+A gradient can be too large for a step, or too small to learn from. Gradient clipping fixes the first: a gradient whose
+norm is larger than ``max_grad_norm`` is scaled down to it, in the same direction. The second depends on the loss: if it
+is flat where predictions are most wrong, the model does not learn there.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +16,8 @@ from skgd.losses import Loss
 from skgd.optimizers import SGD
 
 # %%
-# Exploding: a stream in which three rows came in with the wrong unit, a hundred times too large. Plain steps are thrown
-# off by each; clipped ones hardly notice.
+# Exploding gradients: a stream in which three samples are in the wrong unit, a hundred times too large. Each of them
+# moves the coefficient far away without clipping, and hardly with clipping.
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(600, 1))
@@ -42,14 +42,14 @@ labels = {None: ("max_grad_norm=None", "#D55E00", "--"), 1.0: ("max_grad_norm=1"
 for max_grad_norm, (label, color, line) in labels.items():
     top.semilogy(norms[max_grad_norm], color=color, linestyle=line, linewidth=1, label=label)
     bottom.plot(paths[max_grad_norm], color=color, linestyle=line, label=label)
-top.set_ylabel("norm of the gradient (y²)")
-bottom.set(yscale="symlog", xlabel="rows seen", ylabel="coefficient (2 is right)")
+top.set_ylabel("gradient norm (y²)")
+bottom.set(yscale="symlog", xlabel="samples", ylabel="coefficient (true value: 2)")
 bottom.legend(loc="lower right")
 
 # %%
-# Vanishing: the squared error of a probability. It looks reasonable, but its gradient has the factor p(1 - p), the
-# slope of the sigmoid, which is nothing where the model is sure, even if it is sure of the wrong. The log loss cancels
-# that factor. (In a deep network there is one such factor for each layer: see
+# Vanishing gradients: the squared error of a probability. Its gradient contains the factor p(1 - p), the derivative of
+# the sigmoid, which vanishes for confident predictions, even if they are wrong. In the gradient of the log loss this
+# factor cancels. (In a deep network there is one such factor per layer: see
 # :ref:`sphx_glr_gallery_plot_deep_gradients.py`.)
 
 
@@ -71,7 +71,7 @@ class SquaredProbabilityError(Loss):
 
 
 # %%
-# Both start from a model that is sure of the wrong class, and take the same number of steps.
+# Both start from a model with confident wrong predictions, and take the same number of steps.
 
 X = rng.normal(size=(300, 1)) + 2 * np.repeat([[-1], [1]], 150, axis=0)
 y = np.repeat([0, 1], 150)
@@ -80,15 +80,15 @@ for name, loss in {"log loss": "log_loss", "squared error": SquaredProbabilityEr
     model = GDClassifier(loss=loss, optimizer=SGD(0.5), batch_size=None, precondition=False)
     model.partial_fit(X, y, classes=[0, 1]).coef_ = np.array([[-10.0]])
     accuracies[name] = [model.partial_fit(X, y).score(X, y) for _ in range(100)]
-    print(f"{name:14s}accuracy after 100 steps from the wrong side: {accuracies[name][-1]:.2f}")
+    print(f"{name:14s}accuracy after 100 steps from wrong predictions: {accuracies[name][-1]:.2f}")
 
 raw = np.linspace(-8, 8, 200)
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
 left.plot(raw, expit(raw) - 1, color="#0072B2", label="log loss")
 left.plot(raw, SquaredProbabilityError.gradient(1.0, raw, ()), color="#D55E00", linestyle="--", label="squared error")
-left.set(title="gradient where the label is 1", xlabel="raw prediction (log-odds)", ylabel="gradient")
+left.set(title="gradient for the label 1", xlabel="raw prediction (log-odds)", ylabel="gradient")
 for (name, accuracy), color, line in zip(accuracies.items(), ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
     right.plot(accuracy, color=color, linestyle=line, label=name)
-right.set(title="from a wrong start", xlabel="steps", ylabel="accuracy", ylim=(-0.05, 1.05))
+right.set(title="training from wrong predictions", xlabel="steps", ylabel="accuracy", ylim=(-0.05, 1.05))
 right.legend(loc="center right")
 plt.show()

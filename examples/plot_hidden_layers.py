@@ -2,8 +2,8 @@ r"""
 Hidden layers: XOR, two moons, a sine curve
 ===========================================
 
-A linear model draws a straight line, and some data cannot be told apart by one. With ``hidden_layer_sizes``, the same
-estimators train a network: each hidden neuron draws a line of its own and bends it, and the last layer adds them up.
+The decision boundary of a linear model is a hyperplane, which cannot separate some data sets. With
+``hidden_layer_sizes``, the same estimators train a multilayer network with nonlinear decision boundaries.
 """
 
 import matplotlib.pyplot as plt
@@ -15,9 +15,8 @@ from sklearn.inspection import DecisionBoundaryDisplay
 from skgd import GDClassifier, GDRegressor
 
 # %%
-# XOR, exclusive or: one of the two inputs is 1, but not both. It is the example with which Minsky and Papert showed in
-# 1969 what a perceptron cannot learn. Here each of its four corners is a cloud of points. The two moons of the second
-# data set reach into each other.
+# XOR, exclusive or: one of the two inputs is 1, but not both. Minsky and Papert showed in 1969 that a perceptron cannot
+# learn it. Here each of its four corners is a cloud of points. The second data set are two interleaving half circles.
 
 rng = np.random.default_rng(0)
 corners = rng.integers(0, 2, size=(300, 2))
@@ -38,8 +37,8 @@ for row, (name, (X, y)) in zip(axes, data.items(), strict=True):
         ax.set(title=f"{name}: {kind}", xticks=[], yticks=[])
 
 # %%
-# In regression, neurons bend the curve. With the rectifier (``"relu"``, the default) the curve is made of straight
-# pieces; with the hyperbolic tangent it is smooth.
+# In regression with the rectifier (``"relu"``, the default), the function is piecewise linear; with the hyperbolic
+# tangent it is smooth.
 
 x = rng.uniform(-np.pi, np.pi, size=(400, 1))
 y = np.sin(x.ravel()) + rng.normal(0, 0.1, size=400)
@@ -56,7 +55,7 @@ styles = [("#009E73", "-."), ("#D55E00", "--"), ("#0072B2", "-")]
 for (name, model), (color, line) in zip(models.items(), styles, strict=True):
     model.fit(x, y)
     farthest = np.abs(model.predict(grid) - np.sin(grid.ravel())).max()
-    print(f"sine, {name}: R² {model.score(x, y):.3f}, at most {farthest:.2f} from the curve")
+    print(f"sine, {name}: R² {model.score(x, y):.3f}, largest error {farthest:.2f}")
     ax.plot(grid, model.predict(grid), color=color, linestyle=line, label=name)
 ax.set(xlabel="x (radians)", ylabel="y", title="ten hidden neurons")
 ax.legend()

@@ -1,13 +1,13 @@
 """
-How to choose the learning rate: the range test
-===============================================
+Choosing the learning rate: the range test
+==========================================
 
-Too low a learning rate learns nothing, too high a one explodes. The range test (L. N. Smith, 2017) finds out in a
-hundred steps: it trains with a rate that rises exponentially from step to step, and looks at the loss. A good rate to
-begin with is where the loss falls most steeply.
+If the learning rate is too low, the model does not learn; if it is too high, training diverges. The range test (L. N.
+Smith, 2017) increases the learning rate exponentially over a hundred training steps, and records the loss. A good
+learning rate to start with is where the loss decreases most steeply.
 
-``learning_rate="auto"``, the default, needs no such test. It is for those who want a rate of their own: for another
-schedule, in the textbook's plain coordinates (``precondition=False``), or to see how an optimizer behaves.
+``learning_rate="auto"``, the default, needs no such test. Use it to choose a learning rate for a schedule, to train
+without preconditioning (``precondition=False``), or to study an optimizer.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +24,8 @@ X, y = load_digits(return_X_y=True)
 # Three optimizers
 # ----------------
 #
-# The test works on a clone; ``suggestion_`` is the rate that it suggests. Each optimizer has its own scale of rates.
+# The test trains a clone of the estimator; ``suggestion_`` is the suggested learning rate. The range of useful learning
+# rates depends on the optimizer.
 
 figure, axes = plt.subplots(3, 1, figsize=(6.4, 10), layout="constrained")
 rates = {}
@@ -33,13 +34,13 @@ for optimizer, ax in zip([SGD(), SGD(momentum=0.9), Adam()], axes, strict=True):
     display = LearningRateDisplay.from_estimator(estimator, X, y, ax=ax)
     ax.set_title(repr(optimizer))
     rates[repr(optimizer)] = estimator, display.suggestion_
-    print(f"{optimizer!r}: {display.suggestion_:.2g} is suggested")
+    print(f"{optimizer!r}: suggested learning rate {display.suggestion_:.2g}")
 
 # %%
-# Is it a good rate?
-# ------------------
+# Is it a good learning rate?
+# ---------------------------
 #
-# Accuracy after five epochs, for the suggestion, a hundredth and a hundred times of it.
+# Accuracy after five epochs, for the suggested learning rate, a hundredth of it, and a hundred times as much.
 
 for name, (estimator, rate) in rates.items():
     scores = []

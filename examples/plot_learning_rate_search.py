@@ -1,13 +1,13 @@
 """
-Searching for the learning rate
-===============================
+Grid search over the learning rate
+==================================
 
-The learning rate can be set in two places, and so it can be searched in two ways:
+The learning rate can be set, and searched, in two places:
 
-- ``learning_rate`` of the estimator, which is above that of the optimizer;
-- ``optimizer__learning_rate`` where the optimizer is an object; it can be searched together with the optimizer itself.
+- ``learning_rate`` of the estimator, which takes precedence over that of the optimizer;
+- ``optimizer__learning_rate`` if the optimizer is an object; a grid can contain several optimizers.
 
-The picture shows the score against the rate, for a small budget of ten epochs. Pass ``--output rates.png`` to save
+The plot shows the score against the learning rate, for training runs of ten epochs. Pass ``--output rates.png`` to save
 it.
 """
 
@@ -21,12 +21,12 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from skgd import GDClassifier
 from skgd.optimizers import SGD, Adam
 
-parser = argparse.ArgumentParser(description="Search for the learning rate, and draw the score against it.")
-parser.add_argument("--output", help="the file to save the picture in; without it, the picture is shown")
+parser = argparse.ArgumentParser(description="Search for the learning rate, and plot the score against it.")
+parser.add_argument("--output", help="the file to save the plot to; without it, the plot is shown")
 arguments = parser.parse_args()
 
 # %%
-# The first way: the optimizer by its name, the rate as a parameter of the estimator.
+# First, the optimizer by its name, and the learning rate as a parameter of the estimator.
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:800], y[:800]
@@ -39,7 +39,7 @@ best = by_estimator.best_params_["learning_rate"]
 print(f"learning_rate:            best {best:.3g}, accuracy {by_estimator.best_score_:.3f} (Adam)")
 
 # %%
-# The second way: the optimizer as an object, or several of them, and the rate as their parameter.
+# Second, one or several optimizer objects, and the learning rate as their parameter.
 
 grid = {"optimizer": [Adam(), SGD(momentum=0.9)], "optimizer__learning_rate": rates}
 by_optimizer = GridSearchCV(GDClassifier(**settings), grid, cv=folds).fit(X, y)
@@ -56,13 +56,13 @@ same = np.array_equal(curves["Adam"][0], by_estimator.cv_results_["mean_test_sco
 print(f"Both ways give Adam the same scores: {same}")
 
 # %%
-# Without a search: the rate that the optimizer derives from the data.
+# Without a search: the learning rate that the optimizer derives from the data.
 
 auto = cross_val_score(GDClassifier(optimizer="adam", **settings), X, y, cv=folds).mean()
 print(f"learning_rate='auto':     accuracy {auto:.3f} (Adam)")
 
 # %%
-# The picture. The bands are one standard deviation over the folds.
+# The plot. Bands are one standard deviation over the folds.
 
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 for (name, (mean, deviation)), color, marker in zip(curves.items(), ("#0072B2", "#D55E00"), "os", strict=True):
@@ -83,8 +83,8 @@ axes.legend(loc="lower right")
 
 if arguments.output:
     figure.savefig(arguments.output, dpi=150)
-    print(f"The picture is in {arguments.output}.")
-elif figure.canvas.required_interactive_framework:  # there is a screen to show it on
+    print(f"The plot is in {arguments.output}.")
+elif figure.canvas.required_interactive_framework:  # there is a display
     plt.show()
 else:
-    print("There is no screen to show the picture on: pass --output rates.png to save it.")
+    print("There is no display to show the plot on: pass --output rates.png to save it.")

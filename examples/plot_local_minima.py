@@ -2,9 +2,9 @@ r"""
 Local minima and saddle points
 ==============================
 
-The losses that come with skgd are convex: a linear model with one of them has no valley but the deepest. A loss of
-one's own need not be, and deep networks never are. Then the start decides where the walk ends, and it may rest for a
-long time where the ground is flat without being low: on a saddle.
+The built-in losses are convex: with a linear model, every local minimum is a global one. Custom losses may not be
+convex, and the objective of a network never is. Then the result depends on the initialization, and training may slow
+down near saddle points, where the gradient is small.
 """
 
 import matplotlib.pyplot as plt
@@ -15,12 +15,12 @@ from skgd.losses import Loss
 from skgd.optimizers import SGD, Adam
 
 # %%
-# The Welsch loss ignores outliers altogether, for it is flat far from zero. Where a third of the rows follow another
-# line, this line has a valley of its own.
+# The Welsch loss is robust to outliers, because it is flat for large residuals. If a third of the samples follow
+# another line, the objective has a local minimum for this line.
 
 
 class Welsch(Loss):
-    """One minus a bell curve of the residual: large residuals all cost the same."""
+    """Bounded loss: one minus a Gaussian function of the residual."""
 
     @staticmethod
     def value(y, raw, hyper):
@@ -47,29 +47,30 @@ for start in (-3.0, -0.8, 0.8, 3.0):
     print(f"from {start:4.1f} to {ends[start]:5.2f}")
 
 # %%
-# A saddle falls in one direction and rises in the other, :math:`h(u, v) = u^2 - v^2 + v^4 / 2`. An optimizer is a
-# function of a point and a gradient, so that its rule can walk on any surface, without an estimator. All start on the
-# ridge, but for a hair's breadth. Adam divides by the size of the gradient, and so a tiny one does not delay it.
+# A saddle point is a minimum in one direction and a maximum in another, :math:`h(u, v) = u^2 - v^2 + v^4 / 2`. The rule
+# of an optimizer is a function of parameters and gradient, so that it can be applied to any function, without an
+# estimator. All runs start close to the direction in which the gradient leads to the saddle point. Adam divides by the
+# size of the gradient, so that a small gradient does not slow it down.
 
 
 def height(u, v):
-    """Return the height of the saddle."""
+    """Return the value of the function."""
     return u**2 - v**2 + v**4 / 2
 
 
-walks = {}
+paths = {}
 for name, optimizer in {"SGD": SGD(), "momentum": SGD(momentum=0.9), "Adam": Adam()}.items():
-    w, slots, walk = np.array([1.0, 1e-6]), tuple(np.zeros(2) for _ in optimizer.slots), []
+    w, slots, path = np.array([1.0, 1e-6]), tuple(np.zeros(2) for _ in optimizer.slots), []
     for t in range(1, 151):
-        walk.append(w)
+        path.append(w)
         gradient = np.array([2 * w[0], -2 * w[1] + 2 * w[1] ** 3])
         w, _, slots = optimizer.rule(w, gradient, 0.05, t, slots, optimizer.hyper())
-    walks[name] = np.array(walk)
-    left = np.flatnonzero(np.abs(walks[name][:, 1]) > 0.5)[0]
-    print(f"{name} leaves the saddle after {left} steps")
+    paths[name] = np.array(path)
+    left = np.flatnonzero(np.abs(paths[name][:, 1]) > 0.5)[0]
+    print(f"{name} leaves the saddle point after {left} steps")
 
 # %%
-# The pictures.
+# The plots.
 
 figure, (first, second) = plt.subplots(2, 1, figsize=(6, 6), layout="constrained")
 first.plot(grid, cost, color="black", linewidth=1)
@@ -79,9 +80,11 @@ for start, end in ends.items():
         "", (end, ys[1]), (start, ys[0]), arrowprops={"arrowstyle": "->", "color": "#D55E00", "linewidth": 1.5}
     )
     first.plot(start, ys[0], color="#0072B2", marker="s", linestyle="none")
-first.set(title="two valleys: the start decides", xlabel="slope (y per x)", ylabel="mean Welsch loss")
-for (name, walk), color, line in zip(walks.items(), ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-."), strict=True):
-    second.plot(height(*walk.T), color=color, linestyle=line, label=name)
-second.set(title="a saddle at height 0", xlabel="steps", ylabel="height h")
+first.set(
+    title="two local minima: the result depends on the start", xlabel="slope (y per x)", ylabel="mean Welsch loss"
+)
+for (name, path), color, line in zip(paths.items(), ("#0072B2", "#D55E00", "#009E73"), ("-", "--", "-."), strict=True):
+    second.plot(height(*path.T), color=color, linestyle=line, label=name)
+second.set(title="a saddle point with the value 0", xlabel="steps", ylabel="h")
 second.legend()
 plt.show()

@@ -1,13 +1,14 @@
 r"""
-Momentum in a narrow valley
-===========================
+Momentum
+========
 
-Where columns are correlated, the valley is long and narrow. The rate has to suit its steep walls, so that along its
-floor the steps are tiny. Momentum adds up what successive gradients agree on, and cancels what they don't:
+If features are correlated, the objective has directions of high and of low curvature. The learning rate is limited by
+the high curvature, so that steps in the flat directions are too short. Momentum accumulates gradients: they add up in
+the flat directions, and cancel in the steep ones:
 
 .. math:: m \leftarrow \mu m + g, \qquad w \leftarrow w - \eta m
 
-Nesterov's variant takes the gradient where the momentum is about to lead, which brakes in time.
+Nesterov momentum evaluates the gradient at the point to which the momentum is about to lead, which damps oscillations.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ from skgd import GDRegressor
 from skgd.optimizers import SGD
 
 # %%
-# Two columns with a correlation of 0.99, and the objective that they give.
+# Two features with a correlation of 0.99, and the resulting objective.
 
 rng = np.random.default_rng(0)
 X = rng.multivariate_normal([0, 0], [[1, 0.99], [0.99, 1]], size=300)
@@ -25,7 +26,7 @@ y = X @ [2.0, -0.5] + rng.normal(0, 0.3, size=300)
 hessian = X.T @ X / len(y)
 best = np.linalg.solve(hessian, X.T @ y / len(y))
 curvatures = np.linalg.eigvalsh(hessian)
-print(f"The valley is {curvatures[1] / curvatures[0]:.0f} times as steep across as along.")
+print(f"The condition number is {curvatures[1] / curvatures[0]:.0f}.")
 
 
 def gap(w):
@@ -34,7 +35,7 @@ def gap(w):
 
 
 # %%
-# Three walks at the same rate, one over the largest curvature. One call of ``partial_fit`` is one step.
+# Three runs with the same learning rate, one over the largest curvature. One call of ``partial_fit`` is one step.
 
 rate = 1 / curvatures[1]
 optimizers = {
@@ -52,7 +53,7 @@ for name, optimizer in optimizers.items():
     print(f"{name:14s}cost above the minimum after 120 steps: {gap(path[-1]):.1e}")
 
 # %%
-# The pictures: the first 40 steps, and how near the bottom all 120 lead.
+# The plots: the first 40 steps, and the cost over all 120 steps.
 
 colors = dict(zip(paths, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
@@ -63,7 +64,7 @@ for name, path in paths.items():
     left.plot(*path[:41].T, color=colors[name], marker=".", markersize=9 if name == "plain" else 5, linewidth=1)
     right.semilogy(gap(path), color=colors[name], label=name)
 left.plot(*best, color="black", marker="*", markersize=12)
-left.set(title="40 steps, seen from above", xlabel="coefficient 1", ylabel="coefficient 2")
-right.set(title="height above the minimum", xlabel="steps", ylabel="cost above the minimum (y²)")
+left.set(title="first 40 steps", xlabel="coefficient 1", ylabel="coefficient 2")
+right.set(title="cost against steps", xlabel="steps", ylabel="cost above the minimum (y²)")
 right.legend()
 plt.show()

@@ -1,13 +1,13 @@
 r"""
-Standardised coordinates and implicit steps
-===========================================
+Standardized features and implicit steps
+========================================
 
-Columns in different units make a narrow valley of any problem: a coefficient per square metre and one per room differ
-by orders of magnitude, and no rate suits both. ``precondition=True`` lets the optimizer walk in coordinates in which
-every column has unit size, where the valley is nearly round. The minimum is the same.
+Features in different units make a problem ill-conditioned: a coefficient per square meter and one per room differ by
+orders of magnitude, and no learning rate suits both. With ``precondition=True`` the optimizer works on standardized
+features, for which the condition number is smaller. The minimum is the same.
 
-An implicit step looks at the loss where it *arrives*, not only where it starts, so that it cannot overshoot. With
-``learning_rate="auto"`` steps are implicit, which is why a rate that is much too large does no harm.
+An implicit step evaluates the gradient at its *end*, not at its start, so that it cannot overshoot. With
+``learning_rate="auto"`` steps are implicit, so that a learning rate that is much too large does no harm.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +19,7 @@ from skgd.optimizers import SGD
 from skgd.schedules import Piecewise
 
 # %%
-# Made-up rents, from the area in square metres and the number of rooms, both centred.
+# Synthetic rents, from the area in square meters and the number of rooms, both centered.
 
 rng = np.random.default_rng(0)
 rooms = rng.integers(1, 6, size=200)
@@ -35,7 +35,7 @@ def gap(w):
 
 
 # %%
-# Thirty steps in each kind of coordinates, at the rate that suits them.
+# Thirty steps without and with preconditioning, at a suitable learning rate.
 
 paths = {}
 for precondition in (False, True):
@@ -58,15 +58,14 @@ for ax, (precondition, path) in zip(axes, paths.items(), strict=True):
     ax.plot(*(path * unit).T, color="#D55E00" if precondition else "#0072B2", marker=".", linewidth=1)
     ax.plot(*(best * unit), color="black", marker="*", markersize=12)
     if precondition:
-        ax.set(
-            title="precondition=True", xlabel="€ per typical difference in area", ylabel="... in the number of rooms"
-        )
+        ax.set(title="precondition=True", xlabel="€ per std of the area", ylabel="€ per std of the number of rooms")
     else:
         ax.set(title="precondition=False", xlabel="€ per m²", ylabel="€ per room")
 
 # %%
-# Now the rate: the diabetes data in their raw units, ten epochs, and multiples of the rate that ``"auto"`` derives. A
-# number as the rate means explicit steps. The same multiple of ``"auto"``, by a schedule, means implicit ones.
+# The learning rate: the diabetes data in their original units, ten epochs, and multiples of the learning rate that
+# ``"auto"`` derives. A number as the learning rate means explicit steps. The same multiple of ``"auto"``, by a
+# schedule, means implicit ones.
 
 X, y = load_diabetes(return_X_y=True, scaled=False)
 settings = {"optimizer": "sgd", "batch_size": 32, "max_iter": 10, "tol": None, "random_state": 0}
@@ -83,7 +82,7 @@ def score_unless_diverged(model):
 
 multiples = np.geomspace(0.01, 1000, 16)
 kinds = {
-    "explicit, raw columns": lambda m: {"learning_rate": m * auto, "precondition": False},
+    "explicit, raw features": lambda m: {"learning_rate": m * auto, "precondition": False},
     "explicit": lambda m: {"learning_rate": m * auto},
     "implicit": lambda m: {"learning_rate": Piecewise("auto", boundaries=(), factors=(m,))},
 }
@@ -93,7 +92,8 @@ for kind, parameters in kinds.items():
     scores[kind] = np.array([score_unless_diverged(model) for model in models])
     works = multiples[scores[kind] > 0.4]
     print(
-        f"{kind:23s}R² above 0.4 at " + (f"{works[0]:.2g} to {works[-1]:.2g} times auto" if works.size else "no rate")
+        f"{kind:23s}R² above 0.4 at "
+        + (f"{works[0]:.2g} to {works[-1]:.2g} times auto" if works.size else "no learning rate")
     )
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")

@@ -2,8 +2,8 @@ r"""
 Ridge, lasso and early stopping
 ===============================
 
-Three ways to keep a model simple. The L2 penalty shrinks all coefficients, the L1 penalty sets some to exactly zero,
-and early stopping keeps them from growing in the first place.
+Three kinds of regularization. The L2 penalty shrinks all coefficients, the L1 penalty sets some of them to exactly
+zero, and early stopping stops before the model overfits.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +16,8 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from skgd import GDRegressor
 
 # %%
-# Ten measurements of 442 patients. A penalty on coefficients depends on the units of the columns, so that here they
-# are standardised.
+# Ten features of 442 patients. The effect of a penalty depends on the units of the features, so that they are
+# standardized here.
 
 data = load_diabetes(scaled=False)
 X, y = StandardScaler().fit_transform(data.data), data.target
@@ -35,13 +35,14 @@ for ax, (name, paths) in zip(axes, coefficients.items(), strict=True):
     for number, (path, feature) in enumerate(zip(paths.T, data.feature_names, strict=True)):
         ax.semilogx(alphas, path, color=colors[number], linestyle=("-", "--", ":")[number % 3], label=feature)
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(title=name, xlabel="strength of the penalty, alpha")
+    ax.set(title=name, xlabel="alpha (penalty strength)")
 axes[0].set_ylabel("coefficient (target per standard deviation)")
 axes[1].legend(fontsize=8, ncols=2)
 
 # %%
-# All products of two and three columns are 285: more than these 150 patients can tell apart. The loss of the rows that
-# are learnt from falls for ever; that of others turns, and with ``X_val`` and ``y_val`` the best epoch is kept.
+# With all products of two and three features there are 285 features: too many for 150 training samples. The training
+# loss keeps decreasing; the validation loss increases after some epochs, and with ``X_val`` and ``y_val`` the best
+# epoch is kept.
 
 wide = make_pipeline(PolynomialFeatures(3, include_bias=False), StandardScaler()).fit_transform(X)
 X_train, X_val, y_train, y_val = train_test_split(wide, y, train_size=150, random_state=0)
@@ -50,12 +51,12 @@ model.fit(X_train, y_train, X_val=X_val, y_val=y_val)
 losses, validation = model.history_["loss"], np.array(model.history_["validation_loss"])
 best = validation.argmin()
 kept = np.mean((model.predict(X_val) - y_val) ** 2) / 2
-print(f"best epoch {best + 1} of {model.n_iter_}, its validation loss {validation[best]:.0f}, that kept {kept:.0f}")
+print(f"best epoch {best + 1} of {model.n_iter_}, validation loss {validation[best]:.0f}, of the model {kept:.0f}")
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 epochs = np.arange(1, model.n_iter_ + 1)
-ax.loglog(epochs, losses, color="#0072B2", label="training rows")
-ax.loglog(epochs, validation, color="#D55E00", linestyle="--", label="validation rows")
+ax.loglog(epochs, losses, color="#0072B2", label="training set")
+ax.loglog(epochs, validation, color="#D55E00", linestyle="--", label="validation set")
 ax.plot(best + 1, validation[best], color="#D55E00", marker="*", markersize=14, linestyle="none", label="kept")
 ax.set(xlabel="epoch", ylabel="half the mean squared error (target²)")
 ax.legend()

@@ -2,8 +2,8 @@ r"""
 Learning-rate schedules
 =======================
 
-Long steps get near the minimum, short ones stay there. A schedule is the learning rate as a function of the step
-number, and can be called and drawn as such. The second picture shows what it is for.
+Long steps reach the neighborhood of the minimum quickly, short ones stay close to it. A schedule is the learning rate
+as a function of the step number. The second plot shows the effect of a schedule on the objective.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +14,8 @@ from skgd.optimizers import SGD
 from skgd.schedules import Constant, Cosine, Exponential, InverseScaling, Linear, OneCycle, Piecewise, Step
 
 # %%
-# The shapes, over a thousand steps. (``ReduceOnPlateau`` has no shape of its own: it waits for the objective to stall.)
+# The schedules over a thousand steps. (``ReduceOnPlateau`` is not a fixed function of the step: it reduces the learning
+# rate when the objective plateaus.)
 
 schedules = [
     Constant(0.1),
@@ -38,9 +39,9 @@ for ax in axes[:, 0]:
     ax.set_ylabel("learning rate")
 
 # %%
-# Stochastic descent on noisy data, one row a step. At a constant rate it hovers above the minimum, at a height in
-# proportion to the rate. A falling rate comes down; so does the average of the iterates at the constant rate, without
-# any schedule.
+# Stochastic gradient descent on noisy data, one sample per step. With a constant learning rate it fluctuates around the
+# minimum, with an excess cost proportional to the learning rate. With a decaying learning rate it converges; so does
+# the average of the iterates with a constant learning rate.
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(400, 5))
@@ -63,7 +64,7 @@ for name, (schedule, average) in ways.items():
         precondition=False,
         max_iter=1,
         tol=None,
-        warm_start=True,  # go on for one more epoch with each call of fit
+        warm_start=True,  # each call of fit continues for one more epoch
         random_state=np.random.RandomState(0),
     )
     costs = [np.mean((X @ model.fit(X, y).coef_ - y) ** 2) / 2 for _ in range(30)]
@@ -71,7 +72,7 @@ for name, (schedule, average) in ways.items():
     print(f"{name:25s}{gaps[name][-5:].mean():.5f} above the minimum")
 
 # %%
-# The picture.
+# The plot.
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 styles = zip(("#D55E00", "#0072B2", "#009E73", "#CC79A7"), ("-", "--", "-.", "-"), strict=True)

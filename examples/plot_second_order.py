@@ -1,10 +1,10 @@
 r"""
-Second-order methods in comparison
-==================================
+Second-order methods
+====================
 
-Newton's method knows the valley's curvature, not only its slope, and jumps to the bottom of the parabola that fits it.
-L-BFGS guesses the curvature from the last few gradients. Few steps, then, but expensive ones: the curvature of d
-coefficients is a matrix of d² numbers, and each step reads all rows.
+Newton's method uses the curvature of the objective, not only its gradient, and moves to the minimum of a quadratic
+approximation. L-BFGS approximates the curvature from the last gradients. Both need few steps, but expensive ones: the
+Hessian of d coefficients has d² entries, and each step uses all samples.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from skgd import GDClassifier
 
 # %%
-# Logistic regression with a small penalty, on standardised columns, some of which are strongly correlated.
+# Logistic regression with a small penalty, on standardized features, some of which are strongly correlated.
 
 X, y = load_breast_cancer(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -27,20 +27,21 @@ ALPHA = 1e-3
 
 
 def objective(model):
-    """Return what all methods minimise."""
+    """Return the objective of all methods."""
     raw = (X @ model.coef_.T + model.intercept_).ravel()
     return np.mean(np.logaddexp(0, raw) - y * raw) + ALPHA / 2 * np.sum(model.coef_**2)
 
 
 # %%
-# The objective after so many passes over the rows. (L-BFGS sometimes needs two for an iteration, which we overlook.)
+# The objective against the number of passes over the data. (L-BFGS sometimes needs two for an iteration, which is
+# ignored here.)
 
 C = 1 / (len(y) * ALPHA)
 lowest = objective(LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(X, y))
 passes = np.unique(np.geomspace(1, 200, 20).astype(int))
 gaps = {}
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ConvergenceWarning)  # that is the point
+    warnings.simplefilter("ignore", ConvergenceWarning)  # training is stopped early on purpose
     for name, solver in {"Newton": "newton-cholesky", "L-BFGS": "lbfgs"}.items():
         models = (LogisticRegression(C=C, solver=solver, tol=1e-10, max_iter=n).fit(X, y) for n in passes)
         gaps[name] = np.array([objective(model) for model in models]) - lowest
@@ -59,13 +60,13 @@ for name, gap in gaps.items():
     print(f"{name:22s}within 0.01 of the minimum after {reached[0] if reached.size else 'more than 200'} passes")
 
 # %%
-# The picture. Mini-batches make the first hundredths fastest where rows are many; the last digits, which rarely
-# matter for predictions, belong to Newton.
+# The plot. Mini-batches reduce the objective fastest at first if there are many samples; Newton's method is best for
+# the last digits, which rarely matter for predictions.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 styles = zip(("#CC79A7", "#009E73", "#0072B2", "#D55E00"), ("-", "-.", "--", "-"), strict=True)
 for (name, gap), (color, line) in zip(gaps.items(), styles, strict=True):
     ax.loglog(passes, np.maximum(gap, 1e-10), color=color, linestyle=line, label=name)
-ax.set(ylim=(1e-8, 1), xlabel="passes over the rows", ylabel="objective above the minimum (nats)")
+ax.set(ylim=(1e-8, 1), xlabel="passes over the data", ylabel="objective above the minimum (nats)")
 ax.legend()
 plt.show()

@@ -1,15 +1,14 @@
 r"""
-Clusters by gradient descent: soft k-means
-==========================================
+Clustering by gradient descent: soft k-means
+============================================
 
-The k-means algorithm assigns each point to its nearest center, moves each center to the mean of its points, and so on.
-The distance to the *nearest* center has kinks. Its soft version has none:
+The k-means algorithm assigns each point to its nearest center, moves each center to the mean of its points, and
+repeats. The distance to the *nearest* center is not differentiable everywhere. Its soft version is:
 
 .. math:: J(c) = -\frac{T}{n} \sum_i \log \sum_k e^{-\|x_i - c_k\|^2 / T}
 
 With a small temperature T this is the mean squared distance to the nearest center. With a larger one, points between
-centers belong to several of them in part. It is a smooth function of the centers, so that gradient descent minimizes
-it.
+centers partially belong to several of them. It is a smooth function of the centers, which gradient descent minimizes.
 """
 
 import matplotlib.pyplot as plt
@@ -36,43 +35,43 @@ def cost(centers, temperature):
     return -temperature * logsumexp(-squared_distances(centers) / temperature, axis=1).mean()
 
 
-def slope(centers, temperature):
-    """Return the derivatives: each point pulls at each center, by its share in it."""
+def gradient(centers, temperature):
+    """Return the gradient: the pull of each point on each center, weighted by its responsibility."""
     share = softmax(-squared_distances(centers) / temperature, axis=1)
     pull = 2 * (share.sum(axis=0)[:, None] * centers.reshape(-1, 2) - share.T @ POINTS)
     return pull.ravel() / len(POINTS)
 
 
 # %%
-# The centers begin close to each other, in the midst of the points. Each is drawn to the points that are nearer to it
-# than to the others, and so they part.
+# The centers are initialized close to the mean of all points. Each of them moves towards the points that are closer to
+# it than to the others.
 
 start = POINTS.mean(axis=0) + np.random.default_rng(0).normal(0, 0.1, (4, 2))
-walk = [start.ravel()]
+path = [start.ravel()]
 adam = Adam(learning_rate=Cosine(0.1, decay_steps=300))
 result = minimize(
-    cost, start.ravel(), args=(1.0,), jac=slope, method=adam, callback=walk.append, options={"maxiter": 300}
+    cost, start.ravel(), args=(1.0,), jac=gradient, method=adam, callback=path.append, options={"maxiter": 300}
 )
-centers, walk = result.x.reshape(-1, 2), np.array(walk).reshape(-1, 4, 2)
+centers, path = result.x.reshape(-1, 2), np.array(path).reshape(-1, 4, 2)
 cluster = squared_distances(centers).argmin(axis=1)
 k_means = KMeans(4, init=start, n_init=1).fit(POINTS)
 print(f"agreement with the true clusters: {adjusted_rand_score(TRUE_CLUSTER, cluster):.2f}")
 print(f"mean squared distance to the nearest center: {squared_distances(centers).min(axis=1).mean():.3f}")
-print(f"of k-means from the same start: {k_means.inertia_ / len(POINTS):.3f}")
+print(f"k-means from the same initialization: {k_means.inertia_ / len(POINTS):.3f}")
 
 # %%
-# The picture: the way of each center, and how sure it is to which one a place belongs.
+# The plot: the path of each center, and the responsibility of the nearest center for each point of the plane.
 
 u, v = np.meshgrid(np.linspace(-2.5, 7.5, 200), np.linspace(-2.5, 6.5, 200))
 places = np.stack([u, v], axis=-1)[:, :, None]
 sure = softmax(-((places - centers) ** 2).sum(axis=-1), axis=-1).max(axis=-1)
 figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
 shades = axes.contourf(u, v, sure, levels=np.linspace(0.25, 1, 11), cmap="Greys_r", alpha=0.5)
-figure.colorbar(shades, label="share of the nearest center")
+figure.colorbar(shades, label="responsibility of the nearest center")
 for k, (color, marker) in enumerate(zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), "os^D", strict=True)):
     axes.plot(*POINTS[cluster == k].T, color=color, marker=marker, markersize=3, linestyle="none")
-    axes.plot(*walk[:, k].T, color="black", linewidth=1.5)
+    axes.plot(*path[:, k].T, color="black", linewidth=1.5)
     axes.plot(*centers[k], color=color, marker=marker, markersize=11, markeredgecolor="black")
 axes.plot(*start.T, color="black", marker=".", linestyle="none")
-axes.set(title="four centers on their way", xlabel="first coordinate", ylabel="second coordinate")
+axes.set(title="paths of the cluster centers", xlabel="feature 1", ylabel="feature 2")
 plt.show()

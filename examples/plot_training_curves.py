@@ -1,12 +1,12 @@
 """
-Training curves: is it done, and does it overfit?
-=================================================
+Training curves: convergence and overfitting
+============================================
 
-Every model records its training in ``history_``. `TrainingDisplay` draws it: the loss of the rows that it learns from,
-and that of rows which it does not see, if a validation set is passed to ``fit``.
+``history_`` records the training of every model. `TrainingDisplay` plots it: the training loss, and the validation loss
+if a validation set is passed to ``fit``.
 
-Here are 40 noisy rows with 30 columns, of which only three matter. Without a penalty, the training loss falls on and
-on, while the validation loss turns: what is learnt from there on is noise.
+The data are 40 noisy samples with 30 features, three of which are informative. Without a penalty, the training loss
+keeps decreasing, while the validation loss increases after some epochs: the model overfits.
 """
 
 import matplotlib.pyplot as plt
@@ -24,8 +24,7 @@ X_train, y_train, X_val, y_val = X[:40], y[:40], X[40:], y[40:]
 # Training and validation loss
 # ----------------------------
 #
-# ``tol=None`` keeps on training for all epochs. Otherwise training would stop where the validation loss no longer
-# falls.
+# ``tol=None`` runs all epochs. Otherwise training would stop when the validation loss no longer decreases.
 
 settings = {
     "optimizer": "sgd",
@@ -42,7 +41,7 @@ losses, best = model.history_["validation_loss"], model.best_iter_
 print(f"validation loss: {losses[best - 1]:.2f} in epoch {best}, {losses[-1]:.2f} in the last epoch")
 
 # %%
-# Whichever epoch is the last: the model keeps the coefficients of the best one.
+# The model keeps the coefficients of the best epoch.
 
 kept = np.mean((y_val - model.predict(X_val)) ** 2) / 2
 print(f"validation loss of the model: {kept:.2f}")
@@ -51,17 +50,18 @@ print(f"validation loss of the model: {kept:.2f}")
 # Several models, several quantities
 # ----------------------------------
 #
-# Quantities of one unit share a panel. A second model is drawn into the panels of the first; ``name`` tells them apart.
-# The gradient is that of the loss: with a penalty it stays above zero, where the penalty pulls the other way.
+# Quantities with the same unit share a panel. A second model can be plotted into the panels of the first; ``name``
+# labels the curves. The gradient is that of the loss: with a penalty it does not converge to zero, because the gradient
+# of the penalty balances it.
 
-penalised = GDRegressor(alpha=0.3, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+penalized = GDRegressor(alpha=0.3, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 quantities = ["validation_loss", "gradient_norm"]
 display = TrainingDisplay.from_estimator(model, quantities, name="alpha=0")
-TrainingDisplay.from_estimator(penalised, quantities, name="alpha=0.3", ax=display.axes_)
+TrainingDisplay.from_estimator(penalized, quantities, name="alpha=0.3", ax=display.axes_)
 display.axes_[1].set_yscale("log")
-print(f"with a penalty: {penalised.history_['validation_loss'][-1]:.2f} in the last epoch")
+print(f"with a penalty: {penalized.history_['validation_loss'][-1]:.2f} in the last epoch")
 
 # %%
-# The records are plain lists, one entry an epoch: ``pandas.DataFrame(model.history_)`` makes a table of them.
+# ``history_`` contains lists with one entry per epoch: ``pandas.DataFrame(model.history_)`` makes a table of them.
 
 plt.show()

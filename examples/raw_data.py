@@ -1,13 +1,13 @@
 """
-Raw data, nothing tuned
-=======================
+Training without scaling and tuning
+===================================
 
-Four real data sets that come with scikit-learn, with their columns as they are: areas beside fractions, per cent
-beside milligrams. Gradient descent on such data usually needs a ``StandardScaler`` in front. ``GDClassifier`` and
-``GDRegressor`` standardise the columns on the way (``precondition=True``, the default) and derive the learning rate
-from the data, so that they need no scaler. Their coefficients are nevertheless in the units of the columns.
+Four real data sets of scikit-learn, with unscaled features. Gradient descent on such data usually needs a
+``StandardScaler``. ``GDClassifier`` and ``GDRegressor`` standardize features internally (``precondition=True``, the
+default) and derive the learning rate from the data. Their coefficients are in the original units of the features.
 
-Beside them stand scikit-learn's ``SGDClassifier`` and ``SGDRegressor``, as they are and behind a ``StandardScaler``.
+The table compares them with scikit-learn's ``SGDClassifier`` and ``SGDRegressor``, without and with a
+``StandardScaler``.
 """
 
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from skgd import GDClassifier, GDRegressor
 
 # %%
-# Accuracy of the classifiers and R² of the regressors, means over three folds; both losses of the classifiers are
-# logistic.
+# Mean accuracy of the classifiers and mean R² of the regressors over three folds; all classifiers use the logistic
+# loss.
 
 gd_classifier = GDClassifier(random_state=0)
 sgd_classifier = SGDClassifier(loss="log_loss", random_state=0)

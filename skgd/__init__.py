@@ -1,8 +1,8 @@
 """skgd: gradient descent for scikit-learn.
 
-`GDRegressor` and `GDClassifier` are linear models trained by gradient descent, with pluggable optimizers
-(:mod:`skgd.optimizers`), learning-rate schedules (:mod:`skgd.schedules`) and losses (:mod:`skgd.losses`). What watches
-and steers a training is in :mod:`skgd.callbacks`, pictures of it are in :mod:`skgd.display`.
+`GDRegressor` and `GDClassifier` are linear models and multilayer networks, trained by gradient descent, with pluggable
+optimizers (:mod:`skgd.optimizers`), learning-rate schedules (:mod:`skgd.schedules`) and losses (:mod:`skgd.losses`).
+Callbacks are in :mod:`skgd.callbacks`, plots in :mod:`skgd.display`.
 """
 
 from importlib.metadata import version

@@ -1,15 +1,15 @@
-r"""Activations: what a hidden layer's neurons make of what they receive.
+r"""Activations of hidden layers.
 
 An activation is a pair of pure elementwise functions of the pre-activation :math:`z = a_{in} \cdot w + b`:
 
 * ``value(z, hyper)``, the neuron's output :math:`a = \varphi(z)`, and
-* ``derivative(z, a, hyper)``, :math:`\varphi'(z)`, which may make use of the value ``a`` where that is shorter.
+* ``derivative(z, a, hyper)``, :math:`\varphi'(z)`, which may use the value ``a``.
 
-The classes stand in order of growing complexity.
+The classes are in order of complexity.
 
 Examples
 --------
-An activation of one's own needs nothing else:
+A custom activation only needs these two functions:
 
 >>> import numpy as np
 >>> from skgd import GDClassifier
@@ -42,14 +42,14 @@ __all__ = ["ELU", "GELU", "Activation", "Identity", "LeakyReLU", "Logistic", "Re
 
 
 class Activation(Strategy):
-    r"""Base of all activations; a subclass defines :meth:`value` and :meth:`derivative`.
+    r"""Base class of all activations; a subclass defines :meth:`value` and :meth:`derivative`.
 
     Attributes
     ----------
     initialization : {"glorot", "he"}
-        How the coefficients of a layer that feeds it begin: uniform around zero, with a variance of 2 / (number of the
-        layer's inputs and outputs) after Glorot; after He of 2 / (number of inputs), because half of what a rectifier
-        receives is cut off.
+        The weight initialization of the layer in front: uniform around zero, with a variance of 2 / (number of inputs
+        and outputs of the layer) for Glorot, and of 2 / (number of inputs) for He, because rectifiers zero half of
+        their inputs.
 
     References
     ----------
@@ -76,7 +76,7 @@ def _sigmoid(z):
 
 
 class Identity(Activation):
-    r""":math:`\varphi(z) = z`: a chain of linear layers, which is a linear model of low rank.
+    r""":math:`\varphi(z) = z`: the composition of linear layers is a linear model of low rank.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class ReLU(Activation):
 
 
 class LeakyReLU(Activation):
-    r"""A rectifier that lets a little through, :math:`\max(z, s z)`, so that no neuron dies.
+    r"""The leaky rectifier :math:`\max(z, s z)`: its gradient never vanishes, so that neurons do not die.
 
     Parameters
     ----------
@@ -163,12 +163,12 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    r"""Linear above zero, :math:`\alpha (e^z - 1)` below: a smooth rectifier, whose outputs are about centred.
+    r"""Linear above zero, :math:`\alpha (e^z - 1)` below: a smooth rectifier, whose outputs have a mean near zero.
 
     Parameters
     ----------
     alpha : float, default=1.0
-        The value :math:`-\alpha` is approached far below zero; above 0.
+        The limit for negative inputs is :math:`-\alpha`; positive.
 
     References
     ----------
@@ -206,7 +206,7 @@ class ELU(Activation):
 
 
 class Tanh(Activation):
-    r"""The hyperbolic tangent: centred, but flat on both sides, where gradients vanish.
+    r"""The hyperbolic tangent: zero-centered, but its gradient vanishes for large inputs.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class Tanh(Activation):
 
 
 class Logistic(Activation):
-    r"""The sigmoid :math:`\sigma(z) = 1 / (1 + e^{-z})`: the classic, whose slope is a quarter at most.
+    r"""The sigmoid :math:`\sigma(z) = 1 / (1 + e^{-z})`: its derivative is at most 1/4.
 
     Examples
     --------
@@ -244,7 +244,7 @@ class Logistic(Activation):
 
 
 class SiLU(Activation):
-    r"""The sigmoid linear unit :math:`z \sigma(z)`, also called swish: a rectifier without a kink.
+    r"""The sigmoid linear unit :math:`z \sigma(z)`, also called swish: a smooth rectifier.
 
     References
     ----------

@@ -1,132 +1,136 @@
-"""What ``"auto"`` decides, from the first look at the data: optimizer, rate, batch size, penalty, averaging interval.
+"""What ``"auto"`` decides: optimizer, learning rate, batch size, penalty, averaging interval.
 
-Each rule is stated here, with its reason, and nowhere else; the table in ``docs/defaults.md`` quotes it, and what was
-measured follows there. When training ends, `skgd.stopping` says in the same form.
+Each rule is stated here, with its reason, and nowhere else; the table in ``docs/defaults.md`` quotes it, and the
+measurements follow there. `skgd.stopping` states the stopping criteria in the same form.
 
-"Mostly zeros" means that less than 15 % of the entries are not zero, whatever the format; rows of mostly zeros are
-texts if they have 50 other entries or more. The compiled loops of streams decide by that, too, so that
-`skgd.coordinates` says it, and what the penalty then is: ``is_sparse``, ``is_text_like`` and ``auto_alpha``. Each
-optimizer's own rate is its ``auto_learning_rate``.
+X is "sparse" if less than 15 % of its entries are nonzero, whatever the format; sparse data are "text" if samples have
+50 nonzero entries or more in sparse features. The compiled loops of streams use the same definitions, so they are in
+`skgd.coordinates`, together with the penalty that follows: ``is_sparse``, ``is_text_like`` and ``auto_alpha``. The
+automatic learning rate of each optimizer is its ``auto_learning_rate``.
 
 ``optimizer="auto"``
-    ``fit`` of a linear model with few columns, where ``precondition`` and ``fit``'s other parameters are left alone but
-    for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton's steps, over all rows, dense or sparse; of
-    losses with kinks, such as hinge, only with a number for ``alpha`` or ``tol``, on means of the loss over intervals
-    that become smaller. Columns are few if (rows + columns) · columns² · outputs, times 16 unless the error is
-    squared, is at most 2e9, with one output for a squared error and all classes but one as columns of softmax, and X
-    has at most 4 million entries. Why: they cost less than epochs in batches, and are at the minimum, whatever
-    correlations, outlying rows and rare classes there are; without a penalty, the minimum of a loss with kinks is no
-    better than where batches end.
+    ``fit`` of a linear model with few features, if ``precondition`` and the other parameters of ``fit`` have their
+    defaults, except for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton steps over all samples,
+    dense or sparse; for losses with kinks, such as hinge, only with a number for ``alpha`` or ``tol``, on smoothed
+    losses (means over intervals that become smaller). Features are few if (n_samples + n_features) · n_features² ·
+    n_outputs, times 16 unless the loss is the squared error, is at most 2e9 (n_outputs is 1 for a squared error;
+    softmax multiplies n_features by n_classes - 1), and X has at most 4 million entries. Why: they cost less than
+    epochs of mini-batches, and end at the minimum, whatever the correlations, outliers and rare classes; without a
+    penalty, the minimum of a loss with kinks is no better than where mini-batches end.
 
-    with dense rows that are 100 times as many as the parameters, and more than that: Newton's steps with the Hessian of
-    a sample, 2 √(parameters · rows) of them, at least 20 for each parameter and a quarter of all at most, which count
-    in the place of all in the bound of the products; of losses without kinks, where each column varies in 20 of some
-    thousand rows or more. Why: gradients over all rows, and a rough Hessian, come as near the minimum as noise allows
-    in an epoch or two, of which nothing has to be compiled; what a few rows own, as outliers and rare categories, no
-    sample tells.
+    with dense data and n_samples at least 100 times the number of parameters: Newton steps with the Hessian of a
+    subsample of 2 √(n_parameters · n_samples) samples, at least 20 per parameter and at most a quarter of all, which
+    count instead of n_samples in the bound above; for losses without kinks, if each feature varies in 20 of some
+    thousand samples or more. Why: gradients over all samples with an approximate Hessian come as near to the minimum
+    as the noise of the data allows in one or two epochs, and nothing has to be compiled; a subsample says nothing about
+    effects of few samples, such as outliers and rare categories.
 
-    else AdaGrad: each parameter's rate falls with the gradients it has seen. Why: the most robust of those tried; rare
-    columns keep long steps.
+    otherwise AdaGrad, whose learning rate for each parameter decays with the sum of its squared gradients. Why: the
+    most robust optimizer in our measurements; rare features keep a large learning rate.
 
-    ``fit`` of a classifier on texts, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` left alone: plain
-    SGD. Why: in implicit steps of one row each, it is well regularised without a penalty if it stops early, and is done
-    sooner; on rows of fewer entries, as of categories and short texts, AdaGrad is as good or better.
+    ``fit`` of a classifier on text, with ``learning_rate``, ``alpha``, ``batch_size`` and ``tol`` at their defaults:
+    plain SGD. Why: with implicit steps on single samples, early stopping regularizes it well without a penalty, and it
+    needs less time; on samples with fewer nonzero entries, such as categories and short texts, AdaGrad is as good or
+    better.
 
-    ``partial_fit`` on sparse rows of 2048 columns and more, where ``batch_size`` is left alone or 1, without hidden
-    layers or averaging: AdaGrad that visits the columns of a row only, as plain SGD does there, with sums that begin
-    at 1, and one sum for all classes of a column. Why: a row costs its entries, however many columns there are; the
-    first steps are not too long; what moves one class of a rare word is known of it for all.
+    ``partial_fit`` on sparse matrices with 2048 features or more, if ``batch_size`` has its default or is 1, without
+    hidden layers or averaging: AdaGrad that updates only the features of a sample (as plain SGD does there), with sums
+    of squared gradients that start at 1, and one sum per feature for all classes. Why: the cost of a sample depends on
+    its nonzero entries, not on n_features; the first steps are not too long; gradients of one class inform the learning
+    rates of all classes.
 
-    with hidden layers: Adam. Why: each layer's gradient has a size of its own.
+    with hidden layers: Adam. Why: the gradients of layers differ in size.
 
 ``precondition=True``
-    dense columns are centred and divided by their standard deviation, those of sparse matrices divided by the largest
-    absolute value, in ``fit`` at most five times the usual one, and multiplied by the root of 1 - log(share of rows
-    that have it); the target is centred and scaled, in ``fit`` by median and median absolute deviation where the loss
-    grows no faster than linearly and outliers make the standard deviation more than three times as large. Why: units
-    don't matter; zeros stay zeros; a rare word says more than a frequent one (inverse document frequency); outliers do
-    not hide the other rows.
+    dense features are centered and divided by their standard deviation; features of sparse matrices are divided by
+    their maximum absolute value, in ``fit`` at most five times the usual one, and multiplied by the square root of
+    1 - log(share of nonzero entries); the target is centered and scaled, in ``fit`` by median and median absolute
+    deviation if the loss grows at most linearly and outliers increase the standard deviation by more than a factor of
+    three. Why: results do not depend on units; zeros stay zeros; a rare word is more informative than a frequent one
+    (inverse document frequency); outliers do not hide the other samples.
 
-    dense columns of a stream: values more than ten standard deviations from the mean so far (targets: five) count as if
-    they were there, and rows whose norm is more than seven times the usual one weigh less in a step, for classes and
-    where the loss grows no faster than linearly; where a window of the latest rows has less than 3 % of the standard
-    deviation, it takes the place of all earlier rows. Why: one outlying row is not to hide all others, and a column
-    may change its unit.
+    dense features of a stream: values more than ten standard deviations from the running mean (targets: five) are
+    clipped in the statistics, and samples whose norm is more than seven times the usual one get a smaller weight, for
+    classification and for losses that grow at most linearly; if the standard deviation of a window of the latest
+    samples is less than 3 % of the running one, the window replaces all earlier samples. Why: a single outlier must
+    not hide all other samples, and the unit of a feature may change.
 
-    each column for itself: columns of a sparse matrix that most rows have, gradually from 40 to 60 % of them, are those
-    of dense ones (of texts, only where the square of the mean is nine times the variance), and dense columns with one
-    value beside zero that at most 15 % of the rows have are scaled as sparse ones. Why: a year beside categories is
-    learnt in any format.
+    for each feature separately: features of a sparse matrix that are nonzero in most samples (a gradual transition from
+    40 to 60 % of them) are treated as dense ones (in text, only if the squared mean is at least nine times the
+    variance), and dense features with a single nonzero value, in at most 15 % of the samples, are scaled as sparse
+    ones. Why: numerical features next to one-hot categories are learned in any format.
 
-    in streams of 2048 sparse columns and more: the root mean square of a column's entries in the place of their largest
-    absolute value, and dense columns are centred after 20 rows. Why: few entries hardly change it.
+    in streams of 2048 sparse features or more: the root mean square of a feature's nonzero entries replaces their
+    maximum absolute value, and dense features are centered after 20 samples. Why: it changes little with single
+    entries.
 
-    with Newton's steps: all columns are centred and divided by their standard deviation, also those of sparse matrices,
-    but by at most three times a robust one, of what differs from the median, unless the Hessian is that of a sample.
-    Why: no scale helps or hinders these steps, and the penalty means the same for each column, whatever outliers it
-    has.
+    with Newton steps: all features are centered and divided by their standard deviation, also those of sparse matrices,
+    but by at most three times a robust estimate from the values that differ from the median, unless the Hessian is that
+    of a subsample. Why: Newton steps do not depend on the scale, and the penalty means the same for each feature,
+    whatever its outliers.
 
-    else, in ``fit`` of a linear model of few dense columns whose second moments have a condition number above 200,
-    uncorrelated combinations of the columns take their place, where training is to end at the minimum (see ``tol``) or
-    there are 100 rows and more for each parameter, without an L1 penalty: `skgd.decorrelation`. Why: steps that are
-    right in one direction are far too short in others, and training would end far from the minimum; with few rows for
-    each parameter, that is where the best model is.
+    otherwise, in ``fit`` of a linear model with few dense features whose second moments have a condition number above
+    200, uncorrelated combinations replace the features if training is to end at the minimum (see ``tol``) or there are
+    100 samples or more per parameter, without an L1 penalty: `skgd.decorrelation`. Why: a learning rate that suits one
+    direction is far too small in others, and training would end far from the minimum; with few samples per parameter,
+    the best model is there.
 
-    the same in ``partial_fit`` of 2 to 100 dense columns, with optimizers whose steps are implicit (AdaGrad and plain
-    SGD), from co-moments of the rows so far: looked at after 20 rows for each column, whenever the rows have doubled
-    since, and when the variance of a combination has become four times as large; made anew where combinations have a
-    condition number above 10 themselves. Of columns that were not correlated so far, one batch of eight counts. Why: a
-    stream comes near the minimum in one pass; estimates from 20 rows for each direction are good to a factor of two,
-    and outliers and drift are followed. An implicit step is not too long for a row that lies far out in a combination
-    that hardly varied so far; others are: Adam's R² on new rows of the river flows (rf1) fell from 0.55 to -3.5.
+    the same in ``partial_fit`` with 2 to 100 dense features and optimizers with implicit steps (AdaGrad and plain SGD),
+    from running second moments: checked after 20 samples per feature, whenever the number of samples has doubled since,
+    and when the variance of a combination has increased fourfold; recomputed if the combinations themselves have a
+    condition number above 10. While features have been uncorrelated, only one batch of eight counts. Why: a stream
+    comes close to the minimum in one pass; estimates from 20 samples per direction are accurate to a factor of two,
+    and outliers and drift are followed. Implicit steps are not too long for outliers along a combination with little
+    variance so far, those of other optimizers are: with Adam, R² on new samples of the river flow data (rf1) decreased
+    from 0.55 to -3.5.
 
 ``learning_rate="auto"``
-    AdaGrad: 3 / root mean square norm of the rows, in these coordinates, and 0.5 in the place of 3 where X is mostly
-    zeros (in ``partial_fit`` to the extent to which sparse columns have one value beside zero, as those of categories
-    have, but for texts in streams of 2048 columns and more); plain SGD: 1 / (mean squared norm · the loss's curvature);
-    times √(number of classes) where X is mostly zeros, the number itself in plain SGD. Why: columns of mostly zeros
-    hardly depend on each other; a rare column meets each class once in so many rows.
+    AdaGrad: 3 / root mean square norm of the preconditioned samples, and 0.5 instead of 3 for sparse data (in
+    ``partial_fit`` in proportion to the share of sparse features with a single nonzero value, such as one-hot
+    categories, except for text in streams of 2048 features or more); plain SGD: 1 / (mean squared norm · curvature of
+    the loss); times √n_classes for sparse data, times n_classes for plain SGD. Why: sparse features are nearly
+    independent of each other; a rare feature meets each class in only a fraction of its samples.
 
-    intercepts begin at the best constant model (not in ``partial_fit``). Why: an offset is removed at once, and a rare
-    class is rare from the first step.
+    intercepts are initialized with the best constant model (not in ``partial_fit``). Why: an offset of the target is
+    removed at once, and rare classes have a small probability from the first step.
 
-    Adam, which hidden layers get: 0.1 / root mean square norm of the rows / number of hidden layers; neither of the
-    next two rules holds with hidden layers. Why: in a deep network, each layer's step adds to the others'.
+    Adam, the default with hidden layers: 0.1 / root mean square norm of the samples / number of hidden layers; the next
+    two rules do not apply with hidden layers. Why: in a deep network, the steps of the layers add up.
 
-    no parameter's rate exceeds Newton's, 1 / (its own curvature). Why: otherwise a parameter whose gradient is rounding
-    error, as of the intercept of centred data, makes full steps where the rule makes them of the same size from all
-    gradients.
+    the learning rate of a parameter is at most 1 / (its own curvature), as in Newton's method. Why: otherwise, a
+    parameter whose gradient is rounding error, such as the intercept of centered data, takes full steps if the
+    optimizer normalizes the size of gradients.
 
-    steps are implicit: of the step along the update direction, the part λ with φ'(λ) = λ φ'(0) is taken, φ being the
-    batch's loss along it. Why: a step cannot overshoot the batch's own minimum, so that rates ten times larger work
-    too.
+    steps are implicit: the fraction λ of the step with φ'(λ) = λ φ'(0) is taken, where φ is the loss of the batch along
+    the step. Why: a step cannot overshoot the minimum of the batch, so that ten times larger learning rates work, too.
 
 ``batch_size="auto"``
-    ``fit``: all rows of a linear regression with up to 1000 rows, unless X is mostly zeros, and of anything up to 64.
-    Why: they lead to its minimum soonest; that of separable classes lies at infinity, and mini-batches stop on the way.
+    ``fit``: full batches for linear regression with up to 1000 samples, unless X is sparse, and for any model with up
+    to 64. Why: they converge fastest; the minimum for separable classes is at infinity, and mini-batches stop earlier.
 
-    else 32 where X is mostly zeros; else rows/64, between 32 and 256; 1 in plain SGD. ``partial_fit``: 8, and 1 in
-    streams of 2048 sparse columns and more. Why: rows of
-    mostly zeros share few columns: a mean over many gains little.
+    otherwise 32 for sparse data; else n_samples/64, between 32 and 256; 1 for plain SGD. ``partial_fit``: 8, and 1 in
+    streams of 2048 sparse features or more. Why: sparse samples share few features, so that a mean over many samples
+    gains little.
 
 ``alpha="auto"``
-    with Newton's steps: the strength with which rows left out of the training are predicted best, λ = alpha · rows
-    being one of 1e-3, ..., 1e3 that is hardly worse than the best and nearest to 1; for a squared error a mean, on a
-    logarithmic scale, of the best λ and that of the largest evidence, as far as rows left out do not object; λ = 1 with
-    the Hessian of a sample. Why: small tables want a penalty, and tables differ in which; the estimates are noisy, and
-    coefficients of about one likely; with many rows, it only keeps separable classes from infinity.
+    with Newton steps: the strength with the best predictions on left-out samples, where λ = alpha · n_samples is one of
+    1e-3, ..., 1e3 that is hardly worse than the best one and nearest to 1; for a squared error, the mean on a
+    logarithmic scale of the best λ and the one with the maximum evidence, as far as the loss on left-out samples
+    allows; λ = 1 with the Hessian of a subsample. Why: small data sets need a penalty, whose strength depends on the
+    data; the estimates are noisy, and coefficients of the order of one are likely; with many samples, the penalty only
+    keeps the coefficients of separable classes finite.
 
-    else, and of a squared error with 100 rows and more for each parameter, 1e-5 / √(number of classes) where X is
-    mostly zeros, else 0; 0 in plain SGD, and in streams of 2048 sparse columns and more. It is a penalty on the
-    standardised coefficients, relative to the target's unit. Why: units don't matter; few epochs, and many rows,
-    regularise by themselves.
+    otherwise, and for a squared error with 100 samples or more per parameter, 1e-5 / √n_classes for sparse data, else
+    0; 0 for plain SGD, and in streams of 2048 sparse features or more. It is a penalty on the standardized
+    coefficients, relative to the unit of the target. Why: results do not depend on units; few epochs, and many samples,
+    regularize by themselves.
 
 ``average="auto"``
-    ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). A stream of ``partial_fit`` alone: none. Why: averages are
-    better, except of a past that no longer holds.
+    ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). ``partial_fit`` alone: no averaging. Why: averages are
+    better, except if the data change over time.
 
-    ``fit``: as many steps lie between one iterate that counts and the next as it takes for each column to occur about
-    three times. Why: that costs less than the steps do.
+    ``fit``: between two averaged iterates there are as many steps as each feature needs to occur about three times.
+    Why: this costs less than the steps.
 """
 
 from __future__ import annotations
@@ -218,12 +222,12 @@ def parameters_a_row(state: State) -> float:
 
 
 def has_many_rows(state: State) -> bool:
-    """Say whether rows are so many for each parameter that what is learnt from them is hardly noise."""
+    """Say whether rows are so many for each parameter that what is learned from them is hardly noise."""
     return _MANY_ROWS * parameters_a_row(state) <= 1.0
 
 
 def is_brief(state: State, plan: Plan) -> bool:
-    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularise."""
+    """Say whether training is stochastic gradient descent by ``optimizer="auto"``: its few epochs regularize."""
     return _is_free(plan) and isinstance(state.optimizer, SGD)
 
 
@@ -333,4 +337,4 @@ def average_every(size: int, columns: ColumnStatistics) -> int:
     if not columns.filled.any():
         return 1
     steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
-    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a column as rare as one likes
+    return int(min(max(steps, 1.0), 2.0**31))  # weights may make a feature arbitrarily rare

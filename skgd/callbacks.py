@@ -1,16 +1,15 @@
-"""Callbacks: who watches a ``fit``, and may stop it. They follow scikit-learn's protocol, :mod:`sklearn.callback`.
+"""Callbacks of ``fit``, which follow scikit-learn's protocol, :mod:`sklearn.callback`.
 
-`GDRegressor` and `GDClassifier` take scikit-learn's callbacks and those of this module, from scikit-learn 1.9 on::
+`GDRegressor` and `GDClassifier` support scikit-learn's callbacks and those of this module. They need scikit-learn 1.9::
 
     GDClassifier().set_callbacks(ProgressBar(), EarlyStopping(X_val, y_val)).fit(X, y)
 
-The tasks that callbacks are told of are the whole fit, "fit", and in it one "epoch" after the other. A callback gets
-X, y and the sample weights as they were passed to ``fit``, and, if its hook asks for it, ``fitted_estimator``: a copy
-with the parameters of that moment, ready to predict, and the history until then. A hook at the end of an epoch that
-returns True ends the training there.
+The tasks are the whole fit, "fit", and each "epoch" in it. A callback receives X, y and the sample weights as they were
+passed to ``fit``, and, if its hook has this parameter, ``fitted_estimator``: a copy of the current model, ready to
+predict, with the history so far. A hook at the end of an epoch that returns True stops training.
 
-The callbacks of this module hold no state of a training: one object may serve many estimators, as in a grid search.
-What they have to remember lives in the estimator that is being trained.
+The callbacks of this module have no state: several estimators can share one object, as in a grid search. Their state is
+part of the estimator that is trained.
 """
 
 from __future__ import annotations
@@ -67,48 +66,48 @@ def _check_estimator(callback: Any, estimator: Any) -> None:
 
 
 class EarlyStopping:
-    r"""Stop when a validation set's loss or score no longer improves, and go back to the best epoch.
+    r"""Stop when the loss or a score on a validation set no longer improves, and restore the best epoch.
 
-    Let :math:`v_k` be the monitored value after epoch k (a score counts as its negative, so that less is better), and
-    :math:`v^*` the least so far. Training stops after ``patience`` epochs in a row without
+    Let :math:`v_k` be the monitored value after epoch k (the negative of a score, so that less is better), and
+    :math:`v^*` the minimum so far. Training stops after ``patience`` successive epochs without
 
     .. math:: v_k < v^* - \delta
 
-    with :math:`\delta` = ``min_delta``. The fitted estimator has the parameters of the epoch with the least value, the
-    first of equals, bit for bit, whatever ended the training: ``best_iter_``, with ``best_score_``, unless the loss is
-    monitored. ``history_`` and ``n_iter_`` tell of all epochs.
+    with :math:`\delta` = ``min_delta``. The fitted estimator has the coefficients of the best epoch, bit for bit,
+    whatever ended training: ``best_iter_``, with ``best_score_``, unless the loss is monitored. ``history_`` and
+    ``n_iter_`` are those of all epochs.
 
     Parameters
     ----------
     X_val : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The validation set, as the estimator itself would take it: in a pipeline, after the transformers.
+        The features of the validation set; in a pipeline, as transformed by the previous steps.
     y_val : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Its targets.
+        The targets of the validation set.
     sample_weight_val : array-like of shape (n_samples,), default=None
-        Its weights.
+        The sample weights of the validation set.
     monitor : "loss", str, callable or None, default="loss"
-        What to watch: the estimator's loss, with class weights if it has them, or a scorer, by name (such as
-        "roc_auc") or as an object, of which more is better. None is the estimator's ``score``. Of several targets or
-        labels, each one's loss is divided by that of its best constant model, and the mean watched: no unit decides.
+        The monitored quantity: the loss of the estimator, with its class weights, or a scorer, by name (such as
+        "roc_auc") or as an object. None is the ``score`` of the estimator. With several targets or labels, the loss is
+        the mean of each one's loss relative to that of its best constant model.
     patience : int, default=10
-        How many epochs without improvement end the training, at least 1.
+        The number of epochs without improvement after which training stops, at least 1.
     min_delta : float, default=0.0
-        By how much a value has to fall below the best to count as an improvement, at least 0, in units of the value.
+        The minimum improvement over the best value, nonnegative, in units of the value.
 
     Raises
     ------
     ValueError, TypeError
-        For bad parameters; in ``fit``, for a validation set that does not fit the training data, for a second
-        EarlyStopping, and on estimators of others.
+        For invalid parameters; in ``fit``, for a validation set that is inconsistent with the training data, for a
+        second EarlyStopping, and on estimators of other packages.
 
     See Also
     --------
-    skgd.GDClassifier.fit : With ``X_val`` and ``y_val`` it stops by their loss and ``tol`` without any callback.
+    skgd.GDClassifier.fit : Early stopping by the validation loss without a callback.
 
     Notes
     -----
-    The estimator's own ``tol`` still ends the training, too, when the objective no longer falls: set ``tol=None`` to
-    leave that to this callback. Training that goes on from a `Checkpoint` goes on counting where it was.
+    The ``tol`` of the estimator can stop training, too: set ``tol=None`` to use this callback only. Training that is
+    resumed from a `Checkpoint` continues to count.
 
     References
     ----------
@@ -139,7 +138,7 @@ class EarlyStopping:
         min_delta: float = 0.0,
     ):
         if X_val is None or y_val is None:
-            raise ValueError("EarlyStopping needs X_val and y_val, the validation set that it watches.")
+            raise ValueError("EarlyStopping needs a validation set, X_val and y_val.")
         _check_number("EarlyStopping(patience)", patience, Integral, 1)
         _check_number("EarlyStopping(min_delta)", min_delta, Real, 0.0)
         self.X_val = X_val
@@ -150,7 +149,7 @@ class EarlyStopping:
         self.min_delta = min_delta
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Begin to watch a training."""
+        """Start to monitor training."""
         _check_estimator(self, estimator)
         if self.monitor != "loss":
             check_scoring(estimator, self.monitor)
@@ -162,7 +161,7 @@ class EarlyStopping:
         """Do nothing."""
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> bool:
-        """Look at the validation set after an epoch, and return whether to stop."""
+        """Evaluate the validation set after an epoch, and return whether to stop."""
         if not _is_epoch(context):
             return False
         best: Best = estimator._early_stopping
@@ -178,7 +177,7 @@ class EarlyStopping:
         return waited >= self.patience
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Forget what was seen."""
+        """Remove the state."""
         vars(estimator).pop("_early_stopping", None)
 
     def _value(self, fitted_estimator: Any) -> float:
@@ -191,49 +190,48 @@ class EarlyStopping:
 
 
 class Checkpoint:
-    """Write the training to a file every so often, so that it can go on after an interruption, to the same bits.
+    """Save the state of training periodically, to resume it after an interruption with the same result.
 
-    ``Checkpoint.load(path)`` returns the estimator as it was after the last epoch that was written: it predicts, and
-    its next ``fit``, called with the same data, goes on with the epochs that are left. The result is that of a training
-    that was never interrupted, bit for bit: coefficients, ``history_`` (but for the seconds) and ``n_iter_``.
+    ``Checkpoint.load(path)`` returns the estimator after the last saved epoch: it can predict, and its next ``fit``,
+    with the same data, continues with the remaining epochs. The result is that of an uninterrupted training, bit for
+    bit: coefficients, ``history_`` (except for the seconds) and ``n_iter_``.
 
-    A file is complete at any moment: it is written beside the old one, which it then replaces. At the end of training,
-    also by Ctrl-C, it is written once more. Where it cannot be written, because the disk is full for example, training
-    warns and goes on, the old file stays, and the next writing is tried as planned. What a killed process has left
-    half-written beside the file is removed by the next ``fit``. ``fit`` of a training that had ended has nothing left
-    to do; raise ``max_iter`` to go on with it.
+    Files are replaced atomically. At the end of training, also by Ctrl-C, the file is saved once more. If it cannot be
+    written, for example because the disk is full, ``fit`` warns and continues with the old file in place. Incomplete
+    temporary files of a killed process are removed by the next ``fit``. ``fit`` of a completed training does nothing;
+    increase ``max_iter`` to continue it.
 
     Parameters
     ----------
     path : str or path
-        The file. Its folder has to exist; an existing file is overwritten.
+        The path of the file. Its directory has to exist; an existing file is overwritten.
     every_n_epochs : int, default=None
-        Write after every so many epochs, at least 1.
+        Save after this number of epochs, at least 1.
     every_n_seconds : float, default=None
-        Write after the first epoch that ends so many seconds, above 0, after the last writing. With both, whichever
+        Save after the first epoch that ends this number of seconds after the last save. With both parameters, whichever
         comes first; with neither, every epoch.
 
     Raises
     ------
     ValueError, TypeError
-        For bad parameters; in ``fit``, on estimators of others, and in a grid search, where all trainings would write
-        to one file.
+        For invalid parameters; in ``fit``, on estimators of other packages, and in a grid search, where all fits would
+        write to the same file.
     OSError
-        In ``fit``, before the first epoch, where the folder does not exist or cannot be written to, or the path is that
-        of a folder.
+        In ``fit``, before the first epoch, if the directory does not exist or is not writable, or the path is a
+        directory.
 
     Notes
     -----
-    Callbacks are not written: set them again on what was loaded, as in the example; an `EarlyStopping` then goes on
-    counting where it was. Before going on, ``max_iter``, ``tol``, ``n_iter_no_change``, ``verbose`` and ``warm_start``
-    may be changed; ``fit`` refuses other changes, and other data. The same bits need the same versions of the libraries
-    on the same kind of machine. Writing needs scikit-learn 1.9 or newer, as all callbacks do.
+    Callbacks are not saved: set them again on the loaded estimator, as in the example; an `EarlyStopping` then
+    continues to count. Before resuming, ``max_iter``, ``tol``, ``n_iter_no_change``, ``verbose`` and ``warm_start`` may
+    be changed; other changes, and different data, raise an error. Identical bits require the same versions of the
+    libraries on the same kind of machine.
 
     The file is a :mod:`pickle`: load only files that you trust.
 
     Examples
     --------
-    A script that goes on where it ended, however often it is started:
+    A script that resumes where it ended, however often it is started:
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -264,12 +262,12 @@ class Checkpoint:
 
     @staticmethod
     def load(path: str | os.PathLike) -> GDClassifier | GDRegressor:
-        """Return the estimator that was written to a file, ready to predict, and to go on with its ``fit``.
+        """Return the estimator from a file, ready to predict, and to resume ``fit``.
 
         Parameters
         ----------
         path : str or path
-            The file. It is a pickle: load only files that you trust.
+            The path of the file. It is a pickle: load only files that you trust.
 
         Returns
         -------
@@ -279,26 +277,30 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            Where the file holds no checkpoint.
+            If the file is not a checkpoint.
         """
         with open(path, "rb") as file:
             try:
                 estimator = pickle.load(file)
             except (pickle.UnpicklingError, EOFError) as error:
-                raise ValueError(f"{os.fspath(path)!r} holds no checkpoint: {error}") from None
+                raise ValueError(f"{os.fspath(path)!r} is not a checkpoint: {error}") from None
         if not hasattr(estimator, "_unfinished"):
-            raise ValueError(f"{os.fspath(path)!r} holds no checkpoint, but an object of {type(estimator).__name__}.")
+            raise ValueError(
+                f"{os.fspath(path)!r} is not a checkpoint, but contains an object of {type(estimator).__name__}."
+            )
         return estimator
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Check, before the first epoch, that writing after it will make sense."""
+        """Check, before the first epoch, that the file can be written."""
         _check_estimator(self, estimator)
         if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"The folder of the checkpoint {str(self.path)!r} does not exist. Make it first.")
+            raise FileNotFoundError(
+                f"The directory of the checkpoint {str(self.path)!r} does not exist. Create it first."
+            )
         if self.path.is_dir():
-            raise IsADirectoryError(f"The checkpoint {str(self.path)!r} is a folder. Give the path of a file.")
+            raise IsADirectoryError(f"The checkpoint {str(self.path)!r} is a directory. Pass the path of a file.")
         if not os.access(self.path.parent, os.W_OK):
-            raise PermissionError(f"The folder of the checkpoint {str(self.path)!r} cannot be written to.")
+            raise PermissionError(f"The directory of the checkpoint {str(self.path)!r} is not writable.")
         several = _trainer_of_several(context)
         if several is not None:
             raise ValueError(
@@ -310,18 +312,18 @@ class Checkpoint:
         estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
 
     def on_fit_task_begin(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
-        """Write, if it is time to: before the next epoch, when other callbacks are done with the last one."""
+        """Save before the next epoch, if it is time to, when other callbacks have seen the last one."""
         if not (_is_epoch(context) and fitted_estimator.n_iter_):
             return
         n_epochs = self.every_n_epochs
         every_epoch = n_epochs is None and self.every_n_seconds is None
         by_time = self.every_n_seconds is not None and time.monotonic() >= estimator._checkpoint_due
         if every_epoch or by_time or (n_epochs is not None and fitted_estimator.n_iter_ % n_epochs == 0):
-            self._write(estimator, fitted_estimator, "Training goes on, and tries again when the next one is due")
+            self._write(estimator, fitted_estimator, "Training continues, and tries again when the next one is due")
             estimator._checkpoint_due = time.monotonic() + (self.every_n_seconds or 0.0)
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
-        """Write when training has ended."""
+        """Save when training has ended."""
         if not _is_epoch(context):
             estimator._checkpoints_failed.discard(self.path)  # what this writing does not save, no later one will
             self._write(
@@ -329,7 +331,7 @@ class Checkpoint:
             )
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Forget when to write, and which writing failed."""
+        """Remove the state."""
         for name in ("_checkpoint_due", "_checkpoints_failed"):
             vars(estimator).pop(name, None)
 
@@ -341,7 +343,7 @@ class Checkpoint:
         except OSError as error:
             if self.path not in estimator._checkpoints_failed:
                 estimator._checkpoints_failed.add(self.path)
-                kept = "It stays as it was before" if self.path.exists() else "There is none"
+                kept = "The previous file is unchanged" if self.path.exists() else "There is no file"
                 message = f"The checkpoint {str(self.path)!r} could not be written: {error}. {kept}. {afterwards}."
                 warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
 
@@ -395,42 +397,42 @@ class _MLflowRun:
 
 
 class MLflowLogger:
-    """Log a training to MLflow: the parameters, each epoch's entry of the history, how it ended, and the model.
+    """Log training to MLflow: parameters, the metrics of each epoch, why training stopped, and the model.
 
-    It is logged to the active run (``with mlflow.start_run(): model.fit(X, y)``) or, where there is none, to one of its
-    own. The trainings of a search have a run each, nested in the active one.
+    ``fit`` logs to the active run (``with mlflow.start_run(): model.fit(X, y)``) or, if there is none, to a new one. In
+    a search, each fit has a run, nested in the active one.
 
-    * Parameters: those of ``get_params``, such as ``optimizer__beta1``, but for those that the run has already.
-    * Metrics: what ``history_`` has of each epoch, with the number of the epoch as the step; at the end ``n_iter_``,
-      ``best_iter_``, ``best_score_``, ``alpha_`` and ``suboptimality_``, those that are known.
+    * Parameters: those of ``get_params``, such as ``optimizer__beta1``, except for those that the run already has.
+    * Metrics: the entries of ``history_`` for each epoch; at the end ``n_iter_``, ``best_iter_``, ``best_score_``,
+      ``alpha_`` and ``suboptimality_``, if they are known.
     * Tags: ``converged_``, ``stop_reason_`` and ``engine_``.
     * The model, in MLflow's flavors sklearn and pyfunc: ``mlflow.sklearn.load_model(...)``.
 
-    Where something cannot be logged, because a server is gone for example, training warns once and goes on. What the
-    run has not got is sent at the end, if that is possible then.
+    If something cannot be logged, for example because the server is not available, ``fit`` warns once and continues.
+    What is missing in the run is sent at the end, if that is possible then.
 
     Parameters
     ----------
     log_model : bool, default=True
         Whether to log the model at the end.
     **options
-        Passed on to ``mlflow.sklearn.log_model``, such as ``registered_model_name="churn"`` or
-        ``input_example=X[:3]``. ``pip_requirements`` are skgd and what it needs, if nothing else is passed. Where
-        MLflow saves models by skops, ``skops_trusted_types`` is the estimator's own type; a model with an optimizer, a
-        loss or a schedule of your own needs a list that has its type, too.
+        Passed to ``mlflow.sklearn.log_model``, such as ``registered_model_name="churn"`` or ``input_example=X[:3]``.
+        ``pip_requirements`` are skgd and its dependencies by default. If MLflow saves models with skops,
+        ``skops_trusted_types`` is the type of the estimator by default; a model with a custom optimizer, loss or
+        schedule needs a list with its type, too.
 
     Raises
     ------
     ImportError
-        In ``fit``, where MLflow is not installed (``pip install skgd[mlflow]``).
+        In ``fit``, if MLflow is not installed (``pip install skgd[mlflow]``).
     ValueError, TypeError
-        For bad parameters; in ``fit``, on estimators of others.
+        For invalid parameters; in ``fit``, on estimators of other packages.
 
     Notes
     -----
-    Entries are sent once a second, those of several epochs together, so that a distant server does not slow training
-    down; nor does one that is gone, which epochs do not wait for a second time. What is loaded predicts, and goes on
-    learning.
+    Metrics are sent once per second, those of several epochs together, so that a remote server does not slow down
+    training; nor does a server that is not available, for which epochs wait only once. The loaded model can predict,
+    and continue training.
 
     Examples
     --------
@@ -446,7 +448,7 @@ class MLflowLogger:
         self.options = options
 
     def setup(self, estimator: Any, context: Any) -> None:
-        """Find or begin the run, and log the parameters."""
+        """Find or start the run, and log the parameters."""
         _check_estimator(self, estimator)
         _mlflow()
         begin = len(getattr(estimator, "history_", {}).get("objective", ())) if estimator.warm_start else 0
@@ -461,7 +463,7 @@ class MLflowLogger:
         """Do nothing."""
 
     def on_fit_task_end(self, estimator: Any, context: Any, *, fitted_estimator: Any = None) -> None:
-        """Send what the history has got since the last time, at the end with all that is known then."""
+        """Log the new entries of the history, and at the end the final metrics and tags."""
         run: _MLflowRun = estimator._mlflow_run
         if not run.run_id:
             return
@@ -474,7 +476,7 @@ class MLflowLogger:
         _try(run, lambda: self._log_end(fitted_estimator))
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """End the run, if it was begun here."""
+        """End the run, if it was started here."""
         run = vars(estimator).pop("_mlflow_run", None)
         if run is not None and run.own:
             _try(run, lambda: _mlflow().end_run(run.status))

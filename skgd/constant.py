@@ -24,7 +24,7 @@ _NORMAL = 1.482602218505602  # standard deviations of a normal variable in its m
 
 
 def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return the standardised prediction, (n_outputs,), of the best constant model, nearly.
+    """Return the standardized prediction, (n_outputs,), of the best constant model, nearly.
 
     For numbers it is the center of the target; for labels it minimizes the loss.
     """

@@ -4,12 +4,12 @@ Gradient descent crawls when columns have different units. With ``precondition=T
 
 .. math:: z = (x - c) / s, \qquad f(x) = c_y + s_y (z \cdot v + u)
 
-with the centre c and the scale s of each column, and those of the target. This is the same model, for
+with the center c and the scale s of each column, and those of the target. This is the same model, for
 
 .. math:: w = s_y v / s, \qquad b = c_y + s_y u - c \cdot w
 
-so that the minimiser stays what it was: only the path to it changes. X is never copied as a whole: each mini-batch is
-standardised when it is used.
+so that the minimum does not change: only the path to it does. X is never copied as a whole: each mini-batch is
+standardized when it is used.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def size_of(measures: Measures) -> np.ndarray:
 
 
 def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
-    """Return the mean square of each standardised column."""
+    """Return the mean square of each standardized column."""
     largest, mean, variance, _ = measures
     offset = (mean * largest - center) / scale
     spread = np.sqrt(variance) * (largest / scale)
@@ -183,18 +183,18 @@ def auto_alpha(filled: float, n_classes: int) -> float:
 
 
 def row_norm_of(squares: float, fit_intercept: bool) -> float:
-    """Return the root mean square of the standardised rows' norms, from the sum of their columns' mean squares."""
+    """Return the root mean square of the standardized rows' norms, from the sum of their columns' mean squares."""
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
 def standard_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each column or, where nothing is centred, 0 and the size."""
+    """Return the mean and the standard deviation of each column or, where nothing is centered, 0 and the size."""
     largest, mean, _, _ = measures
     return (mean if centered else 0.0) * largest, deviation_of(measures) if centered else size_of(measures)
 
 
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre and the scale of dense columns; one-hot categories have the scale that sparse columns have."""
+    """Return the center and the scale of dense columns; one-hot categories have the scale that sparse columns have."""
     largest, _, _, filled = measures
     center, scale = standard_coordinates(measures, centered, text_like)
     rare = is_sparse(filled) & (indicated(measures) > 0.0)
@@ -211,7 +211,7 @@ def rare_scale(unit: Any, filled: Any) -> Any:
 
 
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the centre and the scale of sparse columns.
+    r"""Return the center and the scale of sparse columns.
 
     Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero:
     the most frequent words say little. Others stay where they are, so that zeros do.
@@ -238,7 +238,7 @@ def _partly_centered(measures: Measures, unit: Any, centered: bool, text_like: b
 
 
 def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre and the scale of the target; with a log link, of the raw prediction."""
+    """Return the center and the scale of the target; with a log link, of the raw prediction."""
     mean = measures[1] * measures[0]
     if log_link:  # the link's scale is free already; a multiple of the mean is a shift of the raw prediction
         center = np.log(choose(mean > 0.0, mean, 1.0))
@@ -261,30 +261,30 @@ def user_coefficient(v: Any, scale: Any, target_scale: Any) -> Any:
     return target_scale * (v / scale)
 
 
-def standardised_coefficient(w: Any, scale: Any, target_scale: Any) -> Any:
+def standardized_coefficient(w: Any, scale: Any, target_scale: Any) -> Any:
     """Return the inverse of :func:`user_coefficient`."""
     return w / target_scale * scale
 
 
 def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple) -> Any:
-    """Return the intercept for another centre and scale of the target; ``shift`` is what centres of columns add."""
+    """Return the intercept for another center and scale of the target; ``shift`` is what centers of columns add."""
     return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
 def kept_target(old: tuple, target: tuple) -> tuple[Any, Any]:
     """Return the center and the scale of a stream's target that its parameters are taken to be in.
 
-    Where the scale falls more than tenfold at once, another was learnt, and standardised predictions stay.
+    Where the scale falls more than tenfold at once, another was learned, and standardized predictions stay.
     """
     fallen = old[1] > _FALLEN * target[1]
     return choose(fallen, target[0], old[0]), choose(fallen, target[1], old[1])
 
 
-def relearnt(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarray:
+def relearned(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarray:
     """Return the factor on each coefficient of a stream.
 
-    Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardised coefficient is
-    kept: what was learnt of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardized coefficient is
+    kept: what was learned of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
     ratio = old_scale / scale
     return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
@@ -509,11 +509,11 @@ class ColumnStatistics:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The change of variables from the optimizer's standardised parameters to the user's, and back.
+    """The change of variables from the optimizer's standardized parameters to the user's, and back.
 
     ``center`` and ``scale`` (one value a column) are 0 and 1 where that side is left alone; so are ``target_center``
     and ``target_scale`` (one value an output). Where ``combinations`` take the place of the columns, it is these that
-    are centred and scaled.
+    are centered and scaled.
     """
 
     center: np.ndarray | float = 0.0
@@ -534,9 +534,9 @@ class Coordinates:
     ) -> Coordinates:
         """Return the coordinates in which the columns have about unit size.
 
-        Dense columns are centred and divided by their standard deviation, and so are columns of sparse rows that most
+        Dense columns are centered and divided by their standard deviation, and so are columns of sparse rows that most
         of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it up,
-        nothing is centred.
+        nothing is centered.
         """
         coordinates_of = coordinates_of or (sparse_coordinates if sparse else dense_coordinates)
         measures = columns.measures if columns.usual is None else columns.usual
@@ -545,7 +545,7 @@ class Coordinates:
         return cls(center=center.astype(dtype) if centered else 0.0, scale=_representable(scale, dtype))
 
     def with_target(self, target: ColumnStatistics, *, log_link: bool, fit_intercept: bool) -> Coordinates:
-        """Return these coordinates with the prediction centred and scaled like the target."""
+        """Return these coordinates with the prediction centered and scaled like the target."""
         center, scale = target_coordinates(target.measures, log_link, fit_intercept)
         return replace(self, target_center=center, target_scale=scale)
 
@@ -571,7 +571,7 @@ class Coordinates:
 
     @property
     def centered(self) -> bool:
-        """Whether columns are centred."""
+        """Whether columns are centered."""
         return not isinstance(self.center, float)
 
     def standardized(self, X: Matrix) -> Matrix:
@@ -591,7 +591,7 @@ class Coordinates:
         return standardized
 
     def _of_zeros(self, X: sp.csr_array) -> sp.csr_array:
-        """Return what the zeros of centred columns become that sparse rows do not store."""
+        """Return what the zeros of centered columns become that sparse rows do not store."""
         center, scale = np.asarray(self.center), np.asarray(self.scale)
         columns = np.flatnonzero(center)
         number = np.full(X.shape[1], -1)
@@ -626,7 +626,7 @@ class Coordinates:
             shift = (self.center - old.center) @ user_coef
         targets = ((part.target_center, part.target_scale) for part in (old, self))
         intercept = moved_intercept(intercept, shift, *targets)
-        return standardised_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
+        return standardized_coefficient(user_coef, _column(self.scale), self.target_scale), intercept
 
     def _combined_from(self, old: Coordinates, coef: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients before they are scaled, from those in ``old`` ones, and the shift of the intercept."""
@@ -642,7 +642,7 @@ class Coordinates:
         return coef, shift + self.center * np.ones(len(coef)) @ coef
 
     def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
-        """Return centre and scale of the columns and the target as new arrays."""
+        """Return center and scale of the columns and the target as new arrays."""
         sizes = (n_features, n_features, n_outputs, n_outputs)
         parts = (self.center, self.scale, self.target_center, self.target_scale)
         return tuple([np.full(n, v) if isinstance(v, float) else v.copy() for n, v in zip(sizes, parts, strict=True)])
@@ -653,7 +653,7 @@ class Coordinates:
             intercept = intercept + self.combinations.center @ coef
             coef = self.combinations.inverse @ coef
         intercept = intercept + self.center @ coef if self.centered else intercept
-        standardized = standardised_coefficient(coef, _column(self.scale), self.target_scale)
+        standardized = standardized_coefficient(coef, _column(self.scale), self.target_scale)
         return standardized, (intercept - self.target_center) / self.target_scale
 
 

@@ -36,12 +36,12 @@ from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
-from skgd.running import learnt
+from skgd.running import learned
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which columns count as correlated
 _STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
-_STALE = 10.0  # of the second moments, from which combinations of a stream are made anew
+_STALE = 10.0  # of the second moments, from which combinations of a stream are recomputed
 _ROWS = 20  # of a stream, for each column, before correlations are looked at
 _EVERY = 8  # batches of a stream, one is enough for columns that were not correlated so far
 _FEW_COLUMNS = 100  # of a stream: each row costs the square of the number
@@ -187,7 +187,7 @@ def combined(
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None
-        statistics, _ = learnt(state.combined, combinations.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, combinations.rows(X), weight, reach)
         if have_grown(statistics.variance, together.variances).any():
             together = replace(together, due=together.rows)
         return replace(state, together=together, combined=statistics), combinations
@@ -197,7 +197,7 @@ def combined(
         return replace(state, together=together, combined=None), None
     moments = taken.means_and_variances(together)
     if taken is combinations and state.combined is not None:
-        statistics, _ = learnt(state.combined, taken.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, taken.rows(X), weight, reach)
     else:
         statistics = ColumnStatistics.of_moments(state.columns, *moments)
     return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken

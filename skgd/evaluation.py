@@ -15,12 +15,12 @@ def evaluated(state: State, plan: Plan, validation: Data) -> tuple[np.ndarray, f
     losses = validation_losses(state, plan, validation)
     score = validation_score(state, validation)
     if not np.isfinite(losses).all():
-        raise ValueError(f"The loss of X_val and y_val is {losses.sum()}: their numbers are too large.")
+        raise ValueError(f"The loss of X_val and y_val is {losses.sum()}: their values are too large.")
     return losses, score
 
 
 def validation_losses(state: State, plan: Plan, validation: Data) -> np.ndarray:
-    """Return the mean loss of a validation set by output, with the class weights that training has learnt."""
+    """Return the mean loss of a validation set by output, with the class weights that training has learned."""
     X, y, weight = validation
     weight = plan.row_weights(y, weight, state.class_totals)
     theta = readout(state.iterate, state.optimizer, state.objective)

@@ -1,4 +1,4 @@
-"""The history of a training: an entry an epoch, or a call of ``partial_fit``, and how it is printed."""
+"""The history of a training, with one entry per epoch or call of ``partial_fit``, and how it is printed."""
 
 from __future__ import annotations
 

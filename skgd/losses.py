@@ -1,4 +1,4 @@
-r"""Losses: how much a prediction costs, and in which direction it should move.
+r"""Losses: the cost of a prediction and its derivative.
 
 A loss is a pair of pure functions of one target ``y`` and one raw prediction ``raw`` (the linear predictor
 :math:`f(x) = x \cdot w + b`):
@@ -6,13 +6,13 @@ A loss is a pair of pure functions of one target ``y`` and one raw prediction ``
 * ``value(y, raw, hyper)``, never negative, and
 * ``gradient(y, raw, hyper)``, its derivative with respect to ``raw``.
 
-Both are written in plain arithmetic, elementwise, so that the same function serves scalars and whole arrays. Softmax,
-which looks at a whole row, fits too: a loss with ``normalized = True`` is handed log-probabilities (``raw`` minus the
-row's log-sum-exp), and is elementwise from there.
+Both are elementwise functions in plain arithmetic, for scalars and whole arrays. Softmax depends on all outputs of a
+sample: a loss with ``normalized = True`` receives log-probabilities (``raw`` minus the log-sum-exp of the outputs), and
+is elementwise again.
 
 Examples
 --------
-A loss of one's own needs a value and a gradient, nothing else:
+A custom loss only needs a value and a gradient:
 
 >>> import numpy as np
 >>> from skgd import GDRegressor
@@ -60,30 +60,30 @@ __all__ = [
 
 
 class Loss(Strategy):
-    """Base of all losses; a subclass defines :meth:`value` and :meth:`gradient`.
+    """Base class of all losses; a subclass defines :meth:`value` and :meth:`gradient`.
 
     Attributes
     ----------
     label_values : tuple of float
-        The numbers that stand for "not this class" and "this class" in ``y`` when a classifier uses the loss.
+        The values of ``y`` that encode the negative and the positive class of a classifier.
     normalized : bool
-        Whether ``raw`` comes as log-probabilities of one row (softmax) instead of independent scores.
+        Whether ``raw`` are log-probabilities (softmax) instead of independent scores.
     curvature : float
-        An upper bound of the second derivative; where there is none (a kink, an exponential), a typical value. It sets
-        the scale of ``learning_rate="auto"`` for plain gradient descent.
+        An upper bound of the second derivative, or a typical value if there is none (kinks, exponentials). It
+        determines ``learning_rate="auto"`` of plain SGD.
     degree : float
-        The power of the target's scale with which the loss grows. ``precondition=True`` shows the optimizer the loss
-        divided by ``scale**degree``, so that a learning rate means the same whatever the target's unit.
+        The power of the target's scale with which the loss scales. With ``precondition=True``, the loss is divided by
+        ``scale**degree``, so that learning rates do not depend on the unit of the target.
     smooth, smoothable : bool
-        Whether the loss is convex, and :meth:`gradient` continuous, or not: then few columns may be fitted by Newton's
-        steps, on the loss or on its means over intervals.
+        Whether the loss is convex with a continuous :meth:`gradient`, or convex with kinks: then ``fit`` may take
+        Newton steps, on the loss or on its means over intervals.
     log_link : bool
         Whether the prediction is ``exp(raw)`` rather than ``raw``.
     standardized : bool
-        Whether the rule is handed the target and the prediction as multiples of the target's scale, from its center:
-        then it may have constants that mean the same whatever the target's unit.
+        Whether the loss receives the standardized target and prediction, so that its constants do not depend on the
+        unit of the target.
     probability : callable or None
-        Maps raw scores to the probability of the positive class, where that means something.
+        Maps raw scores to the probability of the positive class, if the loss estimates one.
     """
 
     label_values: ClassVar[tuple[float, float]] = (-1.0, 1.0)
@@ -98,7 +98,7 @@ class Loss(Strategy):
 
     @staticmethod
     def value(y: Any, raw: Any, hyper: tuple) -> Any:
-        """Return the cost of predicting ``raw`` where ``y`` is true, elementwise and never negative."""
+        """Return the cost of the prediction ``raw`` for the target ``y``, elementwise and nonnegative."""
         raise NotImplementedError
 
     @staticmethod
@@ -120,7 +120,7 @@ class Loss(Strategy):
 
 
 class SquaredError(Loss):
-    r"""Half the squared residual, :math:`\frac12 (f - y)^2`: least squares, whose minimiser is the conditional mean.
+    r"""Half the squared residual, :math:`\frac12 (f - y)^2`: least squares, minimized by the conditional mean.
 
     Examples
     --------
@@ -143,7 +143,7 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
-    r"""The absolute residual :math:`|f - y|`: its minimiser is the conditional median, which outliers do not move.
+    r"""The absolute residual :math:`|f - y|`, minimized by the conditional median, which is robust to outliers.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class AbsoluteError(Loss):
 
 
 class Quantile(Loss):
-    r"""The pinball loss :math:`\max(q (y - f), (q - 1)(y - f))`: its minimiser is the conditional q-quantile.
+    r"""The pinball loss :math:`\max(q (y - f), (q - 1)(y - f))`: minimized by the conditional q-quantile.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ class Quantile(Loss):
 
 
 class Huber(Loss):
-    r"""Quadratic near zero, linear beyond ``epsilon``: least squares that outliers cannot pull.
+    r"""Quadratic near zero, linear beyond ``epsilon``: least squares that is robust to outliers.
 
     .. math:: \ell(y, f) = \tfrac12 r^2 \text{ if } |r| \le \epsilon, \text{ else } \epsilon |r| - \tfrac12\epsilon^2,
               \quad r = f - y
@@ -215,9 +215,9 @@ class Huber(Loss):
     Parameters
     ----------
     epsilon : float or "auto", default="auto"
-        The residual, in units of the target, from which the loss grows linearly; above 0. "auto" is 1.35 times the
-        scale of the target, so that its unit does not matter: the standard deviation; in ``fit``, 1.48 times the median
-        absolute deviation from the median where that is less than a third.
+        The residual, in units of the target, beyond which the loss is linear; positive. "auto" is 1.35 times the scale
+        of the target: its standard deviation, or in ``fit``, 1.48 times the median absolute deviation if that is less
+        than a third.
 
     References
     ----------
@@ -266,13 +266,13 @@ class Huber(Loss):
 
 
 class EpsilonInsensitive(Loss):
-    r"""Free within a tube, linear outside, :math:`\max(0, |f - y| - \epsilon)`: linear support vector regression.
+    r"""Zero within a tube, linear outside, :math:`\max(0, |f - y| - \epsilon)`: linear support vector regression.
 
     Parameters
     ----------
     epsilon : float or "auto", default="auto"
-        Half the tube's width, in units of the target; at least 0. "auto" is a tenth of the scale of the target, as for
-        :class:`Huber`.
+        Half the width of the tube, in units of the target; nonnegative. "auto" is a tenth of the scale of the target,
+        as for :class:`Huber`.
 
     References
     ----------
@@ -314,13 +314,13 @@ class EpsilonInsensitive(Loss):
 
 
 class SquaredEpsilonInsensitive(EpsilonInsensitive):
-    r"""Free within a tube, quadratic outside, :math:`\max(0, |f - y| - \epsilon)^2`.
+    r"""Zero within a tube, quadratic outside, :math:`\max(0, |f - y| - \epsilon)^2`.
 
     Parameters
     ----------
     epsilon : float or "auto", default="auto"
-        Half the tube's width, in units of the target; at least 0. "auto" is a tenth of the scale of the target, as for
-        :class:`Huber`, but always the standard deviation.
+        Half the width of the tube, in units of the target; nonnegative. "auto" is a tenth of the scale of the target,
+        as for :class:`Huber`, but always the standard deviation.
 
     References
     ----------
@@ -389,7 +389,7 @@ class _Deviance(Loss):
     .. math:: \ell(y, f) = \frac{\mu^{2-p}}{2-p} - y \frac{\mu^{1-p}}{1-p} - \min_f(\ldots), \qquad
               \frac{\partial \ell}{\partial f} = \mu^{2-p} - y \mu^{1-p}
 
-    with the logarithm in place of a power of exponent 0. A subclass gives the power as its one hyper-parameter.
+    with the logarithm instead of a power with exponent 0. A subclass has the power as its only hyperparameter.
     """
 
     log_link = True
@@ -461,13 +461,13 @@ class Gamma(_Deviance):
 
 
 class Tweedie(_Deviance):
-    r"""Half the Tweedie deviance, for amounts that are often zero (insurance claims, rain), with a log link.
+    r"""Half the Tweedie deviance, with a log link, for nonnegative amounts with many zeros (insurance claims).
 
     Parameters
     ----------
     power : float, default=1.5
-        The variance is proportional to ``mean**power``; at least 1. 1 is Poisson, 2 is gamma, 3 inverse Gaussian.
-        Beyond 2 the loss is not convex where the prediction is far too large.
+        The variance is proportional to ``mean**power``; at least 1. 1 is Poisson, 2 is gamma, 3 inverse Gaussian. Above
+        2 the loss is not convex for predictions that are far too large.
 
     References
     ----------
@@ -504,7 +504,7 @@ class Tweedie(_Deviance):
 
 
 class Perceptron(Loss):
-    r"""Rosenblatt's perceptron, :math:`\max(0, -y f)`: only mistakes teach.
+    r"""Rosenblatt's perceptron, :math:`\max(0, -y f)`: only misclassified samples have a gradient.
 
     References
     ----------
@@ -552,7 +552,7 @@ class Hinge(Loss):
 
 
 class SquaredHinge(Loss):
-    r"""The squared hinge :math:`\max(0, 1 - y f)^2`, smooth: what ``LinearSVC`` minimises by default.
+    r"""The squared hinge :math:`\max(0, 1 - y f)^2`, the default loss of ``LinearSVC``.
 
     Examples
     --------
@@ -575,11 +575,11 @@ class SquaredHinge(Loss):
 
 
 class ModifiedHuber(Loss):
-    r"""A squared hinge that turns linear at margin -1: smooth, robust against mislabelled rows, with probabilities.
+    r"""A squared hinge that turns linear at margin -1: smooth, robust to mislabeled samples, with probabilities.
 
     .. math:: \ell(y, f) = \max(0, 1 - y f)^2 \text{ if } y f \ge -1, \text{ else } -4 y f
 
-    Its minimiser is :math:`2 P(y=1|x) - 1`, so that :math:`(\min(\max(f, -1), 1) + 1) / 2` estimates a probability.
+    It is minimized by :math:`2 P(y=1|x) - 1`, so that :math:`(\min(\max(f, -1), 1) + 1) / 2` estimates a probability.
 
     References
     ----------
@@ -615,8 +615,8 @@ class ModifiedHuber(Loss):
 class LogLoss(Loss):
     r"""Logistic regression: :math:`\log(1 + e^f) - y f` with y in {0, 1}, the negative log-likelihood.
 
-    With two classes, and for each column of a multilabel target, it is the binary logistic loss; with three or more
-    exclusive classes a classifier uses its multinomial form, :class:`SoftmaxLoss`.
+    For two classes, and for each label of a multilabel target, it is the binary logistic loss; for three or more
+    exclusive classes, classifiers use its multinomial form, :class:`SoftmaxLoss`.
 
     References
     ----------
@@ -650,8 +650,8 @@ class LogLoss(Loss):
 class SoftmaxLoss(Loss):
     r"""Multinomial logistic regression: :math:`-\log p_y` with :math:`p_k = e^{f_k} / \sum_j e^{f_j}`.
 
-    Handed log-probabilities and a one-hot target, value and gradient are elementwise: :math:`-y_k \log p_k` (summed
-    over the row) and :math:`p_k - y_k`.
+    For log-probabilities and a one-hot target, value and gradient are elementwise: :math:`-y_k \log p_k` (summed over
+    the classes) and :math:`p_k - y_k`.
 
     References
     ----------

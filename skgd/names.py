@@ -21,11 +21,11 @@ _LOSSES = [
     ),
     (
         "absolute_error",
-        "its minimizer is the median",
+        "minimized by the median",
         "mae meanabsoluteerror absolute absoluteloss lad l1 median laplace",
     ),
     ("huber", "squared near zero, linear beyond", "smoothl1 huberloss logcosh"),
-    ("quantile", "Quantile(0.9) is for another one than the median", "pinball pinballloss quantileloss"),
+    ("quantile", "Quantile(0.9) is for other quantiles than the median", "pinball pinballloss quantileloss"),
     ("epsilon_insensitive", "that of support vector regression", "svr"),
     ("poisson", "with a log link", "poissonnll halfpoissonloss poissonloss count"),
     (
@@ -39,12 +39,12 @@ _LOSSES = [
 _OPTIMIZERS = [
     (
         "auto",
-        "Newton's steps, where columns are few and nothing speaks against them",
+        "Newton steps, if there are few features and other parameters allow it",
         "lbfgs lbfgsb bfgs newton newtoncg newtoncholesky liblinear sag saga cholesky svd lsqr cg cd irls",
     ),
     (
         "sgd",
-        "batch_size=None takes all rows in each step",
+        "batch_size=None uses all samples in each step",
         "gd gradientdescent stochasticgradientdescent batch minibatch vanilla",
     ),
     (
@@ -58,23 +58,23 @@ _OPTIMIZERS = [
     ("rmsprop", "its form for batches", "rprop"),
 ]
 _SCHEDULES = [
-    ("auto", "a rate derived from the data, while that of SGDClassifier's 'optimal' depends on alpha", "optimal"),
-    ("reduce_on_plateau", "it lowers the rate where the objective no longer falls", "adaptive plateau onplateau"),
+    ("auto", "derived from the data, while SGDClassifier's 'optimal' depends on alpha", "optimal"),
+    ("reduce_on_plateau", "it reduces the learning rate when the objective plateaus", "adaptive plateau onplateau"),
     ("inverse_scaling", "a power of the step number", "invscaling inverse invsqrt inversetime timebased"),
-    ("exponential", "the same fraction in the same time", "exp decay exponentialdecay exponentiallr"),
-    ("step", "a staircase", "steplr stepdecay staircase"),
-    ("piecewise", "a table", "multistep multisteplr piecewiseconstant"),
+    ("exponential", "exponential decay", "exp decay exponentialdecay exponentiallr"),
+    ("step", "step decay", "steplr stepdecay staircase"),
+    ("piecewise", "piecewise constant", "multistep multisteplr piecewiseconstant"),
     ("cosine", "restarts make it an object, Cosine(restarts=True)", "cosineannealing cosinedecay sgdr"),
     ("linear", "a warm-up makes it an object, Linear(warmup_steps=100)", "warmup poly polynomial lineardecay"),
 ]
 _ACTIVATIONS = [
     ("logistic", "the sigmoid", "sigmoid expit"),
-    ("silu", "swish by another name", "swish"),
+    ("silu", "also called swish", "swish"),
     ("identity", "no activation", "linear none"),
     ("leaky_relu", "", "lrelu"),
     (
         "relu",
-        "this is about hidden layers; what the output goes through is the loss's",
+        "for hidden layers; the output activation depends on the loss",
         "softmax rectifier rectifiedlinear",
     ),
 ]
@@ -136,7 +136,7 @@ _REPLACEMENTS = {
         ("that of the estimator", "alpha l1_ratio average batch_size max_iter tol max_grad_norm random_state"),
         ("max_grad_norm of the estimator", "clipnorm clip_norm clipvalue max_norm global_clipnorm"),
         ("average of the estimator", "use_ema ema_momentum"),
-        ("nothing: leave it out", "params name maximize foreach fused last_epoch verbose reduction"),
+        ("nothing: remove it", "params name maximize foreach fused last_epoch verbose reduction"),
         (
             "an object, such as method=Adam(learning_rate=0.01), where scipy.optimize.minimize was passed the class",
             "args jac hess hessp bounds constraints callback",
@@ -146,7 +146,7 @@ _REPLACEMENTS = {
         ("alpha and l1_ratio: 'l2' is l1_ratio=0, 'l1' is l1_ratio=1, None is alpha=0", "penalty"),
         ("alpha, which is 1 / (C * n_samples)", "C"),
         ("alpha", "lambda_ reg_lambda reg_alpha weight_decay l2 regularization"),
-        ("learning_rate: a number is a constant rate", "lr eta eta0 learning_rate_init step_size"),
+        ("learning_rate: a number is constant", "lr eta eta0 learning_rate_init step_size"),
         (
             "learning_rate, which may be a schedule",
             "schedule scheduler lr_schedule lr_scheduler learning_rate_schedule",
@@ -179,9 +179,12 @@ _REPLACEMENTS = {
         ("the argument sample_weight of fit", "sample_weight class_weight"),
         ("the argument classes of partial_fit", "classes"),
         ("alpha or early_stopping: there is no dropout", "dropout dropout_rate"),
-        ("n_jobs of what trains several models, such as GridSearchCV: one training runs in one thread", "n_jobs"),
-        ("nothing: log_loss is multinomial for three classes and more; OneVsRestClassifier splits them", "multi_class"),
-        ("nothing: leave it out", "dual intercept_scaling copy_X"),
+        ("n_jobs of a meta-estimator such as GridSearchCV: one fit uses one thread", "n_jobs"),
+        (
+            "nothing: log_loss is multinomial for three or more classes; OneVsRestClassifier is one-vs-rest",
+            "multi_class",
+        ),
+        ("nothing: remove it", "dual intercept_scaling copy_X"),
     ],
 }
 _ADVICE = {
@@ -224,7 +227,7 @@ def advice_on_parameter(name: str, known: Collection[str], kind: Literal["Estima
         if right in known and name in names.split():
             return f" Did you mean {right!r}{reason and f' ({reason})'}?"
     if name in _ADVICE[kind]:
-        return f" In its place, use {_ADVICE[kind][name]}."
+        return f" Use {_ADVICE[kind][name]}."
     near = _nearest(name, known)
     return f" Did you mean {near!r}?" if near else ""
 

@@ -1,9 +1,9 @@
-r"""The objective: what training minimises, as a function of one flat parameter vector.
+r"""The objective: what training minimizes, as a function of one flat parameter vector.
 
 .. math:: J(w, b) = \frac{\sum_i s_i \, \ell(y_i, x_i \cdot w + b)}{\sum_i s_i}
           + \alpha \left( \frac{1 - \rho}{2} \|w\|_2^2 + \rho \|w\|_1 \right)
 
-with sample weights :math:`s_i` and :math:`\rho` = ``l1_ratio``. The intercept is never penalised; several outputs add
+with sample weights :math:`s_i` and :math:`\rho` = ``l1_ratio``. The intercept is never penalized; several outputs add
 up. The optimizer sees this in the coordinates of :mod:`skgd.coordinates`, divided by the target's scale to the power of
 the loss's degree, so that its numbers are near one. The penalty stays one on the user's coefficients.
 
@@ -74,7 +74,7 @@ class Objective:
 
     @property
     def n_coefficients(self) -> int:
-        """The number of parameters that are penalised: they come first."""
+        """The number of parameters that are penalized: they come first."""
         return sum(n_inputs * n_outputs for n_inputs, n_outputs in pairwise(self.layer_sizes))
 
     @property
@@ -113,7 +113,7 @@ class Objective:
 
     @cached_property
     def hyper(self) -> tuple:
-        """The loss's hyper-parameters."""
+        """The loss's hyperparameters."""
         return self.loss.hyper()
 
     @property
@@ -152,7 +152,7 @@ class Objective:
         return self.predictor(prediction)
 
     def predictor(self, raw: np.ndarray) -> np.ndarray:
-        """Return what the loss is a function of, from the standardised prediction."""
+        """Return what the loss is a function of, from the standardized prediction."""
         center, scale = self.predictor_coordinates
         return raw if isinstance(scale, float) and isinstance(center, float) else center + scale * raw
 
@@ -169,11 +169,11 @@ class Objective:
         return self.loss.value(y, normalized, self.hyper) / self.divisor
 
     def loss_gradients(self, y: np.ndarray, normalized: np.ndarray) -> np.ndarray:
-        """Return the derivative of each row's loss with respect to the standardised predictor, (rows, n_outputs)."""
+        """Return the derivative of each row's loss with respect to the standardized predictor, (rows, n_outputs)."""
         return self.loss.gradient(y, normalized, self.hyper) * (self.predictor_coordinates[1] / self.divisor)
 
     def chunks(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, rows: slice | np.ndarray) -> Iterable[tuple]:
-        """Return standardised rows, their targets and their weights (a column, or None), in comfortable pieces."""
+        """Return standardized rows, their targets and their weights (a column, or None), in comfortable pieces."""
         n_rows = count_rows(rows, X)
         entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
         size = max(1, int(_COMFORTABLE_ENTRIES / max(entries, *self.layer_sizes[1:], 1)))
@@ -207,7 +207,7 @@ class Objective:
                 for a, delta in zip(inputs, deltas, strict=True)
             ]
             sums = [tuple(map(add, *both)) for both in zip(sums, parts, strict=True)] if sums else parts
-        # Where columns and target are centred, the intercept's gradient cancels. What is left is rounding, and a rule
+        # Where columns and target are centered, the intercept's gradient cancels. What is left is rounding, and a rule
         # that divides by the gradient's size would follow it.
         eps, rows = np.finfo(theta.dtype).eps ** (2 / 3), sum(map(len, predictors))
         gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
@@ -239,7 +239,7 @@ class Objective:
     def mean_losses_of_constant(
         self, constant: np.ndarray, y: np.ndarray, weight: np.ndarray | None, within: float = np.inf
     ) -> np.ndarray:
-        """Return the mean loss by output of a constant standardised prediction, in the user's units.
+        """Return the mean loss by output of a constant standardized prediction, in the user's units.
 
         Targets further from it than ``within`` count as ones at that distance.
         """
@@ -297,7 +297,7 @@ class Objective:
         return self.join(((l2 * coef, np.zeros_like(b)) for (coef, b), (_, l2, _) in layers), theta.dtype)
 
     def proximal(self, theta: np.ndarray, step: np.ndarray | float) -> np.ndarray:
-        """Return the minimiser of ``(v - theta)**2 / (2 * step) + penalty(v)``: the penalty's implicit step."""
+        """Return the minimum of ``(v - theta)**2 / (2 * step) + penalty(v)``: the penalty's implicit step."""
         if not self.alpha:
             return theta
         steps = self.layers(np.broadcast_to(step, theta.shape))
@@ -342,7 +342,7 @@ def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:
 
 
 def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:
-    """Return the minimiser of ``(v - w)**2 / (2 * rate) + l1 * |v| + l2 * v**2 / 2``, elementwise."""
+    """Return the minimum of ``(v - w)**2 / (2 * rate) + l1 * |v| + l2 * v**2 / 2``, elementwise."""
     return np.sign(w) * np.maximum(np.abs(w) - rate * l1, 0.0) / (1.0 + rate * l2)
 
 

@@ -86,7 +86,7 @@ class _Graph:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Activations, and links of losses, by the function that each stands for: a class of one's own may have the same one
+# Activations, and links of losses, by the function that each stands for: a custom class may have the same one
 # ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -51,7 +51,7 @@ _KIND = "skgd kind"  # the key of the name
 
 
 def packed(value: Any) -> Any:
-    """Return plain data in place of our own objects, in dicts and tuples too; all else as it is."""
+    """Return plain data instead of skgd's objects, in dicts and tuples too; all else as it is."""
     value = value.whole if isinstance(value, Stream) else value.saved if isinstance(value, WideStream) else value
     kind = type(value)
     if kind is dict:
@@ -105,7 +105,9 @@ def loaded(values: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(values)
     number, release = values.pop("skgd_format", None), values.pop("skgd_release", None)
     if number is None:
-        raise ValueError("This model was saved before skgd 0.1.0, the first release whose files last: train it anew.")
+        raise ValueError(
+            "This model was saved before skgd 0.1.0, the first release with a stable format: train a new model."
+        )
     try:
         if number != FORMAT:
             raise KeyError(f"format {number}")
@@ -113,7 +115,7 @@ def loaded(values: Mapping[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"This model was saved by skgd {release}, in a way that skgd {_release()} cannot read: {error.args[0]}. "
-            f"Install that release, pip install 'skgd=={release}', to use the model, or train it anew with this one."
+            f"Install that release, pip install 'skgd=={release}', to use the model, or train a new model."
         ) from error
 
 

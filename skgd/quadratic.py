@@ -1,7 +1,7 @@
 r"""Minima of quadratic functions: with an L1 norm, and by conjugate gradients.
 
 A quadratic function plus the L1 norm is minimized by feature-sign search: signs are held until a coefficient reaches
-zero; then the best point of the way is taken, and signs are chosen anew.
+zero; then the best point of the way is taken, and signs are chosen again.
 
 References
 ----------

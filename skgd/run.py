@@ -57,17 +57,17 @@ class Beginning:
 
     def check(self, parameters: Mapping[str, Any], data: Data, validation: Data | None) -> None:
         """Raise ValueError where the parameters or the data are others."""
-        anew = "To train anew, call fit of a clone: sklearn.base.clone(estimator).fit(...)."
+        anew = "To start from scratch, fit a clone: sklearn.base.clone(estimator).fit(...)."
         for name, value in self.parameters.items():
             if parameters[name] != value:
                 raise ValueError(
-                    f"{name} was changed after the checkpoint was written, so that training cannot go on from it. Set "
-                    f"it back. {anew}"
+                    f"{name} was changed after the checkpoint was written, so that training cannot resume from it. "
+                    f"Reset it. {anew}"
                 )
         if _checksum(data, validation) != self.data:
             raise ValueError(
-                "X, y, the sample weights or the validation set are not those that the checkpoint was written with, so "
-                f"that training cannot go on from it. Pass the same data. {anew}"
+                "X, y, the sample weights or the validation set are not those of the checkpoint, so that "
+                f"training cannot resume from it. Pass the same data. {anew}"
             )
 
     def random_state(self) -> np.random.RandomState:

@@ -106,7 +106,7 @@ def remembered(
     return measures, (weight, latest[0], latest[1], latest[2], latest[3], of_latest, before)
 
 
-def learnt(
+def learned(
     columns: ColumnStatistics, X: np.ndarray, weight: np.ndarray | None, reach: float
 ) -> tuple[ColumnStatistics, np.ndarray]:
     """Return the statistics of a stream with the next rows, and these rows as they count."""
@@ -128,7 +128,7 @@ def learnt(
 
 
 def limit_of(squares: float, fit_intercept: bool) -> float:
-    """Return the square of the standardised norm up to which a row has its whole weight in a step."""
+    """Return the square of the standardized norm up to which a row has its whole weight in a step."""
     return _OUTLYING * row_norm_of(squares, fit_intercept) ** 2
 
 

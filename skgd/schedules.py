@@ -1,12 +1,12 @@
 r"""Schedules: the learning rate of each step.
 
-A schedule is a plain, vectorised function of the step number ``0, 1, 2, ...`` (one step is one update of the
-parameters, that is one mini-batch): ``learning_rate * factor(step)``. It keeps no state, so that training resumed in
-the middle goes on at the right rate. With ``learning_rate="auto"``, the default, the factor multiplies the rate that
-the optimizer derives from the data.
+A schedule is a vectorized function of the step number ``0, 1, 2, ...`` (one step is one update of the parameters, with
+one mini-batch): ``learning_rate * factor(step)``. It has no state, so that resumed training continues with the right
+learning rate. With ``learning_rate="auto"``, the default, the factor multiplies the learning rate that the optimizer
+derives from the data.
 
-Any function from step numbers to rates will do in place of a schedule:
-``GDClassifier(learning_rate=lambda step: 0.1 / (1 + step) ** 0.5)``.
+Any function from step numbers to learning rates can be used as a schedule: ``GDClassifier(learning_rate=lambda step:
+0.1 / (1 + step) ** 0.5)``.
 
 Examples
 --------
@@ -15,7 +15,7 @@ Examples
 >>> Step(learning_rate=0.1, step_size=2, factor=0.5)(np.arange(5))
 array([0.1  , 0.1  , 0.05 , 0.05 , 0.025])
 
-A schedule of one's own defines ``factor_at``:
+A custom schedule defines ``factor_at``:
 
 >>> from skgd.schedules import Schedule
 >>> class SquareRoot(Schedule):
@@ -52,12 +52,12 @@ __all__ = [
 
 
 class Schedule(Strategy):
-    """Base of all schedules; a subclass defines :meth:`factor_at`.
+    """Base class of all schedules; a subclass defines :meth:`factor_at`.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        What the factor multiplies: a rate above 0, or the one that the optimizer derives from the data.
+        The learning rate that the factor multiplies: a positive number, or "auto", derived from the data.
     """
 
     def __init__(self, learning_rate: float | str = "auto"):
@@ -68,9 +68,9 @@ class Schedule(Strategy):
         raise NotImplementedError
 
     def observe(self, objective: float, memory: Any = None) -> Any:
-        """Return what to remember of all epochs until one that ended with ``objective``; by default nothing.
+        """Return the memory of all epochs up to one that ended with ``objective``; by default None.
 
-        ``memory`` is what this returned after the epoch before.
+        ``memory`` is the return value after the previous epoch.
         """
         return None
 
@@ -98,12 +98,12 @@ class Schedule(Strategy):
 
 
 class Constant(Schedule):
-    r"""The same rate throughout, :math:`\eta_t = \eta`.
+    r"""A constant learning rate, :math:`\eta_t = \eta`.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate :math:`\eta`.
+        The learning rate :math:`\eta`.
 
     Examples
     --------
@@ -122,11 +122,11 @@ class InverseScaling(Schedule):
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate :math:`\eta` of the first step.
+        The learning rate :math:`\eta` of the first step.
     power : float, default=0.5
-        The exponent p, above 0. One half is right for convex, 1 for strongly convex losses.
+        The exponent p, positive: 0.5 for convex, 1 for strongly convex objectives.
     decay_steps : int, default=1
-        The number of steps T after which the decay sets in.
+        The number of steps T after which the decay becomes effective.
 
     References
     ----------
@@ -154,14 +154,14 @@ class InverseScaling(Schedule):
 
 
 class Exponential(Schedule):
-    r"""The same fraction in the same time, :math:`\eta_t = \eta \gamma^{t / T}`.
+    r"""Exponential decay, :math:`\eta_t = \eta \gamma^{t / T}`.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate :math:`\eta` of the first step.
+        The learning rate :math:`\eta` of the first step.
     decay_rate : float, default=0.96
-        The factor :math:`\gamma` gained in each T steps, in (0, 1].
+        The factor :math:`\gamma` for every T steps, in (0, 1].
     decay_steps : int, default=1000
         The number of steps T.
 
@@ -187,16 +187,16 @@ class Exponential(Schedule):
 
 
 class Step(Schedule):
-    r"""A staircase: the rate is multiplied by a factor every so many steps.
+    r"""Step decay: the learning rate is multiplied by a factor every ``step_size`` steps.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate of the first stair.
+        The initial learning rate.
     step_size : int, default=1000
-        The number of steps on one stair.
+        The number of steps between two reductions.
     factor : float, default=0.5
-        The factor from one stair to the next, in (0, 1].
+        The factor of each reduction, in (0, 1].
 
     Examples
     --------
@@ -220,16 +220,16 @@ class Step(Schedule):
 
 
 class Piecewise(Schedule):
-    r"""A factor for each stretch of steps, by a table.
+    r"""A piecewise constant learning rate.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        What the factors multiply; 1.0 makes them the rates themselves.
+        The learning rate that the factors multiply; with 1.0, the factors are the learning rates.
     boundaries : tuple of int, default=(1000, 10000)
-        The steps at which the next factor comes into force, increasing.
+        The steps at which the next factor applies, increasing.
     factors : tuple of float, default=(1.0, 0.1, 0.01)
-        One factor more than boundaries, each above 0.
+        The factors, one more than boundaries, each positive.
 
     Examples
     --------
@@ -287,18 +287,18 @@ class _Warmup(Schedule):
 
 
 class Linear(_Warmup):
-    r"""A straight line down to a fraction of the rate, after an optional warm-up; constant from there.
+    r"""Linear decay, after an optional warm-up; constant after ``decay_steps``.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate at the end of the warm-up.
+        The learning rate at the end of the warm-up.
     decay_steps : int, default=10000
-        The number of steps from the rate down to its fraction.
+        The number of steps of the decay.
     end_factor : float, default=0.0
-        That fraction, in [0, 1].
+        The factor at the end of the decay, in [0, 1].
     warmup_steps : int, default=0
-        The number of steps in which the rate rises from near zero, before the decay.
+        The number of steps in which the learning rate increases from near zero, before the decay.
 
     Examples
     --------
@@ -330,24 +330,24 @@ class Linear(_Warmup):
 
 
 class Cosine(_Warmup):
-    r"""Half a cosine down to a fraction of the rate, after an optional warm-up, once or with warm restarts.
+    r"""Cosine decay, after an optional warm-up, once or with warm restarts.
 
     .. math:: \eta_t = \eta \left( m + (1 - m) \tfrac12 (1 + \cos(\pi t / T)) \right)
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate :math:`\eta` at the end of the warm-up.
+        The learning rate :math:`\eta` at the end of the warm-up.
     decay_steps : int, default=10000
         The number of steps T of the (first) half cosine.
     end_factor : float, default=0.0
-        The fraction m at its end, in [0, 1].
+        The factor m at the end of the decay, in [0, 1].
     warmup_steps : int, default=0
-        The number of steps in which the rate rises from near zero, before the decay.
+        The number of steps in which the learning rate increases from near zero, before the decay.
     restarts : bool, default=False
-        Whether the rate jumps back at the end of each period; otherwise it stays at the fraction.
+        Whether the schedule restarts at the end of each period; otherwise the learning rate is constant after it.
     period_growth : float, default=1.0
-        How much longer each period is than the one before it, at least 1.
+        The ratio of the lengths of successive periods, at least 1.
 
     References
     ----------
@@ -399,20 +399,20 @@ class Cosine(_Warmup):
 
 
 class OneCycle(Schedule):
-    r"""Up to a high rate and down to almost nothing, in two half cosines: fast training in a known number of steps.
+    r"""Up to a high learning rate and down to almost zero, in two half cosines, for a known number of steps.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The highest rate.
+        The maximum learning rate.
     total_steps : int, default=10000
-        The number of steps of the whole cycle, at least 2; the rate stays at its lowest from there.
+        The number of steps of the cycle, at least 2; the learning rate is constant after it.
     warmup_fraction : float, default=0.3
-        The part of the cycle in which the rate rises, in (0, 1).
+        The fraction of the cycle in which the learning rate increases, in (0, 1).
     start_divisor : float, default=25.0
-        The highest rate over the first one, at least 1.
+        The ratio of the maximum to the first learning rate, at least 1.
     end_divisor : float, default=1e4
-        The first rate over the last one, at least 1.
+        The ratio of the first to the last learning rate, at least 1.
 
     References
     ----------
@@ -459,25 +459,24 @@ class OneCycle(Schedule):
 
 
 class ReduceOnPlateau(Schedule):
-    r"""The rate is multiplied by a factor whenever the objective has not improved for some epochs.
+    r"""The learning rate is multiplied by a factor when the objective plateaus.
 
-    It looks at the objective of all epochs so far (at the validation loss where there is a validation set; each call of
-    ``partial_fit`` counts as an epoch), and is a function of them alone. Of several targets or labels, each one's is
-    divided by that of its best constant model (in a stream, by its unit), and what outliers add whatever is predicted
-    is left out.
+    It monitors the objective of all epochs so far (the validation loss if there is a validation set; each call of
+    ``partial_fit`` counts as an epoch). With several targets or labels, the objective of each is divided by that of its
+    best constant model (in a stream, by its unit), and the contribution of outliers is removed.
 
     Parameters
     ----------
     learning_rate : float or "auto", default="auto"
-        The rate of the first epochs.
+        The initial learning rate.
     factor : float, default=0.1
-        The factor of one reduction, in (0, 1).
+        The factor of each reduction, in (0, 1).
     patience : int, default=2
-        The number of epochs without improvement that are borne before the rate is reduced, at least 0.
+        The number of epochs without improvement before the learning rate is reduced, nonnegative.
     threshold : float, default=1e-4
-        An epoch improves where its objective is below the best one by this fraction of it, at least 0.
+        The minimum relative improvement over the best objective, nonnegative.
     lowest_factor : float, default=1e-6
-        Where the reductions end, in [0, 1].
+        The minimum factor, in [0, 1].
 
     Examples
     --------
@@ -549,13 +548,12 @@ class _Function(Schedule):
         except (TypeError, ValueError):
             raise ValueError(
                 f"learning_rate={plain_repr(self.function)} returned {plain_repr(returned)} for the steps {step}. It "
-                "must return one rate, or one for each step."
+                "must return one learning rate, or one for each step."
             ) from None
         if not np.all(rates >= 0.0) or not np.all(np.isfinite(rates)):
             raise ValueError(
-                f"learning_rate={plain_repr(self.function)} returned a rate that is negative or not finite for the "
-                f"steps {step}. "
-                "It must return finite rates of at least 0."
+                f"learning_rate={plain_repr(self.function)} returned a learning rate that is negative or not finite "
+                f"for the steps {step}. It must return finite, nonnegative learning rates."
             )
         return rates
 

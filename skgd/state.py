@@ -77,8 +77,8 @@ class State:
         layers = self.readout()
         if not all(np.isfinite(part).all() for layer in layers for part in layer):
             raise ValueError(
-                f"The coefficients cannot be represented in {self.dtype}: the units of X and y lie too far apart. "
-                "Rescale y or columns of X."
+                f"The coefficients cannot be represented in {self.dtype}: the scales of X and y are too different. "
+                "Rescale y or features of X."
             )
         return layers
 

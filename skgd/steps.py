@@ -17,7 +17,7 @@ from skgd.coordinates import (
     Matrix,
     kept_target,
     measure_columns,
-    relearnt,
+    relearned,
     standard_coordinates,
     without_outliers,
     without_outlying_values,
@@ -28,7 +28,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
-from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learnt, without_outlying_rows
+from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learned, without_outlying_rows
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -65,7 +65,7 @@ def learn(
     columns, targets, robust, counted = measured, state.targets, is_robust(state.objective, y), X
     reach = REACH if robust else UNBOUNDED
     if columns is None and stream and isinstance(X, np.ndarray):
-        columns, counted = learnt(state.columns, X, weight, reach)
+        columns, counted = learned(state.columns, X, weight, reach)
     elif columns is None:
         measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=not stream)
@@ -74,7 +74,7 @@ def learn(
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     if regression and stream and robust:
-        targets, _ = learnt(targets, y, weight, REACH_OF_TARGETS)
+        targets, _ = learned(targets, y, weight, REACH_OF_TARGETS)
     elif regression:
         targets = targets.updated(y, weight)
     given_weight = weight
@@ -124,8 +124,9 @@ def _check_total(new: float, before: float) -> None:
     if not (new > 0.0 and before + new < np.inf):
         what = "small" if new == 0.0 else "large"
         raise ValueError(
-            f"sample_weight is too {what}, or the class weights that multiply it: {new:g} is the sum over these rows, "
-            f"and {before:g} over those before. Weights count in relation to each other: divide all by one number."
+            f"sample_weight is too {what}, or the class weights that multiply it: their sum is {new:g} over these "
+            f"samples, and {before:g} over earlier ones. Only the ratios of weights matter: divide all of them by the "
+            "same number."
         )
 
 
@@ -151,7 +152,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     recombined = coordinates.combinations is not old.coordinates.combinations
     dense = state.columns.memory is not None
-    kept = relearnt(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
+    kept = relearned(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
     if recombined:
         slots = _slots_anew(slots, optimizer, new)
 
@@ -168,7 +169,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
 def _slots_anew(slots: tuple[np.ndarray, ...], optimizer: Optimizer, objective: Objective) -> tuple[np.ndarray, ...]:
     """Return the slots for other combinations of the columns, all of about the same curvature.
 
-    Sizes of gradients are about the same in all of them then. Directions begin anew.
+    Sizes of gradients are about the same in all of them then. Directions are reset.
     """
 
     def anew(name: str, slot: np.ndarray, start: float) -> np.ndarray:
@@ -213,7 +214,7 @@ def run(
     if state.optimizer.weight_decay * rates.max() >= 1.0:
         raise ValueError(
             f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
-            "turn coefficients round. Lower one of them, so that their product is below 1."
+            "change the sign of the coefficients. Decrease one of them, so that their product is below 1."
         )
     engine: Engine = "vectorized" if state.combined is not None else state.engine
     try:
@@ -221,20 +222,18 @@ def run(
         summary, state.engine = run_epoch(engine, *arguments)
         return summary
     except FloatingPointError as error:
-        raise divergence(plan, f"{where} {error}", "is no longer finite") from None
+        raise divergence(plan, f"{where} {error}", "is not finite") from None
 
 
 def divergence(plan: Plan, where: str, what: str) -> DivergenceError:
     """Return the error that says where training diverged, and what to do."""
-    remedies = ["Lower learning_rate"]
+    remedies = ["Decrease learning_rate"]
     if plan.schedule.learning_rate != "auto":
         remedies.append("use learning_rate='auto'")
     if not plan.precondition:
         remedies.append("use precondition=True")
     advice = ", or ".join(remedies)
-    return DivergenceError(
-        f"Training diverged in {where}: the objective {what}. {advice}. The estimator is as it was before."
-    )
+    return DivergenceError(f"Training diverged in {where}: the objective {what}. {advice}. The estimator is unchanged.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,63 +1,64 @@
-"""When training ends, and what is said about it.
+"""When training ends, and the warnings about it.
 
-Where ``tol`` and ``alpha`` are left to "auto", training ends as soon as rows tell that more of it would not make a
-better model: the statistical end. Where one of them is a number, it ends at the minimum, as far as ``tol`` asks for it:
-when all rows certify that the objective is above its minimum by at most ``tol`` times what the minimum gains over the
-best constant model (`skgd.certificate`). Whatever ends training otherwise, ``max_iter`` or checks that find it no
-nearer, is no convergence, and a `ConvergenceWarning` says so.
+If ``tol`` and ``alpha`` are "auto", training ends as soon as the data show that more epochs would not improve the
+model: the statistical criterion. If one of them is a number, training ends at the minimum to the accuracy of ``tol``:
+when an estimate over all samples certifies that the objective is above its minimum by at most ``tol`` times the gain of
+the minimum over the best constant model (`skgd.certificate`). Any other end, by ``max_iter`` or by checks without
+progress, is not convergence, and a `ConvergenceWarning` says so.
 
 The rules are stated here, in the form of `skgd.automatic`, and quoted by the table in ``docs/defaults.md``.
 
 ``tol="auto"``
-    with a number for ``tol`` or ``alpha``, the linear model is trained until its estimated distance to the minimum is
-    at most ``tol`` times what the minimum gains over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
-    with kinks. Why: a penalty of one's own, or a tolerance, asks for the minimum, and an objective that falls slowly
-    may be far from it.
+    with a number for ``tol`` or ``alpha``, a linear model is trained until its estimated distance to the minimum is at
+    most ``tol`` times the gain of the minimum over the best constant model; "auto" is then 1e-3, and 1e-2 for losses
+    with kinks. Why: an explicit penalty or tolerance asks for the minimum, and an objective that decreases slowly may
+    be far from it.
 
-    it is estimated when the objective has made no progress, in the sense of the next rules, and 10 % more epochs have
-    passed since the last time, else after 30 % more, but not more often than a tenth of the time of training allows.
-    Where the last iterate is nearer the minimum than the average, the average begins anew, and rates that had been
-    lowered rise again; in batches of all rows, of a loss without kinks, also above their first value. Where the last
-    iterate is 1.5 times as far, and the estimate no better than the best one so far, batches grow fourfold with
-    ``batch_size="auto"``, else rates fall by 30 % with ``learning_rate="auto"``. After ten estimates in a row that are
-    no better, training has stalled. Why: noise of batches, and momentum that overshoots, are no end.
+    the distance is estimated when the objective has made no progress, in the sense of the rules below, and 10 % more
+    epochs have passed since the last estimate, otherwise after 30 % more, and takes at most a tenth of the training
+    time. If the last iterate is nearer to the minimum than the average, averaging restarts, and learning rates that had
+    been reduced increase again; with full batches and a loss without kinks, also above their initial value. If the last
+    iterate is 1.5 times as far, and the estimate is no better than the best one so far, the batch size increases
+    fourfold with ``batch_size="auto"``, otherwise learning rates decrease by 30 % with ``learning_rate="auto"``. After
+    ten estimates in a row without improvement, training has stalled. Why: gradient noise, and momentum that overshoots,
+    are not convergence.
 
-    Newton's steps end when their decrement is at most 1e-6 of what there is to gain (1e-3 of losses with kinks), or
-    ``tol``, if that is less. Why: each of them nearly squares it; with kinks, the estimate is not as sharp.
+    Newton steps end when their decrement is at most 1e-6 of the possible gain (1e-3 for losses with kinks), or
+    ``tol``, if that is less. Why: each step nearly squares it; with kinks, the estimate is less accurate.
 
-    with the Hessian of a sample, and ``alpha="auto"``, also when the decrement is at most three times what is expected
-    where the sample is at its minimum. Why: the step from there leaves about a quarter of what the noise of all rows
-    adds.
+    with the Hessian of a subsample and ``alpha="auto"``, also when the decrement is at most three times its expected
+    value at the minimum of the subsample. Why: the step from there leaves about a quarter of the sampling error of all
+    samples.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
-    with ``alpha="auto"``: stop after an epoch (2 where they have fewer than about 500 steps, 3 where fewer than 160 or
-    with a validation set; with hidden layers as many as have 300 steps) in which the objective did not fall by 1 % of
-    itself plus 3 % of the best constant model's; in epochs of fewer than 300 steps proportionally less. Why: relative
-    to itself, because a good objective is small; the second part ends what fits perfectly; networks rest on plateaus,
-    and leave them.
+    with ``alpha="auto"``: stop after an epoch (2 epochs if they have fewer than about 500 steps, 3 if fewer than 160 or
+    with a validation set; with hidden layers as many as have 300 steps) in which the objective did not decrease by 1 %
+    of itself plus 3 % of the objective of the best constant model; in epochs of fewer than 300 steps proportionally
+    less. Why: relative to itself, because a good objective is small; the second part stops training when the fit is
+    perfect; networks plateau and then improve again.
 
-    outputs count relative to what a constant leaves to gain of each, without what rows add that are ten scales of the
-    target from it, where the loss grows no faster than linearly. Why: the unit of one target, or the frequency of one
-    label, decides nothing of another; outliers own the sum of the losses.
+    outputs count relative to the gain over a constant model of each output, without samples more than ten scales of the
+    target away from it, if the loss grows at most linearly. Why: the unit of one target, or the frequency of one label,
+    must not affect the others; outliers dominate the sum of the losses.
 
-    with ``alpha="auto"`` and more than one batch: 1 + 120 min(parameters / rows, 0.2) times as much (not in plain SGD,
-    nor with hidden layers or a validation set). Why: parameters / rows is about the share of the loss by which the
-    minimum itself is off the best model: training that gains less fits the rows' noise (*Bottou and Bousquet*, NIPS
-    2007); an ``alpha`` of one's own asks for the minimum, and in one batch of all rows, weights have to count as copies
-    of rows do.
+    with ``alpha="auto"`` and more than one batch: 1 + 120 min(n_parameters / n_samples, 0.2) times as much (not for
+    plain SGD, nor with hidden layers or a validation set). Why: n_parameters / n_samples is about the fraction of the
+    loss by which the minimum itself differs from the best model: training that gains less fits noise (*Bottou and
+    Bousquet*, NIPS 2007); an explicit ``alpha`` asks for the minimum, and with full batches, weights have to be
+    equivalent to repeated samples.
 
-    with 100 rows and more for each parameter, ``learning_rate="auto"`` and ``shuffle=True``: a first epoch has made
-    progress if the loss of rows in its middle (a quarter of all, at most 8192) has fallen by that much since their
-    steps (not in plain SGD, with hidden layers or a validation set, nor where epochs have fewer than about 500 steps).
-    Why: with many rows, one epoch may be enough, and a mean over all of it, which includes the untrained model's loss,
-    does not tell.
+    with 100 samples or more per parameter, ``learning_rate="auto"`` and ``shuffle=True``: the first epoch has made
+    progress if the loss of the samples in its middle (a quarter of all, at most 8192) has decreased by that much since
+    their steps (not for plain SGD, with hidden layers or a validation set, nor if epochs have fewer than about 500
+    steps). Why: with many samples, one epoch may be enough, and the mean over the first epoch includes the loss of the
+    untrained model.
 
-    plain SGD: eight steps count as one here, and an epoch whose last quarter's loss is not 12 ``tol`` below its third
-    quarter's, or is below 5 ``tol`` of the constant model's, is one without progress, too. Why: where the loss of rows
-    not seen before has come to rest, more epochs would learn the rows by heart.
+    plain SGD: eight steps count as one here, and an epoch is also one without progress if the loss of its last quarter
+    is not 12 ``tol`` below that of its third quarter, or is below 5 ``tol`` times that of the constant model. Why: when
+    the loss on samples not seen before has converged, more epochs would overfit.
 
-    plain SGD: none of the first 16384 steps, nor of the first 16 epochs if these are fewer, is without progress. Why: a
-    model of few texts is not learned in one epoch, and what its last quarter gains is too noisy to tell.
+    plain SGD: each of the first 16384 steps counts as progress, but at most 16 epochs. Why: a model of few texts is
+    not learned in one epoch, and the gain of its last quarter is too noisy to judge.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ class Stopping:
     def check(self, epoch: int, state: State, data: Data) -> float:
         """Estimate how far the minimum is, where it is time to; stop there, or change what keeps training from it.
 
-        The average of the state may begin anew. Return the estimate, relative to what there is to gain, or nan.
+        The average of the state may restart. Return the estimate, relative to what there is to gain, or nan.
         """
         if self._newton:  # each epoch tells
             return self.approach.suboptimality
@@ -330,7 +331,7 @@ class Stopping:
         plan, suboptimality = self._plan, self.ending.suboptimality
         if self.best > _HOPELESS and (plan.hidden_layer_sizes or self._has_intercept):
             return (
-                f"Training ended where the objective is {self.best:.3g} times that of the best constant model. Set "
+                f"Training ended with an objective {self.best:.3g} times that of the best constant model. Set "
                 "fit_intercept=True and precondition=True, or center y."
             )
         if self.ending.reason not in ("max_iter", "stalled"):
@@ -338,12 +339,16 @@ class Stopping:
         n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."
         if math.isnan(suboptimality):
             what = "validation loss" if self._validates else "objective"
-            return f"Training ended at max_iter={n_epochs} epochs, before the {what} came to rest. {enough}"
-        asked = f"about {suboptimality:.2g} of what there is to gain; tol={self._asked:.2g} was asked for."
+            return f"Training ended at max_iter={n_epochs} epochs, before the {what} converged. {enough}"
+        asked = f"about {suboptimality:.2g} of the possible gain over a constant model, but tol={self._asked:.2g}."
         if self.ending.reason == "stalled":
-            return f"Training stalled after {n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+            return (
+                f"Training stalled after {n_epochs} epochs. The distance to the minimum is {asked} {self._cause(state)}"
+            )
         asked = f"{asked} {enough}"
-        return f"Training ended at max_iter={n_epochs} epochs, away from the minimum by {asked} {self._cause(state)}"
+        return (
+            f"Training ended at max_iter={n_epochs} epochs. The distance to the minimum is {asked} {self._cause(state)}"
+        )
 
     @property
     def _of_steps(self) -> float:
@@ -357,26 +362,26 @@ class Stopping:
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
-            return "The optimizer's weight_decay keeps it from the minimum: set it to 0, and alpha in its place."
+            return "The weight_decay of the optimizer changes the minimum: set it to 0, and use alpha instead."
         if self._newton:
-            return "The minimum may lie at infinity, as where classes can be separated: set alpha above 0."
+            return "The minimum may be at infinity, for example if classes are separable: set alpha above 0."
         if self.approach.too_high and self._plan.batch_size is None:
-            return "Steps are too long for the objective: lower learning_rate, or let a schedule lower it."
+            return "The learning rate is too large: decrease learning_rate, or use a schedule."
         if self.approach.too_high:
             return (
-                "Steps are too long for the noise of batches, or for the objective: lower learning_rate, let a "
-                "schedule lower it, or set batch_size=None."
+                "The learning rate is too large, or the gradients are too noisy: decrease learning_rate, use a "
+                "schedule, or set batch_size=None."
             )
         return (
-            "Columns are strongly correlated, or steps are too short: leave optimizer, learning_rate and batch_size "
-            "alone, which takes Newton's steps where columns are few, make the columns independent "
-            "(PCA(whiten=True)), or raise learning_rate."
+            "Features are strongly correlated, or the learning rate is too small: use the defaults of optimizer, "
+            "learning_rate and batch_size, which take Newton steps if there are few features, decorrelate the "
+            "features (PCA(whiten=True)), or increase learning_rate."
         )
 
 
 def warn_interrupted(epoch: int) -> None:
     """Warn that Ctrl-C has ended the training."""
-    message = f"Training was interrupted in epoch {epoch}; the model keeps what it has learnt so far."
+    message = f"Training was interrupted in epoch {epoch}; the model keeps the coefficients so far."
     warnings.warn(message, UserWarning, stacklevel=_CALLER)
 
 
@@ -472,8 +477,8 @@ def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> 
 def _falls_within(losses: np.ndarray, tol: float) -> bool:
     """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
-    In a first epoch, that is the loss of rows not seen before: where it has come to rest, more epochs would learn the
-    rows by heart (progressive validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
+    In a first epoch, that is the loss of new samples: if it has converged, more epochs would overfit (progressive
+    validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
     """
     quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, 1.0)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()

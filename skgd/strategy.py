@@ -1,4 +1,4 @@
-"""What losses, optimizers and schedules have in common: they hold hyper-parameters, and nothing else.
+"""What losses, optimizers and schedules have in common: they hold hyperparameters only.
 
 A strategy is a :class:`sklearn.base.BaseEstimator`, so that ``get_params``, ``set_params``, ``clone``, ``repr`` and
 ``optimizer__beta1`` in a grid search work. It never holds training state: one object may serve many estimators.
@@ -58,10 +58,10 @@ class Strategy(BaseEstimator):
         return ()
 
     def check(self) -> None:
-        """Raise TypeError or ValueError for a hyper-parameter outside its range; called by ``fit``."""
+        """Raise TypeError or ValueError for a hyperparameter outside its range; called by ``fit``."""
 
     def _check_real(self, name: str, low: float | None = None, high: float | None = None, ends: str = "both") -> None:
-        """Check one real hyper-parameter; ``ends`` says which ends of the range belong to it, as in `check_scalar`."""
+        """Check one real hyperparameter; ``ends`` says which ends of the range belong to it, as in `check_scalar`."""
         full_name = f"{type(self).__name__}({name})"
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Real):  # a bool is never a meant rate or decay
@@ -129,7 +129,7 @@ def snapshot(value: Any) -> Any:
 def resolve(
     spec: Any, registry: Mapping[str, type[S]], base: type[S], parameter: str, others: tuple[str, ...] = ()
 ) -> S:
-    """Return a strategy of our own, checked, from a registered name or an object of the user's.
+    """Return a strategy, checked, from a registered name or an object of the user's.
 
     ``others`` are names that the parameter may have besides, for the message.
 

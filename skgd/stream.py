@@ -1,4 +1,4 @@
-"""The loop of ``partial_fit``: one pass over rows in the given order, in coordinates learnt on the way."""
+"""The loop of ``partial_fit``: one pass over rows in the given order, in coordinates learned on the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def train_stream(
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
     Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
-    over a stream is to end by Ctrl-C, and knows which of its batches were learnt.
+    over a stream is to end by Ctrl-C, and knows which of its batches were learned.
     """
     X, y, _ = data
     started, past = time.perf_counter(), state.past

@@ -1,4 +1,4 @@
-"""The loop of ``fit``: epochs of mini-batches over one data set, in coordinates learnt from all of it.
+"""The loop of ``fit``: epochs of mini-batches over one data set, in coordinates learned from all of it.
 
 `skgd.automatic` decides what is left to "auto", `skgd.stopping` when training ends, `skgd.steps` takes the steps.
 """
@@ -206,7 +206,7 @@ class _Epochs:
         self.orders = Orders(plan, len(y), self._size, random_state)
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
-        """Return the state as these epochs change it; ``from_zero``, if all training of its parameters is theirs."""
+        """Return the state that these epochs change; ``from_zero``, if they are the first of its parameters."""
         X, y, weight = self.data
         state.engine = choose(
             state.optimizer,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -61,11 +61,19 @@ def as_numpy(values: Any, name: str) -> Any:
         ) from error
 
 
-def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = "X", reset: bool = False) -> Any:
+def read_features(
+    estimator: Any,
+    X: Any,
+    dtypes: tuple[type, ...],
+    name: str = "X",
+    reset: bool = False,
+    order: Literal["C"] | None = None,
+) -> Any:
     """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
 
     It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
     checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
+    With ``order="C"``, dense X is in this order, which the compiled loops of streams read: data frames are often not.
     """
     X = as_numpy(X, name)
     if is_plain(X, dtypes) if reset else is_ready(estimator, X, dtypes):
@@ -76,7 +84,9 @@ def read_features(estimator: Any, X: Any, dtypes: tuple[type, ...], name: str = 
     check_indices(X, name)
     try:
         with naming(name):
-            checked = validate_data(estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes)
+            checked = validate_data(
+                estimator, X, "no_validation", reset=reset, accept_sparse="csr", dtype=dtypes, order=order
+            )
     except (TypeError, ValueError) as error:
         _explain_text(X, name, error)
         raise
@@ -98,7 +108,7 @@ def _explain_text(X: Any, name: str, error: Exception) -> None:
     for column, values in columns.items():
         for value in values.ravel():
             if isinstance(value, (date, timedelta, np.datetime64, np.timedelta64)):
-                remedy = "Make numbers of it, such as the days since some day."
+                remedy = "Convert it to numbers, such as the days since a reference date."
             elif isinstance(value, str) and not _is_number(value):
                 remedy = (
                     f"A Pipeline that begins with make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
@@ -189,7 +199,7 @@ def _inside(X: Any) -> bool:
 
 
 def check_indices(X: Any, name: str = "X") -> None:
-    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, scipy's or ours, follows them."""
+    """Refuse a sparse matrix whose indices point outside it, before a compiled loop, of scipy or skgd, uses them."""
     if not sp.issparse(X) or X.ndim != 2:
         return
     try:
@@ -237,9 +247,9 @@ def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -
     with naming(name):
         weight = check_array(weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weight.shape != (n_rows,):
-        raise ValueError(f"{name} must have the shape ({n_rows},), one weight a row, got {weight.shape}.")
+        raise ValueError(f"{name} must have the shape ({n_rows},), one weight per sample, got {weight.shape}.")
     if weight.min() < 0.0:
         raise ValueError(f"{name} must not be negative, got {weight.min():g} at row {weight.argmin()}.")
     if not weight.any():
-        raise ValueError(f"{name} is zero for every row: no weight is left to train with.")
+        raise ValueError(f"{name} is zero for every sample: there is nothing to train on.")
     return in_range(weight, 1e-300, 1e300 / n_rows) if relative else weight

@@ -26,9 +26,9 @@ from skgd.coordinates import (
     mean_squares_of,
     nonzero,
     normal_scale,
-    relearnt,
+    relearned,
     row_norm_of,
-    standardised_coefficient,
+    standardized_coefficient,
     user_coefficient,
 )
 from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
@@ -204,7 +204,7 @@ class WideStream:
         return measures_in(_known(rows), self.numbers[WEIGHT])
 
     def _coordinates(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the centre and the scale of the columns of which these are rows of the table."""
+        """Return the center and the scale of the columns of which these are rows of the table."""
         if not self.precondition:
             return np.zeros(len(rows)), np.ones(len(rows))
         return self._coordinates_in(_known(rows), rows[:, CENTERED] > 0.0, self.numbers[WEIGHT])
@@ -239,7 +239,7 @@ class WideStream:
 
     def _caught_up(self, rows: np.ndarray, objective: Objective, scale: np.ndarray) -> np.ndarray:
         """Return standardized coefficients after what the penalty did since the columns were last seen."""
-        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
+        v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if not objective.alpha:
             return v
         slots = tuple(self._slot(rows, number) / _in_units(rows, scale) for number in range(self._n_slots))
@@ -348,7 +348,7 @@ class WideStream:
         columns, x = self._with_centered(X, array)
         rows = array.take(columns, axis=0)
         center, scale = self._learn(rows, columns, x, s)
-        v = standardised_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
+        v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if objective.alpha:
             l1, l2 = self._penalty_rates(objective, scale)
             numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
@@ -373,7 +373,7 @@ class WideStream:
         return [summary.loss, *summary.squared_norms, float(numbers[PENALTY]), progress], rate
 
     def _learn(self, rows: np.ndarray, columns: np.ndarray, x: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Learn the columns from the values of a row of some weight; return their centre and scale."""
+        """Learn the columns from the values of a row of some weight; return their center and scale."""
         numbers, known = self.numbers, _known(rows)
         total, before = numbers[WEIGHT], numbers[WEIGHT] - s
         numbers[ENTRIES] += s * np.count_nonzero(x)
@@ -394,7 +394,7 @@ class WideStream:
         center, scale = self._coordinates(rows)
         if self.precondition:
             grown = seen & (np.abs(x) > largest)
-            self._coef(rows)[:] *= np.where(grown, relearnt(old_scale, scale, False), 1.0)[:, np.newaxis]
+            self._coef(rows)[:] *= np.where(grown, relearned(old_scale, scale, False), 1.0)[:, np.newaxis]
         for number, initial in enumerate(self.optimizer.initial()[: self._n_slots]):
             self._slot(rows, number)[~seen] = (initial * _in_units(rows, scale))[~seen]
         numbers[NORMS] += s * np.square((x - center) / scale).sum()
@@ -470,7 +470,7 @@ class WideStream:
         of_data = norm, objective.loss.curvature, n_classes, indicators
         return float(optimizer.auto_learning_rate(*of_data, optimizer.hyper()))
 
-    # -- what was learnt ----------------------------------------------------------------------------------------------
+    # -- what was learned ----------------------------------------------------------------------------------------------
 
     def _user_coef(self, rows: np.ndarray) -> np.ndarray:
         """Return the coefficients of columns, in the user's units, (columns, outputs)."""

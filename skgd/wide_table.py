@@ -49,7 +49,7 @@ def measures_in(known: Any, weight: Any) -> Measures:
 
 
 def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:
-    """Return centre and scale of a column, of rows of so much weight."""
+    """Return center and scale of a column, of rows of so much weight."""
     return wide_coordinates(measures_in(known, weight), centered, text_like)
 
 

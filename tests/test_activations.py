@@ -37,7 +37,7 @@ def value_and_derivative(activation, z):
 
 
 def by_torch(activation, z):
-    """Return value and derivative by torch and its automatic differentiation, of the same hyper-parameters."""
+    """Return value and derivative by torch and its automatic differentiation, of the same hyperparameters."""
     z = torch.tensor(z, requires_grad=True)
     value = TORCH[type(activation).__name__](z, *activation.hyper())
     (derivative,) = torch.autograd.grad(value.sum(), z)

@@ -128,7 +128,7 @@ def test_an_error_at_any_line(name, error):
                     getattr(model, method)(X, y)
             except error:
                 assert memory(model) == before, number
-            else:  # interrupted, and what was learnt until then kept
+            else:  # interrupted, and what was learned until then kept
                 n_returned += 1
                 assert model.score(X, y) <= 1.0
                 assert len(set(map(len, model.history_.values()))) == 1

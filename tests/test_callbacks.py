@@ -746,7 +746,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_loses_only_that_epoch(monkeypatc
         interrupted.fit(X, Y)
     monkeypatch.undo()
     resumed = Checkpoint.load(tmp_path / "file")
-    assert_array_equal(resumed.coef_, interrupted.coef_)  # predicts with all that was learnt
+    assert_array_equal(resumed.coef_, interrupted.coef_)  # predicts with all that was learned
     assert resumed.t_ == 19
     assert_same_training(resumed.fit(X, Y), whole)
 
@@ -967,8 +967,8 @@ def test_a_full_disk_does_not_end_the_training(of, monkeypatch, tmp_path):
     for message in (first, last):
         assert repr(str(path)) in message
         assert "No space left on device" in message
-        assert "stays as it was" in message
-    assert "Training goes on" in first
+        assert "The previous file is unchanged" in message
+    assert "Training continues" in first
     assert "Training has ended" in last
     assert {warning.filename for warning in caught} == {__file__}
 
@@ -985,7 +985,7 @@ def test_a_disk_that_is_full_now_and_then_is_told_once_each_time(monkeypatch, tm
 
     monkeypatch.setattr(pickle, "dump", now_and_then)
     model = short(GDRegressor).set_callbacks(Checkpoint(path))
-    with pytest.warns(RuntimeWarning, match="There is none|stays as it was") as caught:
+    with pytest.warns(RuntimeWarning, match="There is no file|The previous file is unchanged") as caught:
         model.fit(X, Y)
     assert epochs == [1, 2, 3, 4, 5, 6]
     assert len(caught) == 2
@@ -1026,10 +1026,10 @@ def test_the_next_fit_removes_what_a_killed_process_left_and_nothing_else(tmp_pa
 
 
 def test_checkpoint_refuses_what_could_never_be_written(monkeypatch, tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a directory"):
         short(GDRegressor).set_callbacks(Checkpoint(tmp_path)).fit(X, Y)
     monkeypatch.setattr(os, "access", lambda *arguments: False)
-    with pytest.raises(PermissionError, match="cannot be written to"):
+    with pytest.raises(PermissionError, match="is not writable"):
         short(GDRegressor).set_callbacks(Checkpoint(tmp_path / "file")).fit(X, Y)
 
 
@@ -1062,7 +1062,7 @@ def test_checkpoint_refuses_a_search(tmp_path):
 
 
 def test_checkpoint_refuses_a_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"folder.*missing"):
+    with pytest.raises(FileNotFoundError, match=r"directory.*missing"):
         short(GDRegressor).set_callbacks(Checkpoint(tmp_path / "missing" / "file")).fit(X, Y)
 
 
@@ -1078,7 +1078,7 @@ def test_checkpoint_refuses_bad_arguments(value):
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(GDRegressor()), pickle.dumps([1])])
 def test_load_says_where_a_file_is_no_checkpoint(content, tmp_path):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(ValueError, match="file' holds no checkpoint"):
+    with pytest.raises(ValueError, match="file' is not a checkpoint"):
         Checkpoint.load(tmp_path / "file")
 
 

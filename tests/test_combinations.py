@@ -248,7 +248,7 @@ def test_outliers_have_correlations_looked_at_again():
     assert model.partial_fit(rows[816:], Y[816:]).score(rows[816:], Y[816:]) > 0.5
 
 
-def test_a_column_that_begins_to_vary_is_learnt():
+def test_a_column_that_begins_to_vary_is_learned():
     late = np.where(np.arange(ROWS) < 400, 1.0, 1.0 + np.random.default_rng(0).normal(size=ROWS))
     A, y = np.column_stack([X, late]), Y + 3.0 * (late - 1.0)
     model = GDRegressor().partial_fit(A[:400], y[:400])

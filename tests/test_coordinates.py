@@ -160,7 +160,7 @@ def test_float32_columns_are_measured_in_float64(container):
 
 
 @dense_and_sparse
-def test_mean_squares_are_those_of_the_standardised_rows(container):
+def test_mean_squares_are_those_of_the_standardized_rows(container):
     rng = np.random.default_rng(0)
     X, weight = 3.0 + rng.standard_normal((40, 3)), rng.uniform(0.1, 2.0, 40)
     center, scale = np.array([1.0, -2.0, 3.0]), np.array([0.1, 5.0, 1.0])
@@ -300,7 +300,7 @@ def data(seed=0, sparse=False):
     return X, np.array([10.0, 0.1]) * rng.standard_normal((30, OUTPUTS)) + [100.0, seed]
 
 
-def learnt(*, sparse=False, fit_intercept=True, log_link=False, seed=0, dtype=np.float64):
+def learned(*, sparse=False, fit_intercept=True, log_link=False, seed=0, dtype=np.float64):
     """The coordinates that training would learn from some data."""
     X, y = data(seed, sparse)
     X = sp.csr_array(X) if sparse else X
@@ -321,12 +321,12 @@ def predict(coordinates, X, coef, intercept):
 
 KINDS = {
     "plain": Coordinates(),
-    "dense": learnt(),
-    "sparse": learnt(sparse=True),
-    "origin": learnt(fit_intercept=False),
-    "log link": learnt(log_link=True),
+    "dense": learned(),
+    "sparse": learned(sparse=True),
+    "origin": learned(fit_intercept=False),
+    "log link": learned(log_link=True),
     "classifier": Coordinates.of_columns(of(data()[0]), sparse=False, fit_intercept=True, dtype=np.float64),
-    "other data": learnt(seed=5),
+    "other data": learned(seed=5),
 }
 every_kind = pytest.mark.parametrize("coordinates", KINDS.values(), ids=KINDS)
 
@@ -377,7 +377,7 @@ def test_moving_does_not_cancel_far_from_zero():
 
 def test_dense_columns_and_targets_become_standard():
     X, y = data()
-    Z, coordinates = learnt().standardized(X), learnt()
+    Z, coordinates = learned().standardized(X), learned()
     assert_allclose(Z.mean(axis=0), 0.0, atol=1e-13)
     assert_allclose(Z.std(axis=0), 1.0, rtol=1e-13)
     assert_allclose(coordinates.target_center, np.abs(y).mean(axis=0), rtol=1e-13)
@@ -386,7 +386,7 @@ def test_dense_columns_and_targets_become_standard():
 
 def test_without_intercept_only_the_scale_changes():
     X, y = data()
-    coordinates = learnt(fit_intercept=False)
+    coordinates = learned(fit_intercept=False)
     assert not coordinates.centered
     assert np.all(coordinates.target_center == 0.0)
     assert_allclose(np.square(coordinates.standardized(X)).mean(axis=0), 1.0, rtol=1e-13)
@@ -407,10 +407,10 @@ def test_sparse_columns_stay_sparse():
 
 def test_with_a_log_link_the_untrained_model_predicts_the_mean():
     y = np.abs(data()[1])
-    coordinates = learnt(log_link=True)
+    coordinates = learned(log_link=True)
     assert_allclose(np.exp(coordinates.target_center), y.mean(axis=0), rtol=1e-13)
     assert np.all(coordinates.target_scale == 1.0)
-    assert np.all(learnt(log_link=True, fit_intercept=False).target_center == 0.0)
+    assert np.all(learned(log_link=True, fit_intercept=False).target_center == 0.0)
     zeros = Coordinates().with_target(of(np.zeros((5, 1))), log_link=True, fit_intercept=True)
     assert_array_equal(zeros.target_center, 0.0)
 
@@ -418,11 +418,11 @@ def test_with_a_log_link_the_untrained_model_predicts_the_mean():
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("fit_intercept", [False, True])
-def test_standardised_rows_keep_their_dtype(dtype, sparse, fit_intercept):
+def test_standardized_rows_keep_their_dtype(dtype, sparse, fit_intercept):
     X = data(sparse=sparse)[0].astype(dtype)
     X = sp.csr_array(X) if sparse else X
     before = X.copy()
-    Z = learnt(sparse=sparse, fit_intercept=fit_intercept, dtype=dtype).standardized(X)
+    Z = learned(sparse=sparse, fit_intercept=fit_intercept, dtype=dtype).standardized(X)
     assert Z.dtype == dtype
     assert_array_equal((X - before).sum(), 0.0)
 

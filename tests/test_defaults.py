@@ -88,7 +88,7 @@ def test_awkward_data_train(kind, name, X, y, as_format):
         assert np.all(np.isfinite(model.coef_))
         assert np.all(np.isfinite(model.predict(A)))
     if name == "one outlier" or (sp.issparse(A) and name == "far from zero"):
-        return  # the other rows all look alike where a column may be scaled, but not centred
+        return  # the other rows all look alike where a column may be scaled, but not centered
     scores = {"constant target": -np.inf, "more features than rows": 0.9}
     if (kind, name) != (GDRegressor, "more features than rows"):
         assert kind(random_state=0).fit(A, y).score(A, y) > scores.get(name, 0.95)
@@ -141,7 +141,7 @@ def test_grid_search_over_rates_survives_those_that_diverge():
     assert np.isnan(scores[-1])
     assert search.best_score_ > 0.45
     with pytest.raises(
-        ValueError, match=r"diverged in epoch \d+ at step \d+ \(learning rate 100\).*Lower learning_rate"
+        ValueError, match=r"diverged in epoch \d+ at step \d+ \(learning rate 100\).*Decrease learning_rate"
     ):
         clone(search.estimator).set_params(learning_rate=100.0).fit(X, y)
 

@@ -193,7 +193,7 @@ def test_a_loss_of_ones_own_with_a_known_link():
 
 
 @both_estimators
-def test_what_is_not_learnt_is_no_attribute(estimator):
+def test_what_is_not_learned_is_no_attribute(estimator):
     model = estimator(hidden_layer_sizes=2, **FEW)
     for name in ("n_layers_", "n_outputs_", "out_activation_", "coef_standardized_"):
         assert not hasattr(model, name)
@@ -201,5 +201,5 @@ def test_what_is_not_learnt_is_no_attribute(estimator):
             getattr(model, name)
     model.fit(Z, LABELS)
     assert not hasattr(model, "coef_standardized_")
-    with pytest.raises(AttributeError, match="of the linear model"):
+    with pytest.raises(AttributeError, match="coef_ is for linear models"):
         _ = model.coef_standardized_

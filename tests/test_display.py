@@ -247,7 +247,7 @@ def test_range_test_weight_zero_is_no_row():
     "wrong", [{"lowest": 0.0}, {"lowest": 2.0, "highest": 1.0}, {"highest": np.inf}, {"n_steps": 1}]
 )
 def test_rates_must_rise(wrong):
-    with pytest.raises(ValueError, match=r"lowest=.* highest=.* n_steps=.* no rising rates"):
+    with pytest.raises(ValueError, match=r"lowest=.* highest=.* n_steps=.* no increasing learning rates"):
         LearningRateDisplay.from_estimator(GDRegressor(), X, y, **wrong)
 
 
@@ -316,7 +316,7 @@ def test_the_path_of_an_epoch_ends_where_fit_does(monkeypatch, estimator, optimi
     """Its coordinates, batches and rates are those of fit, and "auto" is what it is there."""
     rng = np.random.default_rng(1)
     data, target = (X, y) if estimator is GDRegressor else (X, labels)
-    if estimator == "mostly zeros":  # of which classes are learnt by plain SGD, one row a step, if nothing is set
+    if estimator == "mostly zeros":  # of which classes are learned by plain SGD, one row a step, if nothing is set
         estimator, data = GDClassifier, np.where(rng.random((200, 2)) < 0.5, rng.normal(size=(200, 2)), 0.0)
         target = data @ [3.0, 1.0] + rng.normal(size=200) > 0.0
         data = np.column_stack([data, np.zeros((200, 20))])
@@ -454,7 +454,7 @@ def test_columns_by_name():
     ("estimator", "wrong", "message"),
     [
         (GDRegressor(), {"coefficients": (0, 2)}, "2 is not known.*number below 2.*'intercept'"),
-        (GDRegressor(), {"coefficients": (1, 1)}, "two different ones"),
+        (GDRegressor(), {"coefficients": (1, 1)}, "two different coefficients"),
         (GDRegressor(fit_intercept=False), {"coefficients": (0, "intercept")}, "there is no intercept"),
         (GDRegressor(), {"n_steps": 0}, "n_steps must be at least 1"),
         (GDRegressor(), {"y": np.column_stack([y, y])}, "one target or two classes"),

@@ -1,4 +1,4 @@
-"""The compiled engine against the vectorised one, which defines the meaning: coefficients agree to 1e-10."""
+"""The compiled engine against the vectorized one, which defines the meaning: coefficients agree to 1e-10."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def fit_with(engine, estimator, *data, times=1, **more):
 
 def assert_agree(one, other, tolerance=1e-10):
     largest = max(np.abs(coef).max() for coef in other.coefs_)
-    assert largest > 0.0  # something was learnt
+    assert largest > 0.0  # something was learned
     for ours, theirs in zip((*one.coefs_, *one.intercepts_), (*other.coefs_, *other.intercepts_), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * largest)
         assert ours.dtype == theirs.dtype
@@ -401,7 +401,7 @@ def test_gradients_too_large_for_float32_are_the_same(hidden_layer_sizes):
     assert_diverge_in_the_same_way(model, (1e21 * X).astype(np.float32), y)
 
 
-# -- rules of one's own -----------------------------------------------------------------------------------------------
+# -- custom rules ----------------------------------------------------------------------------------------------------
 
 STEEPNESS = 0.5
 NAMES = {"share": 0.5}
@@ -728,7 +728,7 @@ def test_networks_diverge_in_the_same_way():
 
 
 class Sine(Activation):
-    """An activation of one's own, with a hyper-parameter."""
+    """An activation of one's own, with a hyperparameter."""
 
     def __init__(self, frequency=1.0):
         self.frequency = frequency

@@ -328,7 +328,7 @@ def test_strings_are_no_targets_of_a_regressor(y):
 def test_labels_that_cannot_be_compared():
     for model, method in models(GDClassifier):
         if not model.warm_start and method == "fit":
-            with refused(model, "y must hold labels", "compared"):
+            with refused(model, "y must contain labels", "compared"):
                 model.fit(X, np.array(["a", 1] * (N // 2), dtype=object))
 
 
@@ -495,11 +495,11 @@ def test_predictions_that_no_number_can_represent(estimator):
         model.decision_function(1e200 * X) if estimator is GDClassifier else model.predict(1e200 * X)
     ).all()
     model.coef_ = 1e200 * model.coef_
-    with refused(model, "X", "row 0", "float64", error=ValueError):
+    with refused(model, "X", "sample 0", "float64", error=ValueError):
         model.predict(1e200 * X)
     if estimator is GDRegressor:
         log_link = GDRegressor("poisson", **FEW).fit(X, np.exp(TARGET))
-        with refused(log_link, "X", "row", "inf", error=ValueError):
+        with refused(log_link, "X", "sample", "inf", error=ValueError):
             log_link.predict(1e4 * X)
 
 
@@ -637,11 +637,11 @@ def test_early_stopping_that_cannot_be(estimator):
     n_rows = 1 if estimator is GDRegressor else 2  # one row, or one of each class, cannot be divided
     for model in (estimator(early_stopping=True), estimator(**FEW).fit(X, Y[estimator])):
         model.set_params(early_stopping=True)
-        with refused(model, "early_stopping=True", "validation_fraction=0.1", f"{n_rows} rows"):
+        with refused(model, "early_stopping=True", "validation_fraction=0.1", f"{n_rows} samples"):
             model.fit(X[:n_rows], np.arange(n_rows))
 
 
-# -- parameters that no longer fit what was learnt --------------------------------------------------------------------
+# -- parameters that no longer fit what was learned --------------------------------------------------------------------
 
 
 @both_estimators
@@ -695,7 +695,7 @@ def test_divergence(estimator, epochs, rate):
     }
     for model in (estimator(**diverging), fitted.set_params(**diverging)):
         with refused(
-            model, "diverged", "epoch", "step [0-9]+", "learning rate 1e", "lower learning_rate", error=ValueError
+            model, "diverged", "epoch", "step [0-9]+", "learning rate 1e", "decrease learning_rate", error=ValueError
         ):
             model.fit(wide, Y[estimator])
     assert fitted.predict(wide).shape == (N,)
@@ -707,7 +707,7 @@ def test_divergence_in_partial_fit(estimator):
     model = estimator(loss, optimizer="sgd", learning_rate=1e-3, precondition=False, batch_size=2)
     call(model, "partial_fit", X, Y[estimator])
     model.set_params(learning_rate=1e200)
-    with refused(model, "diverged", "partial_fit", "step [0-9]+", "learning rate 1e", "lower learning_rate"):
+    with refused(model, "diverged", "partial_fit", "step [0-9]+", "learning rate 1e", "decrease learning_rate"):
         for _ in range(3):
             model.partial_fit(1e4 * X, Y[estimator])
 
@@ -727,7 +727,7 @@ def test_an_exception_in_the_middle(estimator):
 @both_estimators
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("step", [1, 5, 13, 24])
-def test_an_interrupt_keeps_what_was_learnt(estimator, precondition, step):
+def test_an_interrupt_keeps_what_was_learned(estimator, precondition, step):
     model = estimator(optimizer=Failing(KeyboardInterrupt, step), precondition=precondition, **BREAKING)
     with pytest.warns(UserWarning, match="interrupted in epoch"):
         model.fit(X, Y[estimator])

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
 NEEDED = {  # by pages and examples, beside what all tests need
+    "deployment.md": ["skl2onnx", "onnxruntime"],
     "onnx.md": ["skl2onnx", "onnxruntime"],
     "onnx_predictions": ["skl2onnx", "onnxruntime"],
     "mlflow.md": ["mlflow"],
@@ -39,12 +40,12 @@ def check_descent_on_a_line(printed, tmp_path):
         "stochastic",
         "mini-batch",
     ]
-    lines = re.findall(r"learnt: y = (\S+) x \+ (\S+)", printed)
-    (batch, *faster), (by_hand,) = lines, re.findall(r"by hand: y = (\S+) x \+ (\S+)", printed)
+    lines = re.findall(r"solution: y = (\S+) x \+ (\S+)", printed)
+    (batch, *faster), (by_hand,) = lines, re.findall(r"from scratch: y = (\S+) x \+ (\S+)", printed)
     assert batch == by_hand
     assert [float(number) for number in batch] == pytest.approx([2, 3], abs=0.05)
     assert faster == [("2.0000", "3.0000")] * 2
-    for part in printed.split("learnt")[:3]:
+    for part in printed.split("solution")[:3]:
         losses = [float(loss) for loss in re.findall(r"loss (\S+)", part)]
         assert losses == sorted(losses, reverse=True)
         assert losses[-1] < 1e-3 < losses[0]
@@ -70,9 +71,9 @@ def check_online_text_classification(printed, tmp_path):
 
 
 def check_out_of_core(printed, tmp_path):
-    losses = [float(loss) for loss in re.findall(r"held-out rows (\S+)", printed)]
+    losses = [float(loss) for loss in re.findall(r"held-out data (\S+)", printed)]
     assert len(losses) == 4
-    assert min(losses) < float(re.search(r"clicks alone: (\S+)", printed)[1]) - 0.08
+    assert min(losses) < float(re.search(r"class frequencies: (\S+)", printed)[1]) - 0.08
 
 
 def check_own_optimizer_and_loss(printed, tmp_path):
@@ -128,13 +129,13 @@ def check_plot_learning_rate_search(printed, tmp_path):
 
 
 def check_plot_training_curves(printed, tmp_path):
-    best, epoch, last, kept, penalised = numbers(printed)
-    assert best == kept < penalised < last
+    best, epoch, last, kept, penalized = numbers(printed)
+    assert best == kept < penalized < last
     assert 10 < epoch < 200
 
 
 def check_plot_learning_rate_range(printed, tmp_path):
-    suggestions = re.findall(r": (\S+) is suggested", printed)
+    suggestions = re.findall(r": suggested learning rate (\S+)", printed)
     assert len(suggestions) == 3
     assert float(suggestions[1]) == pytest.approx(float(suggestions[0]) / 10, rel=0.7)  # momentum: 1 / (1 - 0.9) times
     for scores in re.findall(r"too low (\S+), suggested (\S+), too high (\S+)", printed):
@@ -146,7 +147,7 @@ def check_plot_learning_rate_range(printed, tmp_path):
 def check_plot_descent_path(printed, tmp_path):
     low, high, higher = (float(distance) for distance in re.findall(r"rate \S+: (\S+) from the minimum", printed))
     assert low > 10 * high > 10 * higher
-    assert re.search(r"explodes at rates above (\S+)", printed)[1] > "0.2"
+    assert re.search(r"diverges at learning rates above (\S+)", printed)[1] > "0.2"
     slope, intercept = map(float, re.search(r"y = (\S+) x \+ (\S+)", printed).groups())
     assert (slope, intercept) == pytest.approx((2, 3), abs=0.2)
 
@@ -179,7 +180,7 @@ def check_plot_deep_gradients(printed, tmp_path):
 def check_plot_exploding_vanishing(printed, tmp_path):
     plain, clipped = (float(value) for value in re.findall(r"off by up to (\S+)", printed))
     assert clipped < 0.5 < 100 < plain
-    log_loss, squared = (float(value) for value in re.findall(r"wrong side: (\S+)", printed))
+    log_loss, squared = (float(value) for value in re.findall(r"wrong predictions: (\S+)", printed))
     assert squared < 0.1 < 0.9 < log_loss
 
 
@@ -205,8 +206,8 @@ def check_plot_momentum(printed, tmp_path):
 
 
 def check_plot_preconditioning(printed, tmp_path):
-    raw, standardised, minimum = (numbers(line) for line in printed.splitlines()[:3])
-    assert standardised == pytest.approx(minimum, rel=0.02)
+    raw, standardized, minimum = (numbers(line) for line in printed.splitlines()[:3])
+    assert standardized == pytest.approx(minimum, rel=0.02)
     assert raw[1] < 0.1 * minimum[1]
     explicit, implicit = (numbers(line.split(" at ")[1]) for line in printed.splitlines()[-2:])
     assert implicit[0] == explicit[0]
@@ -358,3 +359,12 @@ def test_readme_names_files_and_extras_that_exist():
     extras = re.search(r"-e \"\.\[([a-z,]+)\]\"", readme)[1].split(",")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(extras) <= set(project["optional-dependencies"])
+
+
+def test_the_api_index_lists_every_public_class():
+    page = (ROOT / "docs/api/index.md").read_text(encoding="utf-8")
+    sections = re.split(r"^\.\. currentmodule:: ", page, flags=re.MULTILINE)[1:]
+    listed = {f"{module}.{name}" for module, *names in map(str.split, sections) for name in names}
+    modules = (skgd.losses, skgd.optimizers, skgd.schedules, skgd.activations)
+    assert {f"{module.__name__}.{name}" for module in modules for name in module.__all__} <= listed
+    assert {f"skgd.{name}" for name in skgd.__all__ if name.startswith("GD")} <= listed

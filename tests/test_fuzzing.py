@@ -128,7 +128,7 @@ NUMBERS_OF_OBJECTS = [
 
 
 def objects(kinds):
-    """Objects of some classes, with hyper-parameters of all kinds: some valid, some not."""
+    """Objects of some classes, with hyperparameters of all kinds: some valid, some not."""
 
     def of(kind):
         defaults = kind().get_params(deep=False)
@@ -487,7 +487,7 @@ def attempt(model, method, **inputs):
     return result
 
 
-def check_learnt(model, n_columns):
+def check_learned(model, n_columns):
     sizes = [n_columns, *(len(intercept) for intercept in model.intercepts_)]
     assert [coef.shape for coef in model.coefs_] == list(itertools.pairwise(sizes))
     assert all(np.isfinite(part).all() for part in (*model.coefs_, *model.intercepts_))
@@ -539,7 +539,7 @@ def judge(estimator, calls):
         for call in calls:
             model.set_params(**call.parameters)
             if attempt(model, call.method, **call.data) is not None:
-                check_learnt(model, model.n_features_in_)
+                check_learned(model, model.n_features_in_)
                 check_predicted(model, call.data["X"])
                 check_score(model, call.data["X"], call.data["y"])
             if hasattr(model, "coefs_"):

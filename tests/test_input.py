@@ -227,7 +227,7 @@ def test_dense_and_sparse_classifiers_take_the_same_path(loss, y):
         assert_allclose(parameters(sparse), parameters(dense), rtol=1e-9, atol=1e-12)
 
 
-def test_dense_and_sparse_reach_the_same_minimiser_by_other_paths():
+def test_dense_and_sparse_reach_the_same_minimum_by_other_paths():
     model = GDRegressor(
         optimizer=SGD(momentum=0.9), alpha=0.05, batch_size=None, average=False, tol=None, max_iter=1500
     )
@@ -255,7 +255,7 @@ def test_sparse_validation_set():
 @pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, 1e-310), (np.float32, 1e-42)])
 @pytest.mark.parametrize("constant", [True, False])
 def test_a_column_of_subnormal_numbers_does_no_harm(estimator, as_format, dtype, tiny, constant):
-    """It is as good as zeros: nothing raises or warns, whatever NumPy is told, and the other columns are learnt."""
+    """It is as good as zeros: nothing raises or warns, whatever NumPy is told, and the other columns are learned."""
     rng = np.random.default_rng(0)
     A = rng.normal(size=(120, 3)).astype(dtype)
     target = A[:, 0] - 2.0 * A[:, 2]
@@ -657,7 +657,7 @@ def test_probabilities_of_scores_as_far_apart_as_numbers_can_be(loss, y):
     assert probability.min() >= 0.0
 
 
-def test_probabilities_are_those_of_the_loss_that_was_learnt():
+def test_probabilities_are_those_of_the_loss_that_was_learned():
     logistic, hinge = GDClassifier(**FEW).fit(X, Y_BINARY), GDClassifier("hinge", **FEW).fit(X, Y_BINARY)
     expected = logistic.predict_proba(X)
     assert_array_equal(logistic.set_params(loss="hinge").predict_proba(X), expected)

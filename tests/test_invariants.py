@@ -295,7 +295,7 @@ def test_targets_statistics_of_a_stream_are_weighted():
 
 
 def test_recorded_objective_holds_the_penalty_of_each_batch():
-    """A penalised fit goes on until it is done: the first epoch's objective is not measured without its penalty."""
+    """A penalized fit goes on until it is done: the first epoch's objective is not measured without its penalty."""
     X, y = problem(GDRegressor, n_rows=1200)
     model = GDRegressor(alpha=0.5, tol=1e-6, n_iter_no_change=3, batch_size=16, random_state=0).fit(X, y)
     assert model.n_iter_ > 5

@@ -1,4 +1,4 @@
-"""Columns of different kinds side by side: each is learnt as if it were alone, in any format and in any number.
+"""Columns of different kinds side by side: each is learned as if it were alone, in any format and in any number.
 
 A `ColumnTransformer` emits one-hot categories beside raw numbers: years, timestamps, incomes, rates. What converged
 solvers reach on scaled columns is to be reached with default settings on the columns as they come.
@@ -146,14 +146,14 @@ mixed = pytest.mark.parametrize("data", MIXED, ids=lambda data: getattr(data, "_
 
 @all_formats
 @mixed
-def test_numbers_beside_categories_are_learnt_by_the_regressor(data, as_format):
+def test_numbers_beside_categories_are_learned_by_the_regressor(data, as_format):
     (X, _), (t, _), _ = data()
     assert_as_good_as_a_regressor(GDRegressor(random_state=0).fit(as_format(X), t), data, as_format)
 
 
 @all_formats
 @mixed
-def test_numbers_beside_categories_are_learnt_by_the_classifier(data, as_format):
+def test_numbers_beside_categories_are_learned_by_the_classifier(data, as_format):
     (X, _), _, (y, _) = data()
     assert_as_good_as_a_classifier(GDClassifier(random_state=0).fit(as_format(X), y), data, as_format)
 
@@ -161,7 +161,7 @@ def test_numbers_beside_categories_are_learnt_by_the_classifier(data, as_format)
 @both_formats
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", [places_and_years, customers, users_and_timestamps], ids=lambda kind: kind.__name__)
-def test_numbers_beside_categories_are_learnt_whatever_the_seed(kind, seed, as_format):
+def test_numbers_beside_categories_are_learned_whatever_the_seed(kind, seed, as_format):
     @cache
     def data():
         return kind(seed, 6_000)
@@ -173,7 +173,7 @@ def test_numbers_beside_categories_are_learnt_whatever_the_seed(kind, seed, as_f
 
 @both_formats
 @mixed
-def test_numbers_beside_categories_are_learnt_in_single_precision(data, as_format):
+def test_numbers_beside_categories_are_learned_in_single_precision(data, as_format):
     (X, _), (t, _), (y, _) = data()
 
     def single(A):
@@ -185,7 +185,7 @@ def test_numbers_beside_categories_are_learnt_in_single_precision(data, as_forma
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "modified_huber"])
 @both_formats
-def test_numbers_beside_categories_are_learnt_with_other_losses_of_classes(loss, as_format):
+def test_numbers_beside_categories_are_learned_with_other_losses_of_classes(loss, as_format):
     for data in (places_and_years, customers):
         (X, Z), _, (y, z) = data()
         accuracy, solver_accuracy = (
@@ -197,7 +197,7 @@ def test_numbers_beside_categories_are_learnt_with_other_losses_of_classes(loss,
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "epsilon_insensitive"])
 @both_formats
-def test_numbers_beside_categories_are_learnt_with_other_losses_of_numbers(loss, as_format):
+def test_numbers_beside_categories_are_learned_with_other_losses_of_numbers(loss, as_format):
     """The noise is symmetric, so that the median, the mean and what lies between are the same."""
     for data in (places_and_years, customers):
         (X, _), (t, _), _ = data()
@@ -205,7 +205,7 @@ def test_numbers_beside_categories_are_learnt_with_other_losses_of_numbers(loss,
 
 
 @both_formats
-def test_numbers_beside_categories_are_learnt_for_several_targets(as_format):
+def test_numbers_beside_categories_are_learned_for_several_targets(as_format):
     (X, Z), (t, u), (y, z) = customers()
     other, other_of_Z = X[:, -4] + 5 * np.sin(np.arange(len(X))), Z[:, -4] + 5 * np.sin(np.arange(len(Z)))
     model = GDRegressor(random_state=0).fit(as_format(X), np.c_[t, other])
@@ -221,7 +221,7 @@ def test_numbers_beside_categories_are_learnt_for_several_targets(as_format):
 
 
 @both_formats
-def test_numbers_beside_categories_are_learnt_for_several_classes(as_format):
+def test_numbers_beside_categories_are_learned_for_several_classes(as_format):
     (X, Z), (t, u), _ = users_and_timestamps()
     thirds = np.quantile(t, [1 / 3, 2 / 3])
     y, z = np.digitize(t, thirds), np.digitize(u, thirds)
@@ -231,7 +231,7 @@ def test_numbers_beside_categories_are_learnt_for_several_classes(as_format):
     assert loss <= solver_loss + 0.01 * np.log(3)
 
 
-def test_what_a_column_transformer_emits_is_learnt():
+def test_what_a_column_transformer_emits_is_learned():
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"place": rng.integers(0, 60, 4000).astype(str), "year": rng.integers(1995, 2025, 4000)})
@@ -245,7 +245,7 @@ def test_what_a_column_transformer_emits_is_learnt():
 
 @both_formats
 @pytest.mark.parametrize("scaled", [False, True])
-def test_filled_columns_are_learnt_in_any_format(scaled, as_format):
+def test_filled_columns_are_learned_in_any_format(scaled, as_format):
     """Without a warning that training has not ended, which would be an error here."""
     X, t = load_diabetes(return_X_y=True, scaled=scaled)
     model = GDRegressor(random_state=0).fit(as_format(X), t)
@@ -256,7 +256,7 @@ def test_filled_columns_are_learnt_in_any_format(scaled, as_format):
 
 @both_formats
 @pytest.mark.parametrize("load", [load_iris, load_wine])
-def test_filled_columns_of_classes_are_learnt_in_any_format(load, as_format):
+def test_filled_columns_of_classes_are_learned_in_any_format(load, as_format):
     """On average over a few ways to split them."""
     results = []
     for seed in range(4):
@@ -274,7 +274,7 @@ def test_filled_columns_of_classes_are_learnt_in_any_format(load, as_format):
 @both_formats
 @pytest.mark.parametrize("passes", [1, 3])
 @mixed
-def test_numbers_beside_categories_are_learnt_in_a_stream(data, passes, as_format):
+def test_numbers_beside_categories_are_learned_in_a_stream(data, passes, as_format):
     """To within 0.01 of the converged solver in three passes, and 0.02 in one."""
     (X, Z), (t, u), _ = data()
     model = stream(GDRegressor(), as_format(X), t, passes)
@@ -284,7 +284,7 @@ def test_numbers_beside_categories_are_learnt_in_a_stream(data, passes, as_forma
 
 @both_formats
 @pytest.mark.parametrize("data", [places_and_years, customers, mostly_filled])
-def test_numbers_beside_categories_are_learnt_from_a_stream_of_classes(data, as_format):
+def test_numbers_beside_categories_are_learned_from_a_stream_of_classes(data, as_format):
     (X, Z), _, (y, z) = data()
     model = stream(GDClassifier(), as_format(X), y, passes=3)
     accuracy, solver_accuracy = model.score(as_format(Z), z), logistic(data)[1]
@@ -297,7 +297,7 @@ def test_numbers_beside_categories_are_learnt_from_a_stream_of_classes(data, as_
 @not_yet
 @both_formats
 @pytest.mark.parametrize("data", [places_and_years, places_and_shares_of_years, mostly_filled])
-def test_numbers_beside_categories_are_learnt_by_networks(data, as_format):
+def test_numbers_beside_categories_are_learned_by_networks(data, as_format):
     """At least as well as by a linear model."""
     (X, Z), (t, _), (y, z) = data()
     model = GDRegressor(hidden_layer_sizes=(50,), random_state=0).fit(as_format(X), t)
@@ -325,7 +325,7 @@ def pairs(n_columns, n_rows=20_000, seed=0):
 
 @cache
 def solvers_of_pairs(n_columns):
-    """Return the log-loss and the R² of converged solvers, penalised as the ids were drawn."""
+    """Return the log-loss and the R² of converged solvers, penalized as the ids were drawn."""
     (X, Z), (t, u), (y, z) = pairs(n_columns)
     proba = LogisticRegression(max_iter=10_000).fit(X, y).predict_proba(Z)
     return log_loss(z, proba), Ridge(alpha=1.0).fit(X, t).score(Z, u)

@@ -1,5 +1,5 @@
 """Losses against numerical derivatives, scikit-learn's metrics and torch, and the whole objective (data term, penalty,
-coordinates) against finite differences and scalar minimisation.
+coordinates) against finite differences and scalar minimization.
 """
 
 import numpy as np
@@ -409,7 +409,7 @@ each = pytest.mark.parametrize
 
 
 @each("fit_intercept", [True, False], ids=["intercept", "origin"])
-@each("precondition", [True, False], ids=["standardised", "plain"])
+@each("precondition", [True, False], ids=["standardized", "plain"])
 @each("weighted", [True, False], ids=["weighted", "unweighted"])
 @each("sparse", [False, True], ids=["dense", "sparse"])
 @each(("name", "n_outputs"), [(name, n) for name in ALL_KINDS for n in (1, 3) if (name, n) != ("softmax", 1)])
@@ -451,7 +451,7 @@ def test_objective(name, n_outputs, sparse, weighted, precondition, fit_intercep
 
 @each("l1_ratio", [0.0, 0.3, 1.0])
 @each("fit_intercept", [True, False], ids=["intercept", "origin"])
-@each("precondition", [True, False], ids=["standardised", "plain"])
+@each("precondition", [True, False], ids=["standardized", "plain"])
 @each("name", ["squared_error", "absolute_error", "gamma", "log_loss", "softmax"])
 class TestPenalty:
     ALPHA = 0.8
@@ -484,7 +484,7 @@ class TestPenalty:
         assert_allclose(objective.penalty_gradient(theta), expected, rtol=1e-8, atol=1e-8)
 
     @each("each_parameter", [False, True], ids=["scalar", "array"])
-    def test_proximal_step_solves_its_minimisation(self, name, precondition, fit_intercept, l1_ratio, each_parameter):
+    def test_proximal_step_solves_its_minimization(self, name, precondition, fit_intercept, l1_ratio, each_parameter):
         objective, theta, unit = self.problem(name, precondition, fit_intercept, l1_ratio)
         rng = np.random.default_rng(0)
         step = np.exp(rng.uniform(-4.0, 1.0, len(theta))) if each_parameter else 0.05

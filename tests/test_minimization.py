@@ -208,7 +208,7 @@ def test_when_it_ends(capsys):
 def test_divergence():
     result = minimize(lambda w: float(w @ w), [1.0], jac=lambda w: 2.0 * w, method=SGD(1.1), options={"maxiter": 50})
     assert (result.status, result.success) == (2, False)
-    assert "Lower learning_rate" in result.message
+    assert "Decrease learning_rate" in result.message
 
     def undefined(w):
         return float(w[0]) if w[0] > 0.5 else np.nan
@@ -235,7 +235,7 @@ def test_divergence():
         ({"options": {"gtol": -1.0}}, "gtol"),
         ({"options": {"gtol": float("nan")}}, "gtol must be a number of at least 0, got nan"),
         ({"method": Adam}, r"use an object, such as method=Adam\(learning_rate=0.01\)"),
-        ({"method": Adam()}, r"'auto' of Adam.*A function.*Adam\(learning_rate=0.01\)"),
+        ({"method": Adam()}, r"'auto' of Adam.*a function.*Adam\(learning_rate=0.01\)"),
         ({"method": Adam("cosine")}, r"'auto' of Adam"),
         ({"method": Adam("cosy")}, r"Adam\(learning_rate\)='cosy' is not known"),
         ({"method": Adam(0.1, beta1=2.0)}, "beta1"),

@@ -201,7 +201,7 @@ def test_a_parameter_of_another_tool(estimator, name, advice):
 
 
 @both_estimators
-def test_a_parameter_that_is_misspelt(estimator):
+def test_a_parameter_that_is_misspelled(estimator):
     assert "Did you mean 'batch_size'?" in message_of(lambda: estimator(batchsize=1))
     assert "Did you mean 'hidden_layer_sizes'?" in message_of(lambda: estimator().set_params(hidden_layer_size=1))
     assert message_of(lambda: estimator(nonesuch=1)).endswith("'nonesuch'.")

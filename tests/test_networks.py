@@ -344,7 +344,7 @@ def test_other_layers_after_training_began(estimator, before, after):
 
 
 def test_training_goes_on_with_another_activation():
-    """The coefficients stay, and what is learnt from then on is learnt with the new one."""
+    """The coefficients stay, and what is learned from then on is learned with the new one."""
     plain = {"optimizer": SGD(0.1), "precondition": False, "average": False, "batch_size": None, "alpha": 0.0}
     model = stream(network(GDRegressor, (5,), "tanh", **plain))
     (first, last), (b, c) = [coef.copy() for coef in model.coefs_], [part.copy() for part in model.intercepts_]
@@ -365,7 +365,7 @@ def test_networks_have_no_coef(estimator):
     model = network(estimator).fit(X, TARGET[estimator])
     for name in ("coef_", "intercept_"):
         assert not hasattr(model, name)
-        with pytest.raises(AttributeError, match=rf"{name} is of the linear model.*\(5, 3\).*coefs_ and intercepts_"):
+        with pytest.raises(AttributeError, match=rf"{name} is for linear models.*\(5, 3\).*coefs_ and intercepts_"):
             getattr(model, name)
     for method in ("sparsify", "densify"):
         assert not hasattr(model, method)
@@ -646,7 +646,7 @@ def test_digits_are_told_apart_as_well_as_by_scikit_learn(seed):
 
 
 @pytest.mark.parametrize("activation", sorted(set(ACTIVATIONS) - {"identity"}))
-def test_exclusive_or_is_learnt(activation):
+def test_exclusive_or_is_learned(activation):
     A, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
     for seed in range(3):
         model = GDClassifier(hidden_layer_sizes=(16,), activation=activation, max_iter=300, tol=None)
@@ -673,10 +673,10 @@ def test_the_penalty_leaves_neurons_at_rest_alone():
     """A neuron without a gradient has no step of its own; 1 / epsilon of Adam is not one to shrink it by."""
     A, a = load_digits(return_X_y=True)
     settings = {"optimizer": "adam", "learning_rate": 1e-3, "batch_size": 1, "average": False, "precondition": False}
-    free, penalised = (
+    free, penalized = (
         GDClassifier(hidden_layer_sizes=(100,), alpha=alpha, random_state=0, **settings)
         .partial_fit(A[:1], a[:1], classes=range(10))
         .coefs_[0]
         for alpha in (0.0, 1e-4)
     )
-    assert_allclose(penalised[A[0] == 0.0], free[A[0] == 0.0], rtol=1e-6)
+    assert_allclose(penalized[A[0] == 0.0], free[A[0] == 0.0], rtol=1e-6)

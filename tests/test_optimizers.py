@@ -315,7 +315,7 @@ RATES = {"sgd": 0.3, "adagrad": 0.5, "adadelta": 1.0, "ftrl": 0.5, "lion": 0.01,
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_rule_minimises_a_quadratic(name):
+def test_rule_minimizes_a_quadratic(name):
     optimizer = OPTIMIZERS[name](learning_rate=RATES.get(name, 0.05))
     minimum = np.array([0.7, -0.9])
     start = np.zeros(2)
@@ -361,7 +361,7 @@ def test_all_rules_with_a_proximal_step_keep_its_contract():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Hyper-parameters
+# Hyperparameters
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -382,7 +382,7 @@ def test_parameters_survive_clone_repr_and_pickle(kind):
 
 
 def test_hyper_parameters_reach_the_rule():
-    """Changing any hyper-parameter changes the trajectory."""
+    """Changing any hyperparameter changes the trajectory."""
     optimizers = [kind(learning_rate=0.05) for kind in OPTIMIZERS.values()] + [SGD(0.05, momentum=0.9)]
     for optimizer in optimizers:
         model = bare(optimizer=optimizer, max_iter=20)

@@ -240,7 +240,7 @@ def solver_on_incomes(sigma, seed):
 @both_formats
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
-def test_a_column_with_a_heavy_tail_is_learnt(sigma, seed, as_format):
+def test_a_column_with_a_heavy_tail_is_learned(sigma, seed, as_format):
     X, y = incomes(sigma, seed)
     accuracy = GDClassifier(random_state=0).fit(as_format(X), y).score(X, y)
     reference = solver_on_incomes(sigma, seed)
@@ -249,7 +249,7 @@ def test_a_column_with_a_heavy_tail_is_learnt(sigma, seed, as_format):
 
 @both_formats
 @pytest.mark.parametrize("sigma", [2.0, 3.0])
-def test_a_column_with_a_heavy_tail_is_learnt_beside_categories(sigma, as_format):
+def test_a_column_with_a_heavy_tail_is_learned_beside_categories(sigma, as_format):
     """Which say nothing."""
     X, y = incomes(sigma)
     A = as_format(np.c_[np.eye(20)[np.random.default_rng(9).integers(0, 20, len(X))], X])

@@ -63,7 +63,7 @@ def test_what_differs_is_said():
 
 @BOTH
 def test_an_estimator_is_no_dataclass(estimator):
-    """Dask takes an object of a dataclass for its fields, and would not see what it has learnt."""
+    """Dask takes an object of a dataclass for its fields, and would not see what it has learned."""
     assert not is_dataclass(estimator())
 
 

@@ -1,4 +1,4 @@
-"""The minimisers found by gradient descent equal those of independent solvers: scikit-learn's, libsvm's and scipy's.
+"""The minima found by gradient descent equal those of independent solvers: scikit-learn's, libsvm's and scipy's.
 
 All rows make one batch, averaging and stopping are off, so that nothing but the objective decides where training ends.
 """
@@ -64,7 +64,7 @@ def classifier(loss="log_loss", *, max_iter=500, optimizer=None, **params):
     return GDClassifier(loss, **{"alpha": ALPHA, "optimizer": optimizer, "max_iter": max_iter} | BATCH | params)
 
 
-def assert_same_minimiser(ours, theirs, tol=1e-6):
+def assert_same_minimum(ours, theirs, tol=1e-6):
     """Compare coefficients, relative to the largest, and intercepts."""
     scale = np.abs(theirs.coef_).max()
     assert np.shape(ours.coef_) == np.shape(theirs.coef_)
@@ -84,7 +84,7 @@ def test_ridge(y, weight, fit_intercept, precondition):
     total = N if weight is None else weight.sum()
     theirs = Ridge(alpha=total * ALPHA, fit_intercept=fit_intercept, solver="cholesky").fit(X, y, weight)
     ours = regressor(fit_intercept=fit_intercept, precondition=precondition).fit(X, y, weight)
-    assert_same_minimiser(ours, theirs)
+    assert_same_minimum(ours, theirs)
 
 
 @both_paths
@@ -97,7 +97,7 @@ def test_lasso_and_elastic_net(l1_ratio, weight, precondition):
     assert np.any(theirs.coef_ == 0.0)
     assert np.any(theirs.coef_ != 0.0)
     assert_array_equal(ours.coef_ == 0.0, theirs.coef_ == 0.0)
-    assert_same_minimiser(ours, theirs)
+    assert_same_minimum(ours, theirs)
 
 
 # -- log loss ---------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_logistic_regression(y, class_weight, weight, precondition):
     theirs.fit(X, y, total_weight)
     ours = classifier(class_weight=class_weight, precondition=precondition, max_iter=1000).fit(X, y, weight)
     assert_array_equal(ours.classes_, theirs.classes_)
-    assert_same_minimiser(ours, theirs, tol=1e-5)
+    assert_same_minimum(ours, theirs, tol=1e-5)
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=0, atol=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_l1_logistic_regression(y, precondition):
     assert_array_equal(ours.coef_ == 0.0, theirs.coef_ == 0.0)
     if ours.coef_.shape[0] > 1:  # adding the same number to all intercepts changes nothing
         ours.intercept_ = ours.intercept_ - ours.intercept_.mean() + theirs.intercept_.mean()
-    assert_same_minimiser(ours, theirs, tol=1e-5)
+    assert_same_minimum(ours, theirs, tol=1e-5)
 
 
 @both_paths
@@ -160,17 +160,17 @@ def test_multilabel_log_loss_is_a_logistic_regression_for_each_column(preconditi
 
 @both_paths
 def test_squared_hinge_is_linear_svc(precondition):
-    # LinearSVC penalises the intercept, so that only the model without one is the same
+    # LinearSVC penalizes the intercept, so that only the model without one is the same
     theirs = LinearSVC(C=1.0 / (N * ALPHA), fit_intercept=False, tol=1e-10, max_iter=100000, dual=False)
     theirs.fit(X, Y_BINARY)
     ours = classifier("squared_hinge", fit_intercept=False, precondition=precondition).fit(X, Y_BINARY)
-    assert_same_minimiser(ours, theirs, tol=1e-5)
+    assert_same_minimum(ours, theirs, tol=1e-5)
 
 
 @both_paths
 @pytest.mark.parametrize("loss", sorted(set(CLASSIFIER_LOSSES) - {"log_loss", "hinge", "perceptron"}))
 def test_three_classes_are_one_against_the_rest(loss, precondition):
-    params = {"precondition": precondition, "max_iter": 50}  # not only the minimiser, the path is the same too
+    params = {"precondition": precondition, "max_iter": 50}  # not only the minimum, the path is the same too
     ours = classifier(loss, **params).fit(X, Y_CLASS)
     theirs = OneVsRestClassifier(classifier(loss, **params)).fit(X, Y_CLASS)
     assert_allclose(ours.coef_, np.vstack([model.coef_ for model in theirs.estimators_]), rtol=0, atol=1e-10)
@@ -202,11 +202,11 @@ def test_squared_hinge_against_the_rest_is_linear_svc(precondition):
     ],
     ids=["poisson", "gamma", "tweedie", "inverse gaussian"],
 )
-def test_generalised_linear_models(loss, solver, y, weight, fit_intercept, precondition):
+def test_generalized_linear_models(loss, solver, y, weight, fit_intercept, precondition):
     theirs = sklearn.clone(solver).set_params(alpha=ALPHA, fit_intercept=fit_intercept, solver="newton-cholesky")
     theirs.set_params(tol=1e-10).fit(X, y, weight)
     ours = regressor(loss, fit_intercept=fit_intercept, precondition=precondition).fit(X, y, weight)
-    assert_same_minimiser(ours, theirs, tol=1e-5)
+    assert_same_minimum(ours, theirs, tol=1e-5)
     assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4)
 
 
@@ -217,7 +217,7 @@ def test_huber(precondition):
     theirs = HuberRegressor(alpha=1.0, epsilon=1.35, tol=1e-9, max_iter=10000).fit(X, y)
     assert np.count_nonzero(theirs.outliers_) > 5
     ours = regressor(Huber(epsilon=1.35 * theirs.scale_), alpha=theirs.scale_ / N, precondition=precondition).fit(X, y)
-    assert_same_minimiser(ours, theirs, tol=1e-4)
+    assert_same_minimum(ours, theirs, tol=1e-4)
 
 
 SMOOTH = {
@@ -340,14 +340,14 @@ def test_kinked_losses_with_l2_against_libsvm(loss, precondition):
 
 
 @both_paths
-@pytest.mark.parametrize("quantile", [0.23, 0.77])  # times 60 rows it is no integer, so that the minimiser is unique
+@pytest.mark.parametrize("quantile", [0.23, 0.77])  # times 60 rows it is no integer, so that the minimum is unique
 def test_quantile_regressor(quantile, precondition):
     theirs = QuantileRegressor(quantile=quantile, alpha=0.02, solver="highs").fit(X, Y)
     ours = regressor(Quantile(quantile), alpha=0.02, l1_ratio=1.0, precondition=precondition, **KINKED).fit(X, Y)
-    assert_same_minimiser(ours, theirs, tol=1e-4)
+    assert_same_minimum(ours, theirs, tol=1e-4)
 
 
-# -- every optimizer, the same minimiser ----------------------------------------------------------------------------
+# -- every optimizer, the same minimum ----------------------------------------------------------------------------
 
 RATES = dict.fromkeys(OPTIMIZERS, 0.5) | {"adagrad": 3.0, "adadelta": 3.0, "ftrl": 4.0, "rmsprop": 0.1, "lion": 0.1}
 OWN_PARAMS = {
@@ -356,7 +356,7 @@ OWN_PARAMS = {
 }
 
 
-def optimised(name, precondition, **params):
+def optimized(name, precondition, **params):
     decay = 1.0 if name == "schedule_free" else 1e-3
     schedule = Exponential(RATES[name], decay_rate=decay, decay_steps=800)
     optimizer = OPTIMIZERS[name](learning_rate=schedule, **OWN_PARAMS.get(name, {}))
@@ -367,17 +367,17 @@ def optimised(name, precondition, **params):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_reaches_ridge(name, precondition):
     theirs = Ridge(alpha=N * ALPHA, solver="cholesky").fit(X, Y)
-    assert_same_minimiser(optimised(name, precondition), theirs, tol=1e-3)
+    assert_same_minimum(optimized(name, precondition), theirs, tol=1e-3)
 
 
 @both_paths
 @pytest.mark.parametrize("name", [name for name, optimizer in OPTIMIZERS.items() if optimizer.proximal])
 def test_every_proximal_optimizer_reaches_the_zeros_of_lasso(name, precondition):
     theirs = Lasso(alpha=0.3, tol=1e-12).fit(X, Y)
-    ours = optimised(name, precondition, alpha=0.3, l1_ratio=1.0)
+    ours = optimized(name, precondition, alpha=0.3, l1_ratio=1.0)
     assert np.any(theirs.coef_ == 0.0)
     assert_array_equal(ours.coef_ == 0.0, theirs.coef_ == 0.0)
-    assert_same_minimiser(ours, theirs, tol=1e-3)
+    assert_same_minimum(ours, theirs, tol=1e-3)
 
 
 def test_lion_and_schedule_free_refuse_an_l1_penalty():

@@ -29,7 +29,7 @@ sizes = pytest.mark.parametrize("n_rows", [600, 1200])  # in batches of all rows
 
 @cache
 def two_targets(n_rows, seed=0):
-    """Draw correlated columns, a noisy target that is learnt at once, and one that takes its time and has no noise."""
+    """Draw correlated columns, a noisy target that is learned at once, and one that takes its time and has no noise."""
     rng = np.random.default_rng(seed)
     common = rng.normal(size=(n_rows, 1))
     X = common + 0.3 * rng.normal(size=(n_rows, 10))
@@ -42,7 +42,7 @@ def scores_of(model, X, Y):
 
 
 def assert_same_scores(model, X, Y, unit, as_format):
-    """With the first target in any unit, the second is learnt as well, and both as well as by least squares."""
+    """With the first target in any unit, the second is learned as well, and both as well as by least squares."""
     A = as_format(X)
     scores = scores_of(model.fit(A, Y), A, Y)
     scaled = scores_of(model.fit(A, Y * [unit, 1.0]), A, Y * [unit, 1.0])
@@ -257,7 +257,7 @@ def test_as_many_rows_are_expected_of_a_rare_class_of_texts_as_there_are(n_rare)
 
 @both_formats
 @kinds
-def test_a_rare_class_is_learnt_as_well_as_by_a_converged_solver(kind, as_format):
+def test_a_rare_class_is_learned_as_well_as_by_a_converged_solver(kind, as_format):
     X, labels = rare(kind, 200)
     y = labels[:, 0]
     scaled = X / X.std(axis=0)
@@ -286,7 +286,7 @@ def test_about_as_many_rows_are_expected_of_a_rare_class_by_a_network_as_there_a
 
 
 @both_formats
-def test_a_label_of_one_row_in_each_thousand_is_learnt_beside_a_common_one(as_format):
+def test_a_label_of_one_row_in_each_thousand_is_learned_beside_a_common_one(as_format):
     """By its log-loss, to within 1 % of that of its share."""
     rng = np.random.default_rng(0)
     X = measurements(20_000, rng)
@@ -300,7 +300,7 @@ def test_a_label_of_one_row_in_each_thousand_is_learnt_beside_a_common_one(as_fo
     assert loss <= reference + 0.01 * prior
 
 
-def test_classes_of_very_different_sizes_are_learnt():
+def test_classes_of_very_different_sizes_are_learned():
     rng = np.random.default_rng(0)
     X = measurements(15_000, rng)
     standard = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -350,8 +350,8 @@ def test_a_target_far_from_zero_is_fitted_by_networks_without_intercepts(n_rows,
 
 @both_formats
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
-def test_targets_far_from_zero_are_learnt_to_their_digits(loss, as_format):
-    """What is learnt is the same with any mean, which the model begins at."""
+def test_targets_far_from_zero_are_learned_to_their_digits(loss, as_format):
+    """What is learned is the same with any mean, which the model begins at."""
     X, Y = two_targets(1500)
     near = scores_of(GDRegressor(loss, random_state=0).fit(as_format(X), Y), as_format(X), Y)
     far = scores_of(GDRegressor(loss, random_state=0).fit(as_format(X), Y + 1e6), as_format(X), Y + 1e6)

@@ -74,7 +74,7 @@ def target(name):
 
 
 def continued(model, y, rows):
-    """Return a model that has learnt from these rows."""
+    """Return a model that has learned from these rows."""
     more = {"classes": np.unique(y)} if isinstance(model, GDClassifier) and y.ndim == 1 else {}
     return model.partial_fit(X[rows], y[rows], **more)
 
@@ -222,12 +222,12 @@ def test_a_model_that_cannot_be_read_says_who_saved_it(changes, words):
 
 
 def test_a_model_from_before_the_first_release_is_refused():
-    with pytest.raises(ValueError, match=r"before skgd 0\.1\.0.*train it anew"):
+    with pytest.raises(ValueError, match=r"before skgd 0\.1\.0.*train a new model"):
         saved_as(GDRegressor().partial_fit(X, Y), skgd_format=None, skgd_release=None)()
 
 
 def test_what_an_older_release_did_not_save_has_its_default():
-    """A parameter of the estimator, a hyper-parameter of a strategy, a part of the state."""
+    """A parameter of the estimator, a hyperparameter of a strategy, a part of the state."""
     model = GDRegressor(optimizer=Adam(0.01)).partial_fit(X, Y)
     state = {name: value for name, value in model.__getstate__().items() if name != "hidden_layer_sizes"}
     state["optimizer"] = without("amsgrad")(state["optimizer"])

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics
-from skgd.running import REACH, learnt
+from skgd.running import REACH, learned
 
 both_types = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
@@ -27,7 +27,7 @@ def statistics_of(X, weight=None, size=8):
     columns = ColumnStatistics.empty(X.shape[1])
     for start in range(0, len(X), size):
         rows = slice(start, start + size)
-        columns, _ = learnt(columns, X[rows], None if weight is None else weight[rows], REACH)
+        columns, _ = learned(columns, X[rows], None if weight is None else weight[rows], REACH)
     return columns
 
 
@@ -77,7 +77,7 @@ def test_a_weight_is_as_many_rows():
     assert_allclose(scaled.measures, statistics_of(X, weight).measures, rtol=1e-9)
 
 
-# -- what is learnt ---------------------------------------------------------------------------------------------------
+# -- what is learned ---------------------------------------------------------------------------------------------------
 
 
 @cache

@@ -184,9 +184,9 @@ FAR = np.unique(np.concatenate([np.arange(300), *(2**k + np.arange(-3, 4) for k 
 
 
 @every_schedule
-def test_vectorised_is_one_step_at_a_time(schedule):
+def test_vectorized_is_one_step_at_a_time(schedule):
     one_by_one = [float(schedule(int(step))) for step in FAR]
-    assert_allclose(schedule(FAR), one_by_one, rtol=1e-15, atol=1e-300)  # NumPy's vectorised power rounds differently
+    assert_allclose(schedule(FAR), one_by_one, rtol=1e-15, atol=1e-300)  # NumPy's vectorized power rounds differently
     assert schedule(np.arange(6).reshape(2, 3)).shape == (2, 3)
 
 
@@ -389,7 +389,7 @@ def test_a_function_with_impossible_rates_is_refused(function):
 
 @pytest.mark.parametrize("returned", [[0.1, 0.2, 0.3], "fast", {}], ids=repr)
 def test_a_function_that_returns_no_rates_is_refused(returned):
-    with pytest.raises(ValueError, match=r"learning_rate=.*one rate"):
+    with pytest.raises(ValueError, match=r"learning_rate=.*one learning rate"):
         fit(lambda step: returned)
 
 

@@ -46,7 +46,7 @@ def target(kind, X):
 
 
 def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=0, reload=False):
-    """Return a copy of a model that has learnt from rows in calls between the cuts."""
+    """Return a copy of a model that has learned from rows in calls between the cuts."""
     model = clone(model)
     more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
     seconds = compiles_after * skgd.engines._SECONDS_A_STREAM_STEP
@@ -180,6 +180,19 @@ def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse):
     assert (whole.engine_, whole.t_) == ("compiled", 11)
     np.testing.assert_array_equal(whole.coef_, parts.coef_)
     np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
+
+
+@pytest.mark.parametrize("compiles_after", [0, 1000], ids=["compiled", "NumPy"])
+def test_the_order_of_memory_does_not_matter(compiles_after):
+    """Neither for the bits nor for the engine: the columns of a data frame often are in Fortran order."""
+    X = features()
+    y = target("binary", X)
+    models = [
+        streamed(GDClassifier(), order(X), y, cuts=[0, 40, N_ROWS], compiles_after=compiles_after)
+        for order in (np.ascontiguousarray, np.asfortranarray)
+    ]
+    assert models[0].engine_ == models[1].engine_ == ("vectorized" if compiles_after else "compiled")
+    assert np.array_equal(models[0].coef_, models[1].coef_)
 
 
 @pytest.mark.usefixtures("plain_python")

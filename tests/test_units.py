@@ -193,7 +193,7 @@ def prices(seed, with_number=False):
 @both_formats
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("loss", REGRESSOR_LOSSES)
-def test_prices_are_learnt_in_any_unit(loss, unit, as_format):
+def test_prices_are_learned_in_any_unit(loss, unit, as_format):
     """The mean, the median and what lies between are about the same for noise that is symmetric."""
     X, price = prices(0)
     score = GDRegressor(loss, random_state=0).fit(as_format(X), price * unit).score(X, price * unit)
@@ -204,7 +204,7 @@ def test_prices_are_learnt_in_any_unit(loss, unit, as_format):
 @both_formats
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
-def test_amounts_beside_goods_are_learnt_in_any_unit(unit, loss, as_format):
+def test_amounts_beside_goods_are_learned_in_any_unit(unit, loss, as_format):
     X, price = prices(1, with_number=True)
     X = X * np.append(np.ones(40), unit)
     score = GDRegressor(loss, random_state=0).fit(as_format(X), price).score(X, price)
@@ -215,7 +215,7 @@ def test_amounts_beside_goods_are_learnt_in_any_unit(unit, loss, as_format):
 @pytest.mark.xfail(raises=AssertionError, reason="Poisson streams of tiny targets learn slowly", strict=False)
 @both_formats
 @pytest.mark.parametrize(("loss", "unit"), [("squared_error", 1e6), ("absolute_error", 1e6), ("poisson", 1e-6)])
-def test_prices_are_learnt_from_a_stream_in_any_unit(unit, loss, as_format):
+def test_prices_are_learned_from_a_stream_in_any_unit(unit, loss, as_format):
     X, price = prices(0)
     A, y, model = as_format(X), price * unit, GDRegressor(loss)
     for _ in range(3):
@@ -227,7 +227,7 @@ def test_prices_are_learnt_from_a_stream_in_any_unit(unit, loss, as_format):
 
 @both_formats
 @pytest.mark.parametrize(("loss", "unit"), [("squared_error", 1e6), ("absolute_error", 1e6), ("poisson", 1e-6)])
-def test_prices_are_learnt_by_networks_in_any_unit(unit, loss, as_format):
+def test_prices_are_learned_by_networks_in_any_unit(unit, loss, as_format):
     X, price = prices(0)
     model = GDRegressor(loss, hidden_layer_sizes=(20,), random_state=0).fit(as_format(X), price * unit)
     score, solver_score = model.score(X, price * unit), LinearRegression().fit(X, price).score(X, price)
@@ -236,7 +236,7 @@ def test_prices_are_learnt_by_networks_in_any_unit(unit, loss, as_format):
 
 @both_formats
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
-def test_classes_of_amounts_beside_goods_are_learnt_in_any_unit(unit, as_format):
+def test_classes_of_amounts_beside_goods_are_learned_in_any_unit(unit, as_format):
     X, price = prices(1, with_number=True)
     y = (price + np.random.default_rng(0).logistic(size=len(price)) > np.median(price)).astype(int)
     solver_loss = log_loss(y, LogisticRegression(max_iter=1000).fit(X, y).predict_proba(X))
@@ -246,7 +246,7 @@ def test_classes_of_amounts_beside_goods_are_learnt_in_any_unit(unit, as_format)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
-def test_rates_of_events_are_learnt_in_any_unit(unit):
+def test_rates_of_events_are_learned_in_any_unit(unit):
     rng = np.random.default_rng(0)
     X = np.eye(30)[rng.integers(0, 30, 3000)]
     y = rng.poisson(np.exp(1.0 + 0.7 * X @ rng.normal(size=30))).astype(float)

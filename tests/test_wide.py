@@ -48,7 +48,7 @@ def target(kind, X, seed=1):
 
 
 def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=np.inf, reload=False):
-    """Return a copy of a model that has learnt from rows in calls between the cuts."""
+    """Return a copy of a model that has learned from rows in calls between the cuts."""
     model = clone(model)
     more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
     seconds = compiles_after * skgd.engines._SECONDS_A_STREAM_STEP

@@ -43,7 +43,7 @@ Y = X @ [1.0, -2.0, 0.5, 0.0] + 1.0 + 0.5 * rng.normal(size=80)
 LABELS = np.digitize(Y + rng.normal(size=80), [0.0, 1.5])  # noise enough that no loss can vanish
 TARGET = {GDRegressor: Y, GDClassifier: LABELS}
 
-# Gradient descent as in the books: nothing learnt about the columns, no average, no stopping before the end.
+# Gradient descent as in the books: nothing learned about the columns, no average, no stopping before the end.
 PLAIN = {"optimizer": "sgd", "precondition": False, "average": False, "shuffle": False, "tol": None}
 
 both_estimators = pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier])
@@ -231,7 +231,7 @@ RULES = [
 @both_estimators
 @pytest.mark.parametrize(("optimizer", "schedule"), RULES, ids=repr)
 def test_calls_of_partial_fit_are_epochs_of_fit(estimator, optimizer, schedule, as_format):
-    """In plain coordinates, to rounding: a stream learns standardised ones on the way, and fit beforehand."""
+    """In plain coordinates, to rounding: a stream learns standardized ones on the way, and fit beforehand."""
     for y in (TARGET[estimator], (TARGET[estimator] > 0).astype(int)):
         params = PLAIN | {"optimizer": optimizer, "learning_rate": schedule, "alpha": 0.01, "batch_size": 8}
         fitted = estimator(**params, max_iter=4).fit(as_format(X), y)
@@ -320,11 +320,11 @@ def test_coefficients_set_by_hand_must_fit(estimator, method):
         ("intercept_", np.zeros(n_outputs + 1), r"intercept_ was set to the shape"),
         ("coef_", np.full_like(model.coef_, np.nan), "coef_ was set to numbers that are not finite"),
     ]:
-        learnt = getattr(model, name)
+        learned = getattr(model, name)
         setattr(model, name, value)
         with pytest.raises(ValueError, match=words):
             getattr(model, method)(X, TARGET[estimator])
-        setattr(model, name, learnt)
+        setattr(model, name, learned)
     assert_array_equal(parameters(model), before)
     if estimator is GDClassifier:
         model.intercept_ = np.zeros(1)  # which numpy would repeat for all of them
@@ -713,8 +713,8 @@ def test_without_a_penalty_the_gradient_of_every_class_vanishes(fit_intercept):
 
 def test_l1_ends_without_a_warning_near_the_smallest_useful_penalty():
     y = (IRIS_Y[:100] == 1).astype(int)
-    centred = IRIS_X[:100] - IRIS_X[:100].mean(axis=0)
-    smallest = np.abs(centred.T @ (y - y.mean())).max() / 100  # from here on all coefficients are zero
+    centered = IRIS_X[:100] - IRIS_X[:100].mean(axis=0)
+    smallest = np.abs(centered.T @ (y - y.mean())).max() / 100  # from here on all coefficients are zero
     for share, nonzero in ((1.01, False), (0.5, True)):
         model = GDClassifier(alpha=share * smallest, l1_ratio=1.0, tol=1e-4, random_state=0).fit(IRIS_X[:100], y)
         assert np.any(model.coef_) == nonzero
@@ -819,7 +819,7 @@ def test_divergence_is_an_error_that_leaves_the_model_alone(early_stopping):
     model = GDRegressor(random_state=0).fit(X, Y)
     before = parameters(model).copy()
     model.set_params(**PLAIN, learning_rate=1.0, batch_size=1, max_iter=100, early_stopping=early_stopping)
-    with pytest.raises(ValueError, match=r"Training diverged in epoch.*Lower learning_rate"):
+    with pytest.raises(ValueError, match=r"Training diverged in epoch.*Decrease learning_rate"):
         model.fit(100.0 * X, Y)
     assert_array_equal(parameters(model), before)
 

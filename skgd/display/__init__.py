@@ -1,11 +1,11 @@
-r"""Displays: pictures of a training, by scikit-learn's convention.
+r"""Plots of training, with the API of scikit-learn's displays.
 
-* :class:`TrainingDisplay`: how the losses fell, epoch by epoch;
-* :class:`LearningRateDisplay`: which learning rate to choose;
-* :class:`DescentPathDisplay`: how optimizers walk down the loss surface of two coefficients.
+* :class:`TrainingDisplay`: training and validation curves;
+* :class:`LearningRateDisplay`: the learning rate range test;
+* :class:`DescentPathDisplay`: the path of optimizers over the contour lines of the objective.
 
-``from_estimator`` computes and draws; ``plot(ax=...)`` draws again. What is drawn are plain attributes, ``ax_`` and
-``figure_`` are matplotlib's. Only this module imports matplotlib, and only to draw: ``pip install skgd[plot]``.
+``from_estimator`` computes and plots; ``plot(ax=...)`` plots again. The data are attributes, ``ax_`` and ``figure_``
+are matplotlib's objects. Only this module imports matplotlib, for plotting only: ``pip install skgd[plot]``.
 """
 
 # In the order of the API reference, which takes it from here.

@@ -1,7 +1,7 @@
-"""The path of the descent: optimizers' steps over the contour lines of the objective.
+"""The path of optimizers over the contour lines of the objective.
 
-`DescentPathDisplay.from_estimator` reads as a list of what the picture needs: the minimum, the steps of each training,
-a window that shows them, and the objective on its grid. The functions below it compute one of these each.
+`DescentPathDisplay.from_estimator` computes the data of the plot: the minimum, the steps of each optimizer, the limits
+of the axes, and the objective on a grid. Each of the functions below it computes one of these.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from skgd.strategy import plain_repr
 
 
 class DescentPathDisplay:
-    r"""The way of optimizers over the loss surface of two parameters: the picture that every textbook draws.
+    r"""The path of optimizers over the contour lines of the objective, as a function of two parameters.
 
-    The contour lines are those of the objective J as a function of two coefficients (or of one and the intercept), with
-    all other parameters at the minimum. Training starts where these are, too. They move with the two that are shown, so
-    that with further, correlated columns a path is a projection.
+    The parameters are two coefficients (or one and the intercept). All other parameters of the contour lines are those
+    of the minimum, and so are their initial values. They change during training, so that a path is a projection if
+    there are more, correlated features.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ class DescentPathDisplay:
     objective : ndarray of shape (n_second, n_first)
         The objective at each point of the grid.
     paths : dict of ndarrays of shape (n_steps + 1, 2)
-        The two parameters at the start and after each step, for each optimizer's name.
+        The two parameters at the start and after each step, for the name of each optimizer.
     minimum : ndarray of shape (2,)
-        Where the objective is lowest.
+        The minimum of the objective.
     labels : tuple of two str, default=("first coefficient", "second coefficient")
         The names of the parameters.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        The figure they are in.
+        The figure of the plot.
     contours_ : matplotlib QuadContourSet
         The contour lines.
     lines_ : dict of matplotlib Line2D
@@ -100,29 +100,29 @@ class DescentPathDisplay:
         ax: Any = None,
         **line_kw: Any,
     ) -> DescentPathDisplay:
-        """Train clones step by step, and draw their paths.
+        """Train clones step by step, and plot their paths.
 
         Parameters
         ----------
         estimator : estimator, list of estimators, or dict of estimators
-            `GDRegressor` or `GDClassifier` objects with the same loss and penalty. A dict names them; otherwise they
-            go by their optimizers. A step takes as many rows as in ``fit``; ``batch_size=None`` takes all.
+            `GDRegressor` or `GDClassifier` objects with the same loss and penalty. The labels are the keys of a dict,
+            or the optimizers. The batch size of a step is that of ``fit``; ``batch_size=None`` uses all samples.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The features. Some thousand rows are enough.
+            The features. A few thousand samples are enough.
         y : array-like of shape (n_samples,)
             One target, or two classes.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0.
+            Nonnegative sample weights.
         coefficients : tuple of two, default=(0, 1)
-            Which parameters to draw: the numbers or names of columns, or "intercept".
+            The parameters to plot: indices or names of features, or "intercept".
         start : tuple of two floats, default=(0.0, 0.0)
-            Where the two begin.
+            The initial values of the two parameters.
         n_steps : int, default=30
-            The number of steps; fewer are shown of a training that diverges.
+            The number of steps; fewer are plotted if training diverges.
         resolution : int, default=80
             The number of grid points in each direction, at least 2.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to plot into; None creates a figure.
         **line_kw
             Passed to ``ax.plot`` for all paths.
 
@@ -135,7 +135,7 @@ class DescentPathDisplay:
         ValueError
             For several outputs, hidden layers, unknown or equal coefficients, and estimators with different objectives.
         TypeError
-            For an estimator that is no `GDClassifier` or `GDRegressor`.
+            For an estimator that is not a `GDClassifier` or `GDRegressor`.
         """
         named = _named(estimator)
         if n_steps < 1 or resolution < 2:
@@ -155,7 +155,7 @@ class DescentPathDisplay:
         objective = walk.state.objective
         if objective.n_outputs > 1:
             raise ValueError(
-                "y must be one target or two classes, for each output has a surface of its own. Pass one column of y, "
+                "y must be one target or two classes, because each output has its own objective. Pass one column of y, "
                 "or compare one class with the rest: y == that_class."
             )
         if any(each.state.objective.alpha != objective.alpha for each in walks.values()):
@@ -172,12 +172,12 @@ class DescentPathDisplay:
         return cls(first, second, surface, paths, bottom[pair], labels).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> DescentPathDisplay:
-        """Draw contour lines and paths, and mark start and minimum.
+        """Plot contour lines and paths, and mark start and minimum.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to plot into; None creates a figure.
         **line_kw
             Passed to ``ax.plot`` for all paths.
 
@@ -222,11 +222,11 @@ def _named(estimator: Any) -> dict[str, Any]:
         if len(named) < len(several):
             raise ValueError("estimator holds several with equal optimizers. Name them: {'name': estimator, ...}.")
     if not named:
-        raise ValueError("estimator is empty: there is nothing to draw.")
+        raise ValueError("estimator is empty: there is nothing to plot.")
     shared = ("loss", "alpha", "l1_ratio", "fit_intercept", "class_weight")
     objectives = {repr([type(checked(each)), *(getattr(each, key) for key in shared)]) for each in named.values()}
     if len(objectives) > 1:
-        raise ValueError(f"The estimators minimise different objectives. Give them the same {', '.join(shared)}.")
+        raise ValueError(f"The estimators minimize different objectives. Give them the same {', '.join(shared)}.")
     return named
 
 
@@ -252,7 +252,7 @@ def _parameter_pair(
             intercept = " or 'intercept'" if fit_intercept else "; there is no intercept"
             raise ValueError(f"coefficients: {which!r} is not known. It must be {columns}{intercept}.")
     if len(pair) != 2 or pair[0] == pair[1]:
-        raise ValueError(f"coefficients must be two different ones, got {plain_repr(coefficients)}.")
+        raise ValueError(f"coefficients must be two different coefficients, got {plain_repr(coefficients)}.")
     labels = [f"coefficient of {name}" for name in names or (f"column {i}" for i in range(n_features))]
     first, second = ([*labels, "intercept"][i] for i in pair)
     return pair, (first, second)
@@ -261,7 +261,7 @@ def _parameter_pair(
 def _minimum(model: Any, alpha: float | str, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
     """Return coefficients and intercept where the objective is lowest, nearly.
 
-    Adam in standardised coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
+    Adam in standardized coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
     anything convex.
     """
     exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}
@@ -279,7 +279,7 @@ def _path(walk: Walk, beginning: np.ndarray, n_steps: int) -> np.ndarray:
         try:
             [(coef, intercept)] = walk.step().readout()
             path.append(np.append(coef, intercept))
-        except DivergenceError:  # the path leaves the picture
+        except DivergenceError:  # the path leaves the plot
             break
     return np.array(path, dtype=float)
 

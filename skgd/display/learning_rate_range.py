@@ -1,4 +1,4 @@
-"""The range test of the learning rate: a short training whose rate rises at each step."""
+"""The learning rate range test: a short training with an increasing learning rate."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from skgd.strategy import plain_repr
 
 
 class LearningRateDisplay:
-    r"""The learning-rate range test: the loss along one short training, while the rate rises exponentially.
+    r"""The learning rate range test: the loss of a short training with an exponentially increasing learning rate.
 
-    With rates too low nothing happens, with good ones the loss falls, with rates too high it explodes. The suggestion
-    is where it falls most steeply,
+    If the learning rate is too low, the loss is constant; with a suitable one it decreases; if it is too high, training
+    diverges. The suggested learning rate is where the loss decreases most steeply,
 
     .. math:: \hat\eta = \arg\min_\eta \frac{\mathrm{d} L(\eta)}{\mathrm{d} \log \eta}
 
-    for the smoothed loss L, before its minimum. It is a rate to begin with, or to search around. The test says nothing
-    about the rate at the end of the training: let a schedule lower it, or averaging do the same.
+    for the smoothed loss L, before its minimum. Use it as the initial learning rate, or as the center of a search. For
+    convergence, a schedule has to decrease it, or the iterates have to be averaged.
 
     Parameters
     ----------
     learning_rates : array-like of shape (n_steps,)
-        The rates, rising.
+        The learning rates, increasing.
     losses : array-like of shape (n_steps,)
-        The mean loss after each step, of the same rows each time.
+        The mean loss after each step, always on the same samples.
     auto : float, default=None
-        The rate that ``learning_rate="auto"`` takes, for comparison.
+        The learning rate of ``learning_rate="auto"``, for comparison.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn in.
+        The axes of the plot.
     figure_ : matplotlib Figure
-        The figure they are in.
+        The figure of the plot.
     line_ : matplotlib Line2D
-        The losses.
+        The line of the losses.
 
     References
     ----------
@@ -71,14 +71,14 @@ class LearningRateDisplay:
 
     @property
     def smoothed_losses_(self) -> np.ndarray:
-        """The losses without outliers (running median), explosion (cut off) and noise (Gaussian weights)."""
+        """The losses, clipped and smoothed by a moving median and a Gaussian filter."""
         ceiling = 2.0 * np.median(self.losses[: 1 + len(self.losses) // 10])
         without_outliers = median_filter(np.minimum(self.losses, ceiling), 5, mode="nearest")
         return gaussian_filter1d(without_outliers, max(1.0, len(self.losses) / 30), mode="nearest")
 
     @property
     def suggestion_(self) -> float:
-        """The rate at which the smoothed loss falls most steeply; nan where it does not fall at all."""
+        """The learning rate at which the smoothed loss decreases most steeply; nan if it does not decrease."""
         smooth = self.smoothed_losses_
         falling = slice(0, int(np.argmin(smooth)) + 1)
         if falling.stop < 2:
@@ -100,29 +100,29 @@ class LearningRateDisplay:
         ax: Any = None,
         **line_kw: Any,
     ) -> LearningRateDisplay:
-        """Run the test on a clone of the estimator, from the beginning, and draw it.
+        """Run the test on a clone of the estimator, from scratch, and plot it.
 
-        Each step takes as many rows as those of ``fit``. The test ends where training diverges or the loss, that of at
-        most 2000 rows, is ten times the first.
+        The batch size of a step is that of ``fit``. The test stops if training diverges or the loss, on at most 2000
+        samples, is ten times the initial one.
 
         Parameters
         ----------
         estimator : GDClassifier or GDRegressor
-            With any loss, optimizer and parameters; its learning rate is not looked at. ``optimizer="auto"`` is
-            AdaGrad, as it is with any rate that you set.
+            The estimator, whose learning rate is ignored. ``optimizer="auto"`` is AdaGrad, as with any explicit
+            learning rate.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The features. Some thousand rows are enough.
+            The features. A few thousand samples are enough.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0.
+            Nonnegative sample weights.
         lowest, highest : float, default=None
-            The first and the last rate. None is a thousandth, and ten thousand times, what
-            ``learning_rate="auto"`` takes.
+            The first and the last learning rate. None is a thousandth, and ten thousand times, that of
+            ``learning_rate="auto"``.
         n_steps : int, default=100
-            The number of rates, one step each, at least 2.
+            The number of learning rates, one step each, at least 2.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to plot into; None creates a figure.
         **line_kw
             Passed to ``ax.plot`` for the line.
 
@@ -133,9 +133,9 @@ class LearningRateDisplay:
         Raises
         ------
         ValueError
-            Where lowest, highest and n_steps give no rising rates, and as ``fit`` does.
+            If lowest, highest and n_steps give no increasing learning rates, and in the same cases as ``fit``.
         TypeError
-            For an estimator that is no `GDClassifier` or `GDRegressor`.
+            For an estimator that is not a `GDClassifier` or `GDRegressor`.
         """
         # Any schedule of numbers: each step is told its own rate.
         model = clone(checked(estimator)).set_params(learning_rate=Constant(1.0))
@@ -148,7 +148,7 @@ class LearningRateDisplay:
         if not 0.0 < lowest < highest < np.inf or n_steps < 2:
             raise ValueError(
                 f"lowest={plain_repr(lowest)}, highest={plain_repr(highest)} and n_steps={plain_repr(n_steps)} give "
-                "no rising rates. They must be positive, highest above lowest, and n_steps at least 2."
+                "no increasing learning rates. They must be positive, highest above lowest, and n_steps at least 2."
             )
         rates = np.geomspace(lowest, highest, n_steps)
         rows = check_random_state(model.random_state).permutation(len(walk.data[1]))[:2000]
@@ -168,12 +168,12 @@ class LearningRateDisplay:
         return cls(rates[: len(losses)], losses, auto=auto).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> LearningRateDisplay:
-        """Draw the loss against the rate, and mark the suggestion.
+        """Plot the loss against the learning rate, and mark the suggestion.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to plot into; None creates a figure.
         **line_kw
             Passed to ``ax.plot`` for the line.
 
@@ -190,15 +190,15 @@ class LearningRateDisplay:
         ax.plot(self.learning_rates, smooth, color=COLORS[0], linewidth=2.5, label="smoothed")
         if np.isfinite(suggestion):
             height = smooth[np.searchsorted(self.learning_rates, suggestion)]
-            label = f"steepest descent: {suggestion:.2g}"
+            label = f"suggestion: {suggestion:.2g}"
             ax.plot(suggestion, height, "o", color=COLORS[1], markersize=11, markeredgecolor="black", label=label)
         if self.auto is not None and self.learning_rates[0] <= self.auto <= self.learning_rates[-1]:
-            ax.axvline(self.auto, color=COLORS[2], linestyle="--", label=f'"auto" takes {self.auto:.2g}')
+            ax.axvline(self.auto, color=COLORS[2], linestyle="--", label=f'learning_rate="auto": {self.auto:.2g}')
         low, high = min(self.losses.min(), smooth.min()), smooth.max()  # an explosion would flatten all the rest
         margin = 0.08 * (high - low) or 0.5
         ax.set(
             xscale="log",
-            xlabel="learning rate (logarithmic)",
+            xlabel="learning rate (log scale)",
             ylabel="mean loss after the step",
             ylim=(low - margin, high + margin),
         )

@@ -1,4 +1,4 @@
-"""What the displays share: matplotlib, lines that can be told apart, and whose training they draw."""
+"""Common code of the displays: matplotlib, line styles, and the estimator whose training is plotted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def line_style(index: int, n_points: int) -> dict[str, Any]:
 
 
 def checked(estimator: Any) -> Any:
-    """Return an estimator of ours; raise TypeError for any other."""
+    """Return an estimator of skgd; raise TypeError for any other."""
     if not isinstance(estimator, (GDClassifier, GDRegressor)):
         raise TypeError(
             f"estimator must be a GDClassifier or a GDRegressor, got {plain_repr(estimator)}. Of a Pipeline, pass the "

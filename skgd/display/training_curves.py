@@ -1,4 +1,4 @@
-"""The curves of a training: what its history recorded, in a panel for each unit."""
+"""Training curves: the history of a training, with one panel per unit."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ _BY_LAYER = "gradient_norm_layer_"  # what the history's keys for the layers of 
 
 
 class TrainingDisplay:
-    """Training and validation curves: what ``history_`` recorded, against epochs or seconds.
+    """Training and validation curves: the entries of ``history_`` against epochs or seconds.
 
-    Quantities of the same unit share a panel. Training losses are means over an epoch's batches, each before its step;
-    the validation loss is that after the epoch. A dotted line marks the epoch whose parameters are kept, if it is not
-    the last one.
+    Quantities with the same unit share a panel. Training losses are means over the batches of an epoch, each before its
+    step; the validation loss is that after the epoch. A dotted line marks the epoch that is kept, if it is not the last
+    one.
 
     Parameters
     ----------
     history : dict of lists
-        ``history_`` of an estimator: equally long lists, one entry an epoch.
+        ``history_`` of an estimator: lists of the same length, with one entry per epoch.
     loss_name, score_name : str, default=None
-        What the losses and the validation score are, for the axes: "log loss", "accuracy".
+        The names of the loss and the validation score for the axes: "log loss", "accuracy".
     kept_epoch : int, default=None
         The number of the epoch to mark, from 1; None marks none.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The first (mostly the only) panel.
+        The axes of the first panel.
     axes_ : list of matplotlib Axes
-        All panels.
+        The axes of all panels.
     figure_ : matplotlib Figure
-        The figure they are in.
+        The figure of the plot.
     lines_ : dict of matplotlib Line2D
         The line of each quantity.
 
@@ -89,7 +89,7 @@ class TrainingDisplay:
         name: str | None = None,
         **line_kw: Any,
     ) -> TrainingDisplay:
-        """Draw the history of a fitted estimator.
+        """Plot the history of a fitted estimator.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class TrainingDisplay:
         Raises
         ------
         TypeError
-            Where the estimator has no history.
+            If the estimator has no history.
         """
         check_is_fitted(estimator)
         model = getattr(estimator, "best_estimator_", estimator)
@@ -131,20 +131,20 @@ class TrainingDisplay:
         name: str | None = None,
         **line_kw: Any,
     ) -> TrainingDisplay:
-        """Draw the curves.
+        """Plot the curves.
 
         Parameters
         ----------
         quantities : str or list of str, default=None
-            "objective", "loss", "validation_loss", "validation_score", "gradient_norm", "learning_rate"; of a network
-            also "gradient_norm_layer_1", ... None draws the loss and, where there was a validation set, the validation
+            "objective", "loss", "validation_loss", "validation_score", "gradient_norm", "learning_rate"; for networks
+            also "gradient_norm_layer_1", ... None plots the loss and, if there was a validation set, the validation
             loss.
         x : {"epochs", "seconds"}, default="epochs"
-            What the curves are drawn against. (Each call of ``partial_fit`` counts as an epoch.)
+            The horizontal axis. (Each call of ``partial_fit`` counts as an epoch.)
         ax : matplotlib Axes, or a list of one for each panel, default=None
-            Where to draw; None makes a figure.
+            The axes to plot into; None creates a figure.
         name : str, default=None
-            Stands before each label of the legend, to tell several models in one picture apart.
+            A prefix of each label in the legend, for several models in one plot.
         **line_kw
             Passed to ``ax.plot``, for all lines.
 
@@ -172,7 +172,9 @@ class TrainingDisplay:
             self.axes_ = list(np.ravel(ax))
             if len(self.axes_) != len(panels):
                 units = ", ".join(panels)
-                raise ValueError(f"ax must hold {len(panels)} Axes, one for each of: {units}; got {len(self.axes_)}.")
+                raise ValueError(
+                    f"ax must contain {len(panels)} Axes, one for each of: {units}; got {len(self.axes_)}."
+                )
         epochs = np.arange(1, len(self.history[chosen[0]]) + 1)
         abscissa = epochs if x == "epochs" else np.cumsum(self.history["seconds"])
         self.lines_: dict[str, Any] = {}

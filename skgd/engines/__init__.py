@@ -1,8 +1,8 @@
 """Engines: how one epoch of mini-batches is executed. Both give the same result.
 
 `skgd.engines.vectorized` defines the meaning, in NumPy. `skgd.engines.compiled` does the same in loops compiled by
-Numba, which is imported when it is first needed: compiling takes some seconds (once on a machine), so that small
-problems are better off without.
+Numba, which is imported when it is first needed: compilation takes some seconds (once per machine), so that small
+problems do not use it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ __all__ = [
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
 
-# Where the vectorised engine would take longer than this, compiled loops repay reading or even compiling them.
+# Where the vectorized engine would take longer than this, compiled loops repay reading or even compiling them.
 REPAYS_SECONDS = 0.2
-# About what the vectorised engine needs, by profile.
+# About what the vectorized engine needs, by profile.
 _SECONDS_A_STEP = 2e-4
 _SECONDS_A_PARAMETER = 2e-8  # in each step
 _SECONDS_AN_ENTRY = 1e-8
@@ -115,7 +115,7 @@ def _compiled_for(n_epochs: int, n_steps: int, n_entries: int) -> Any:
 def _seconds(
     n_epochs: int, n_steps: int, n_entries: int, step: float = _SECONDS_A_STEP, entry: float = _SECONDS_AN_ENTRY
 ) -> float:
-    """Return about what the vectorised engine needs for epochs of so many steps, which read so many entries of X."""
+    """Return about what the vectorized engine needs for epochs of so many steps, which read so many entries of X."""
     return n_epochs * (n_steps * step + n_entries * entry)
 
 
@@ -152,7 +152,7 @@ def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
 
 
 def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
-    """Say whether, after t steps, a stream goes on in compiled loops: with slots that no one rebases."""
+    """Say whether, after t steps, a stream continues in compiled loops: with slots that no one rebases."""
     return (
         t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
         and (type(X) is not np.ndarray or X.flags.c_contiguous)

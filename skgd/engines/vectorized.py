@@ -1,4 +1,4 @@
-"""The vectorised engine: one epoch in NumPy, step by step. It defines what training means."""
+"""The vectorized engine: one epoch in NumPy, step by step. It defines what training means."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def run_epoch(
 def _batches(
     objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, order: np.ndarray, size: int
 ) -> Iterator[Iterable[tuple]]:
-    """Yield the chunks of each batch; a small epoch is standardised once, not batch by batch."""
+    """Yield the chunks of each batch; a small epoch is standardized once, not batch by batch."""
     slices = [slice(start, start + size) for start in range(0, len(order), size)]
     small = isinstance(X, np.ndarray) and len(order) * max(objective.layer_sizes) <= _SMALL_EPOCH
     chunks = list(objective.chunks(X, y, weight, order)) if small else []

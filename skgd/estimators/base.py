@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: fitting, resuming, publishing what was learnt, saving."""
+"""The base class of the classifier and the regressor: fitting, resuming, setting attributes, saving."""
 
 from __future__ import annotations
 
@@ -68,55 +68,56 @@ def is_linear(estimator: GDEstimator) -> bool:
     """Say whether there is a ``coef_``; raise the AttributeError that `hasattr` looks for, otherwise."""
     if np.size(estimator.hidden_layer_sizes):
         raise AttributeError(
-            f"Only the linear model has coef_, but hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}."
+            f"Only linear models have coef_, but hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}."
         )
     return True
 
 
 class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
-    """What the classifier and the regressor share. A subclass says how it reads y and what it predicts.
+    """Base class of the classifier and the regressor. A subclass encodes y and predicts.
 
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_inputs, n_outputs)
-        The coefficients of each layer, the first one's in the units of X. With hidden layers, there is no ``coef_``.
+        The coefficients of each layer, those of the first layer in the units of X. With hidden layers, there is no
+        ``coef_``.
     intercepts_ : list of ndarray of shape (n_outputs,)
         The intercepts of each layer.
     alpha_ : float
-        The strength of the penalty. Where ``alpha="auto"`` chose it, the penalty is one on the coefficients of columns,
-        and in a regression of a target, divided by their standard deviations (at most three times a robust one, where
-        there are outliers): on such data, ``alpha=alpha_`` gives the same model.
+        The strength of the penalty. If ``alpha="auto"`` chose it, it applies to the coefficients of standardized
+        features, and in regression of a standardized target (with outliers, the scale is at most three times a robust
+        one): on such data, ``alpha=alpha_`` gives the same model.
     n_iter_ : int
         The number of epochs of the last call.
     converged_ : bool
-        Whether ``fit`` ended because its criterion was met (see ``tol``): a certified minimum, or no more progress
-        where the criterion is that.
+        Whether the stopping criterion of ``fit`` was met (see ``tol``): a certified minimum, or no more progress if
+        that is the criterion.
     stop_reason_ : str
-        Why ``fit`` ended: "converged" (the certificate is at most ``tol``), "no progress" or "validation" (the
-        objective, or the loss of the validation set, came to rest), "stalled" (checks found it no nearer the minimum),
-        "max_iter", "callback", "interrupted"; "stream" after ``partial_fit``, and "unfinished" in a callback.
+        Why ``fit`` stopped: "converged" (the certificate is at most ``tol``), "no progress" or "validation" (the
+        objective, or the validation loss, no longer improved), "stalled" (no progress towards the minimum), "max_iter",
+        "callback", "interrupted"; "stream" after ``partial_fit``, and "unfinished" in a callback.
     suboptimality_ : float
-        The last estimate of how far the objective is above its minimum, relative to what the minimum gains over the
-        best constant model; nan where it was not computed.
+        The last estimate of the distance of the objective to its minimum, relative to the gain of the minimum over the
+        best constant model; nan if it was not computed.
     best_iter_ : int
-        The epoch of the last call whose parameters are kept: with a validation set, that with its lowest loss, else the
+        The epoch of the last call that is kept: with a validation set, that with the lowest validation loss, else the
         last one.
     best_score_ : float
         The ``score`` on the validation set after that epoch; nan without one.
     t_ : int
-        The number of steps behind the coefficients.
+        The number of steps so far.
     history_ : dict of lists
-        One entry an epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that of
-        ``score``; both nan without a validation set), suboptimality (nan where it was not checked), seconds. Loss and
-        gradient norm are means over the epoch's batches, each before its step; the objective adds the penalty before
-        the last step (in ``partial_fit``, its mean); the learning rate is that of the last step; the validation set is
-        looked at after it. With hidden layers, gradient_norm_layer_1 is of ``coefs_[0]`` and ``intercepts_[0]``, and so
-        on. A call of ``partial_fit`` is an entry, of which the latest 1000 to 2000 are kept; ``warm_start`` goes on
-        with the list. ``pandas.DataFrame(model.history_)`` is a table of it, :class:`~skgd.display.TrainingDisplay` a
-        picture.
+        One entry per epoch: objective, loss, gradient_norm, learning_rate, validation_loss and validation_score (that
+        of ``score``; both nan without a validation set), suboptimality (nan if it was not estimated), seconds. Loss and
+        gradient norm are means over the batches of the epoch, each before its step; the objective adds the penalty
+        before the last step (in ``partial_fit``, its mean); the learning rate is that of the last step; the validation
+        set is evaluated after it. With hidden layers, gradient_norm_layer_1 is that of ``coefs_[0]`` and
+        ``intercepts_[0]``, and so on. Each call of ``partial_fit`` adds an entry, of which the latest 1000 to 2000 are
+        kept; ``warm_start`` appends to the lists. ``pandas.DataFrame(model.history_)`` makes a table of it,
+        :class:`~skgd.display.TrainingDisplay` a plot.
     engine_ : str
-        What ran the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and where Numba is
-        missing or cannot compile a rule of your own). Their results agree but for rounding.
+        The engine of the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and if Numba is
+        missing or cannot compile a custom rule). Their results agree up to rounding.
     optimizer_ : Optimizer
         The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
@@ -124,7 +125,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     n_features_in_ : int
         The number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        The names of the features, where X has string column names.
+        The names of the features, if X has string column names.
     """
 
     _known_losses: ClassVar[dict[str, type[Loss]]]
@@ -153,7 +154,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _state: State | Stream | WideStream
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also those of the strategies, as ``optimizer__beta1``.
+        """Set parameters, also nested ones such as ``optimizer__beta1``.
 
         Parameters
         ----------
@@ -269,7 +270,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             return self._fitted_attributes(replace(state), progress.epoch, ending) | {"history_": so_far}
 
         run = None
-        if hasattr(self, "_skl_callbacks"):  # LogisticRegression asks so, too: nobody pays for callbacks not there
+        if hasattr(self, "_skl_callbacks"):  # LogisticRegression does so, too: without callbacks, there is no overhead
             states = random_state.get_state(legacy=False)
             beginning = cache(partial(Beginning.of, self._lasting_parameters(), data, validation, states))
             n_epochs = plan.max_iter - (0 if progress is None else progress.epoch)
@@ -296,7 +297,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if self.early_stopping:
             raise ValueError(
                 "partial_fit does not support early_stopping=True, for it sees one batch at a time. Set "
-                "early_stopping=False, and score on rows of your own between calls."
+                "early_stopping=False, and score on a validation set between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
         state, entry = train_stream(state, plan, data)
@@ -336,7 +337,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
     def _resume(self, plan: Plan, loss: Loss) -> State | Stream | WideStream:
-        """Return the state to go on from: the last one, with the parameters, perhaps set anew, of this call."""
+        """Return the state to go on from: the last one, with the parameters of this call."""
         untouched = self._is_untouched(vars(self))
         if untouched and self._trained_with is plan:
             return self._state
@@ -416,11 +417,13 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return [(np.atleast_2d(coef).T, np.atleast_1d(self.intercept_))]
 
     def _checked_layers(self) -> list[Layer]:
-        """Return the layers, perhaps set anew from outside, if training can go on from them."""
+        """Return the layers, which the user may have set, if training can continue from them."""
         layers, sizes = self._layers(), self._state.objective.layer_sizes
         linear = not self._state.objective.hidden_layer_sizes
         if len(layers) != len(sizes) - 1:
-            raise ValueError(f"coefs_ was set to {len(layers)} layers. Training goes on from {len(sizes) - 1} only.")
+            raise ValueError(
+                f"coefs_ was set to {len(layers)} layers. Training can only continue with {len(sizes) - 1}."
+            )
         for i, ((coef, intercept), (n_inputs, n_outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
             if linear:
                 parts = ("coef_", coef.T, (n_outputs, n_inputs)), ("intercept_", intercept, (n_outputs,))
@@ -428,9 +431,13 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 parts = (f"coefs_[{i}]", coef, (n_inputs, n_outputs)), (f"intercepts_[{i}]", intercept, (n_outputs,))
             for name, values, shape in parts:
                 if values.shape != shape:
-                    raise ValueError(f"{name} was set to the shape {values.shape}. Training goes on from {shape} only.")
+                    raise ValueError(
+                        f"{name} was set to the shape {values.shape}. Training can only continue with {shape}."
+                    )
                 if not np.isfinite(values).all():
-                    raise ValueError(f"{name} was set to numbers that are not finite. Training cannot go on from them.")
+                    raise ValueError(
+                        f"{name} was set to numbers that are not finite. Training cannot continue with them."
+                    )
         return layers
 
     def _publish(
@@ -446,7 +453,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         self.__dict__ = kept | fitted
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
-        """Return the attributes of an estimator that has learnt until ``state``."""
+        """Return the attributes of an estimator that has learned until ``state``."""
         parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
         if parameters:
             parameters["_fingerprint"] = fingerprint_of(*parameters_in(parameters))
@@ -518,7 +525,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     @classmethod
     @cache
     def _parameter_names(cls) -> tuple[str, ...]:
-        return tuple(cls().get_params(deep=False))  # which reads the signature anew each time
+        return tuple(cls().get_params(deep=False))  # which reads the signature each time
 
     def _lasting_parameters(self) -> dict[str, Any]:
         """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
@@ -534,7 +541,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = canonical(X)
         else:
-            X = read_features(self, X, dtypes, reset=not resumed)
+            X = read_features(self, X, dtypes, reset=not resumed, order="C" if stream else None)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
         return X, y, read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
 
@@ -575,7 +582,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         except ValueError as error:
             raise ValueError(
                 f"early_stopping=True could not hold out validation_fraction={plain_repr(self.validation_fraction)} of "
-                f"{X.shape[0]} rows: {error} Change validation_fraction, or pass X_val and y_val to fit."
+                f"{X.shape[0]} samples: {error} Change validation_fraction, or pass X_val and y_val to fit."
             ) from None
         train, validation = ((X[i], y[i], None if weight is None else weight[i]) for i in parts)
         return train, validation
@@ -614,7 +621,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     @available_if(is_linear)
     def sparsify(self) -> Self:
-        """Turn ``coef_`` into a sparse matrix, which saves memory where an L1 penalty has made most of it zero.
+        """Convert ``coef_`` to a sparse matrix, which saves memory if an L1 penalty made most coefficients zero.
 
         Returns
         -------
@@ -627,7 +634,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     @available_if(is_linear)
     def densify(self) -> Self:
-        """Turn ``coef_`` back into an array, the inverse of :meth:`sparsify`.
+        """Convert ``coef_`` to an array, the inverse of :meth:`sparsify`.
 
         Returns
         -------
@@ -664,7 +671,7 @@ def representable(predictions: np.ndarray) -> np.ndarray:
     if not all_finite(predictions):
         row, *_ = np.argwhere(~np.isfinite(predictions))[0]
         raise ValueError(
-            f"The prediction for row {row} of X, {predictions[row]}, cannot be represented in {predictions.dtype}: "
-            "the row is too far from those that the model was trained with."
+            f"The prediction for sample {row} of X, {predictions[row]}, cannot be represented in {predictions.dtype}: "
+            "the sample is too far from the training data."
         )
     return predictions

@@ -1,4 +1,4 @@
-"""The classifier: two classes, more of them, or several labels a row."""
+"""The classifier: binary, multiclass and multilabel."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _estimates_probabilities(loss: Loss | type[Loss]) -> bool:
 def _probability_means_something(estimator: GDClassifier) -> bool:
     """Say whether the loss estimates probabilities; raise the AttributeError that `hasattr` looks for, otherwise."""
     kind = estimator._loss_kind()
-    learnt = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
-    if not _estimates_probabilities(learnt):
-        loss = learnt if _estimates_probabilities(kind) else estimator.loss
+    learned = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
+    if not _estimates_probabilities(learned):
+        loss = learned if _estimates_probabilities(kind) else estimator.loss
         raise AttributeError(
             f"loss={plain_repr(loss)} does not estimate probabilities. Use loss='log_loss' or 'modified_huber', or "
             "put the classifier into a CalibratedClassifierCV."
@@ -43,17 +43,17 @@ def _probability_means_something(estimator: GDClassifier) -> bool:
 
 @estimator_class("classifier")
 class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
-    r"""Classification by gradient descent, linear or by a network, with any loss, optimizer and schedule.
+    r"""Linear models and multilayer networks for classification, trained by gradient descent.
 
-    Minimises
+    Minimizes
 
     .. math:: \frac{\sum_i s_i \ell(y_i, x_i \cdot w + b)}{\sum_i s_i}
               + \alpha \left( \frac{1 - \rho}{2} \|w\|_2^2 + \rho \|w\|_1 \right)
 
     over the coefficients w and the intercepts b, with the sample weights s and :math:`\rho` = ``l1_ratio``. With the
-    log loss this is ``LogisticRegression(C=1 / (n_samples * alpha))``, multinomial for three or more classes. The other
-    losses train one classifier a class against the rest. A y of zeros and ones with several columns is multilabel: one
-    binary classifier a column.
+    log loss this is ``LogisticRegression(C=1 / (n_samples * alpha))``, multinomial for three or more classes. Other
+    losses train one classifier per class (one-vs-rest). A 2d indicator y is multilabel: one binary classifier per
+    label.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes; the numbers of the columns, for a multilabel y.
+        The classes; for a multilabel y, the indices of the labels.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         The coefficients, in the units of X; one row for two classes.
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -75,8 +75,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
     See Also
     --------
     skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
-    sklearn.linear_model.SGDClassifier : Stochastic gradient descent, one row and one class at a time.
-    sklearn.linear_model.LogisticRegression : The same minimiser for the log loss, by second-order solvers.
+    sklearn.linear_model.SGDClassifier : Stochastic gradient descent, one sample and one class at a time.
+    sklearn.linear_model.LogisticRegression : The same minimum for the log loss, by second-order solvers.
 
     Examples
     --------
@@ -100,22 +100,23 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> GDClassifier:
-        """Train on the rows of X until the objective stops falling.
+        """Fit the model to training data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The features; float32 is kept, everything else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            The class of each row, or zeros and ones for several labels a row.
+            The class of each sample, or an indicator matrix for multilabel targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
+            Nonnegative sample weights: a weight of 2 is equivalent to repeating the sample, a weight of 0 to removing
+            it.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
-            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
-            ``Pipeline(..., transform_input=["X_val"])``.
+            A validation set for early stopping and for the choice of the best epoch. With metadata routing, a pipeline
+            passes it on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X, ``Pipeline(...,
+            transform_input=["X_val"])``.
         sample_weight_val : default=None
-            Weights of the validation set's rows.
+            Sample weights of the validation set.
 
         Returns
         -------
@@ -124,7 +125,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         Raises
         ------
         ValueError, TypeError
-            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+            For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
         with self._atomic():
             self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
@@ -133,18 +134,18 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> GDClassifier:
-        """Learn from some more rows: one pass, in the order given.
+        """Update the model with a batch of samples, in one pass in the given order.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The features.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            The class of each row, or zeros and ones for several labels a row.
+            The class of each sample, or an indicator matrix for multilabel targets.
         classes : array-like of shape (n_classes,), default=None
-            All classes that will ever come; needed in the first call, unless y is multilabel.
+            All classes of the stream; required in the first call, unless y is multilabel.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0.
+            Nonnegative sample weights.
 
         Returns
         -------
@@ -153,7 +154,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         Raises
         ------
         ValueError, TypeError
-            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+            For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
         with self._atomic():
             y, classes = as_numpy(y, "y"), as_numpy(classes, "classes")
@@ -161,7 +162,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             if classes is None:
                 if known is None and not _is_multilabel(y):
                     raise ValueError(
-                        "classes must be passed on the first call to partial_fit: all that will ever come."
+                        "classes must be passed on the first call to partial_fit: all classes of the stream."
                     )
             elif known is None or not np.array_equal(known, classes):
                 classes = _read_classes(classes)
@@ -173,7 +174,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         return self
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Return the scores: how far each row is on a class's side.
+        """Return the scores of the samples for each class.
 
         Parameters
         ----------
@@ -189,7 +190,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         return raw.ravel() if raw.shape[1] == 1 and not self._multilabel else raw
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict the class of each row, or its labels.
+        """Predict the class, or the labels, of each sample.
 
         Parameters
         ----------
@@ -207,7 +208,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
 
     @available_if(_probability_means_something)
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, where the loss estimates it.
+        """Return the probability of each class, if the loss estimates it.
 
         Parameters
         ----------
@@ -217,7 +218,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            Rows sum to 1; for a multilabel y each label has a probability of its own.
+            Rows sum to 1; for a multilabel y, probabilities of labels are independent.
         """
         scores = self.decision_function(X)
         with np.errstate(all="ignore"):  # scores may be so far apart that an exponential is zero
@@ -252,8 +253,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             _warn_of_one_hot(y)
         if loss.normalized and (self._multilabel or len(np.unique(y if classes is None else classes)) < 3):
             raise ValueError(
-                f"loss={plain_repr(loss)} is for three or more exclusive classes. Use loss='log_loss', which is what "
-                "fits y: binary, multinomial or one logistic loss a label."
+                f"loss={plain_repr(loss)} is for three or more exclusive classes. Use loss='log_loss', which "
+                "adapts to y: binary, multinomial, or one logistic loss per label."
             )
         if self._multilabel:
             self.classes_ = np.arange(y.shape[1]) if classes is None else classes
@@ -320,7 +321,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             raise ValueError(
                 f"class_weight must be finite and above 0, got {each:g} for the class {plain_repr(label)} in "
                 f"{plain_repr(self.class_weight)}. "
-                "To leave a class out, leave out its rows."
+                "To exclude a class, remove its samples."
             )
         return in_range(weights, 1e-4, 1e4)  # for products with sample weights
 
@@ -351,7 +352,7 @@ def _warn_of_one_hot(y: np.ndarray) -> None:
         warnings.warn(
             f"y has {y.shape[1]} columns with exactly one 1 in each row, and is read as multilabel: a binary model for "
             "each column, whose probabilities need not sum to 1. If the columns are exclusive classes, pass one label "
-            "a row: y.argmax(axis=1).",
+            "per sample: y.argmax(axis=1).",
             UserWarning,
             stacklevel=level_of_caller(),
         )
@@ -366,10 +367,12 @@ def _type_of_labels(labels: Any, name: str) -> str:
         try:
             kind = type_of_target(labels, input_name=name)
         except TypeError:
-            raise TypeError(f"{name} must hold labels that can be compared: all of them numbers, or strings.") from None
+            raise TypeError(
+                f"{name} must contain labels that can be compared: all of them numbers, or strings."
+            ) from None
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
         raise ValueError(
-            f"Unknown label type: {name} is {kind}. A classifier needs one class a row (integers, strings, booleans), "
-            "or zeros and ones in several columns."
+            f"Unknown label type: {name} is {kind}. A classifier needs one class per sample (integers, strings, "
+            "booleans), or an indicator matrix of zeros and ones."
         )
     return kind

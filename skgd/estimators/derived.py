@@ -1,4 +1,4 @@
-"""What other tools ask an estimator for, derived from its parameters and from what it has learnt."""
+"""Attributes that other libraries read, derived from parameters and fitted attributes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class DerivedAttributes:
     Attributes
     ----------
     coef_standardized_ : ndarray of the shape of ``coef_``
-        The coefficients of standardized columns: ``coef_`` times the standard deviation of each column, in a regression
-        without a log link divided by that of the target (in a stream of dense columns, of the values without outliers).
-        They can be compared with each other, whatever the units, and are for the ``importance_getter`` of ``RFE`` and
+        The coefficients of standardized features: ``coef_`` times the standard deviation of each feature, in regression
+        without a log link divided by that of the target (in a stream of dense features, of the values without
+        outliers). They do not depend on units; use them as the ``importance_getter`` of ``RFE`` and
         ``SelectFromModel``. Sparse after ``sparsify``.
     penalty : "l1", "l2", "elasticnet" or None
-        What ``alpha`` and ``l1_ratio`` amount to, in the words of ``LogisticRegression``; ``SelectFromModel`` looks for
-        "l1", to keep all columns whose coefficients are not zero.
+        The penalty of ``alpha`` and ``l1_ratio``, in the terms of ``LogisticRegression``; ``SelectFromModel`` reads
+        "l1" to keep all features with nonzero coefficients.
     n_layers_ : int
-        The number of layers, the columns of X and the outputs among them.
+        The number of layers, including the input and the output layer.
     n_outputs_ : int
         The number of outputs of the last layer: 1 for two classes, else one for each class, label or target.
     out_activation_ : str
-        What predictions make of these outputs: "softmax", "logistic", "exp" (of losses with a log link) or "identity".
+        The activation of the output layer: "softmax", "logistic", "exp" (for losses with a log link) or "identity".
     """
 
     alpha: Any
@@ -46,7 +46,7 @@ class DerivedAttributes:
 
     @property
     def coef_standardized_(self) -> Any:
-        state, coef = self._learnt("coef_standardized_").whole, self.coef_
+        state, coef = self._learned("coef_standardized_").whole, self.coef_
         factors = _deviation(state.columns)[None, :]
         if state.targets.rows and not state.objective.loss.log_link:  # a regression
             factors = factors / state.targets.standard_deviation[:, None]
@@ -56,23 +56,23 @@ class DerivedAttributes:
 
     @property
     def n_layers_(self) -> int:
-        return len(self._learnt("n_layers_").objective.layer_sizes)
+        return len(self._learned("n_layers_").objective.layer_sizes)
 
     @property
     def n_outputs_(self) -> int:
-        return self._learnt("n_outputs_").objective.n_outputs
+        return self._learned("n_outputs_").objective.n_outputs
 
     @property
     def out_activation_(self) -> str:
-        loss = self._learnt("out_activation_").objective.loss
+        loss = self._learned("out_activation_").objective.loss
         if loss.normalized:
             return "softmax"
         if loss.log_link:
             return "exp"
         return "logistic" if loss.probability is expit else "identity"
 
-    def _learnt(self, name: str) -> Any:
-        """Return the state; raise the AttributeError that `hasattr` looks for where nothing was learnt."""
+    def _learned(self, name: str) -> Any:
+        """Return the state; raise the AttributeError that `hasattr` looks for where nothing was learned."""
         if "_state" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r} before fit.")
         return vars(self)["_state"]

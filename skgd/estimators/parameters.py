@@ -1,8 +1,8 @@
-"""The parameters of the two estimators: one constructor, one text for each, and their check.
+"""The parameters of the two estimators: constructor, documentation and validation.
 
-Classes declare parameters, as dataclasses do their fields, and document them. An estimator has them from these bases:
-`estimator_class` puts them into its ``__init__`` and into its docstring. `resolve_parameters` makes of their values the
-`skgd.plan.Plan` that training follows.
+Classes declare parameters, as dataclasses do their fields, and document them. An estimator inherits them:
+`estimator_class` adds them to its ``__init__`` and to its docstring. `resolve_parameters` turns their values into the
+`skgd.plan.Plan` of the training.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def estimator_class(name: Literal["classifier", "regressor"]) -> Callable[[type[
     Text in brackets is for one of the two estimators only: [classifier: like this].
 
     The constructor is that of a dataclass. The estimator is none, because others take an object of a dataclass for its
-    fields and nothing else: to Dask, two models of the same parameters would be the same, whatever they have learnt.
+    fields and nothing else: to Dask, two models of the same parameters would be the same, whatever they have learned.
     """
 
     def complete(kind: type[T]) -> type[T]:
@@ -96,86 +96,68 @@ def _wrapped(lines: re.Match[str]) -> str:
 
 @parameter_class
 class TrainingParameters:
-    """The loss, which an estimator documents itself, and how to minimise it.
+    """How to minimize the loss, which each estimator documents itself.
 
     Parameters
     ----------
     hidden_layer_sizes : int or tuple of int, default=()
-        The numbers of neurons of the hidden layers, from the input on: ``(64, 32)`` is a multilayer perceptron with
-        two. The default is the linear model.
+        The number of neurons in each hidden layer: ``(64, 32)`` is a multilayer perceptron with two hidden layers. The
+        default is a linear model.
     activation : str or Activation, default="relu"
-        What hidden neurons make of what they receive: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
+        The activation of the hidden layers: "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "logistic",
         "identity", or an :class:`~skgd.activations.Activation` object.
     optimizer : str or Optimizer, default="auto"
         "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "radam", "adabelief", "yogi",
         "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object, such as
-        ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers. For the linear model it is AdaGrad, but ``fit`` takes
-        Newton's steps over all rows where columns are few and the parameters of steps and batches are left alone (with
-        hinge and other losses with kinks, only where ``alpha`` or ``tol`` is a number; where dense rows are very many,
-        with the Hessian of a sample).[classifier: It is plain SGD in
-        ``fit`` on rows of mostly zeros with 50 other entries or more, as in text, with ``learning_rate``, ``alpha``,
-        ``batch_size`` and ``tol`` left alone: implicit steps of one row each, without a penalty, for one epoch or a
-        few, which regularise.] Later calls go on with ``optimizer_``.
+        ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers; for linear models it is Newton steps in ``fit`` on
+        small dense problems,[classifier: plain SGD in ``fit`` on text,] and AdaGrad otherwise. See
+        :doc:`/how_to/optimizer`, and :doc:`/defaults` for the rules of "auto".
     learning_rate : float, str, Schedule or callable, default=None
-        The rate of each step: a number above 0, "auto" (derived from the data; the linear model's steps are then
-        implicit, and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from
-        step numbers to rates. None takes the optimizer's own.
+        The learning rate: a positive number, "auto" (derived from the data; steps of linear models are then implicit,
+        and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step
+        numbers to learning rates. None uses the learning rate of the optimizer. See :doc:`/how_to/learning_rate`.
     alpha : float or "auto", default="auto"
-        The strength of the penalty, at least 0. "auto" is a penalty on coefficients of standardized columns, so that
-        units do not matter. Where ``fit`` takes Newton's steps, the data choose it, by how well rows are predicted that
-        are left out of the training; where these take a sample of the rows, it is 1 / rows, and 0 for a squared error.
-        Else it is 1e-5 where less than 15 % of X is not zero, as in text[classifier: (divided by the square root of the
-        number of classes, if there are three or more)], and 0 for other data[classifier: and where
-        ``optimizer="auto"`` is plain SGD]. See ``alpha_``.
+        The strength of the penalty, nonnegative. With "auto" it is chosen by the loss on left-out samples if ``fit``
+        takes Newton steps, is 1e-5[classifier: (divided by the square root of the number of classes, if there are three
+        or more)] for sparse data, and else 0; it then applies to the coefficients of standardized features. See
+        ``alpha_``, :doc:`/guide/regularisation` and :doc:`/defaults`.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True
-        Whether to learn intercepts, in every layer. They are never penalised.
+        Whether to fit intercepts, in every layer. They are never penalized.
     batch_size : int, "auto" or None, default="auto"
-        The number of rows in one step: 1 is stochastic, None (all rows) batch gradient descent. "auto" takes all rows
-        up to[regressor: 1000 of them (with hidden layers 64)][classifier: 64 of them], 32 of those that are mostly
-        zeros, else 32 to 256; in ``partial_fit`` 8.[classifier: It is 1 in ``fit`` where ``optimizer="auto"`` is plain
-        SGD.]
+        The number of samples per step: 1 is stochastic, None (all samples) batch gradient descent. "auto" is all
+        samples up to[regressor: 1000 of them (with hidden layers 64)][classifier: 64 of them], else 32 to 256, and 8 in
+        ``partial_fit``. See :doc:`/guide/batches`, and :doc:`/defaults` for the exceptions.
     max_iter : int, default=1000
-        The largest number of epochs (passes over the rows) of ``fit``.
+        The maximum number of epochs (passes over the data) of ``fit``.
     tol : float, "auto" or None, default="auto"
-        When training ends. A number, at least 0, trains the linear model until the objective is estimated to be above
-        its minimum by at most ``tol`` times what the minimum gains over the best constant model (``suboptimality_``).
-        With a number for ``alpha``, "auto" does so, too, for 1e-3 (1e-2 for losses with kinks, such as hinge).
-        Otherwise "auto" ends where more training would not make a better model: when the objective has not fallen below
-        its best so far for ``n_iter_no_change`` epochs, by 1e-2 of itself (plus 3 % of the untrained model's loss, so
-        that what fits perfectly ends, too). In epochs of fewer than 300 steps, proportionally less is asked for; with
-        more than one batch, ``1 + 120 * min(parameters / rows, 0.2)`` times as much, because more training would fit
-        the rows' noise. Where there are 100 rows and more for each parameter, a first epoch of shuffled rows at
-        automatic rates is compared with its own middle: the loss of rows from there, before their step and at the
-        end[classifier:. Neither holds where ``optimizer="auto"`` is plain SGD. There, an epoch has to make progress
-        within itself, too: the loss of its last quarter has to be below that of the third by the fraction 0.12, and
-        above the fraction 0.05 of the untrained model's]. With hidden layers or a validation set, training ends after
-        ``n_iter_no_change`` epochs without a fall by the fraction ``tol`` ("auto": 1e-2), of the validation loss where
-        there is one. None trains for ``max_iter`` epochs. Where training ends otherwise, a ``ConvergenceWarning`` says
-        how far from the minimum, why, and what to do.
+        The stopping tolerance. A nonnegative number trains a linear model until the objective is estimated to be above
+        its minimum by at most ``tol`` times the gain of the minimum over the best constant model
+        (``suboptimality_``), "auto" until more epochs would not improve the model, or, with a number for ``alpha``,
+        like 1e-3; None runs ``max_iter`` epochs. Training that ends before it has converged raises a
+        ``ConvergenceWarning``. See :doc:`/how_to/convergence`, and :doc:`/defaults` for all rules.
     n_iter_no_change : int or "auto", default="auto"
-        See ``tol``. "auto" is 1 in epochs of about 500 steps or more, 2 from about 160, and 3 in shorter
-        ones[classifier:, where eight steps count as one if ``optimizer="auto"`` is plain SGD]; 3 with a validation set,
-        whose loss is noisier. With hidden layers it is as many epochs as have about 300 steps.
+        The number of epochs without progress (see ``tol``) after which training stops. "auto" is 1 to 3, depending on
+        the number of steps per epoch, 3 with a validation set, and with hidden layers as many epochs as have about 300
+        steps. See :doc:`/defaults`.
     early_stopping : bool, default=False
-        Whether to hold out rows of ``fit``, to stop when their loss no longer falls, and to keep the best epoch's
-        parameters. Not needed where ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
+        Whether to hold out a validation set, to stop when the validation loss no longer improves, and to keep the best
+        epoch. Not needed if ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
     validation_fraction : float, default=0.1
-        The fraction of rows that ``early_stopping`` holds out, between 0 and 1, both excluded.
+        The fraction of samples that ``early_stopping`` holds out, between 0 and 1, both excluded.
     shuffle : bool, default=True
-        Whether ``fit`` shuffles the rows before each epoch. ``partial_fit`` never does.
+        Whether ``fit`` shuffles the samples before each epoch. ``partial_fit`` never does.
     average : bool, int, "polynomial" or "auto", default="auto"
-        Whether the coefficients are an average of the iterates: True weighs all of them alike (Polyak and Ruppert), an
-        integer those after so many steps; "polynomial" forgets the first ones (Shamir and Zhang). Where batches of
-        ``fit`` have one or two rows, or columns are rare, only every few iterates count: as often as a column occurs
-        about three times. "auto" is "polynomial" in ``fit`` and after it, and False in a stream of ``partial_fit``
-        alone, because it may drift.
+        Whether the coefficients are an average of the iterates: True is their mean (Polyak and Ruppert), an integer
+        the mean from this step on; "polynomial" gives less weight to earlier iterates (Shamir and Zhang). "auto" is
+        "polynomial" in ``fit`` and after it, and False for ``partial_fit`` alone, because a stream may drift. See
+        :doc:`/guide/schedules`.
     precondition : bool, default=True
-        Whether the optimizer works in standardised coordinates, and on uncorrelated combinations of few dense columns
-        where that pays. It changes the path, never the minimiser. False is the plain textbook update.
+        Whether the optimizer works on standardized features, and on decorrelated ones if that helps. It changes the
+        path, never the minimum. False is the plain textbook update. See :doc:`/guide/robustness`.
     max_grad_norm : float or None, default=None
-        Gradients with a larger Euclidean norm (in the optimizer's coordinates) are scaled down to it.
+        Gradients with a larger Euclidean norm (with respect to the standardized features) are scaled down to it.
     """
 
     loss: str | Loss = field(kw_only=False)
@@ -200,13 +182,13 @@ class TrainingParameters:
 
 @parameter_class
 class ClassWeightParameter:
-    """What only a classifier can weigh.
+    """The weights of the classes.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None, default=None
-        Weights above 0 of the classes, which multiply the sample weights. "balanced" gives every class the same total
-        weight; in ``partial_fit``, of the rows seen so far. Not for multilabel targets.
+        Positive weights of the classes, which multiply the sample weights. "balanced" gives every class the same total
+        weight; in ``partial_fit``, according to the samples seen so far. Not for multilabel targets.
     """
 
     class_weight: Mapping | str | None = None
@@ -214,16 +196,16 @@ class ClassWeightParameter:
 
 @parameter_class
 class RunParameters:
-    """What concerns a call of ``fit`` and not the model.
+    """Parameters of a call of ``fit``, not of the model.
 
     Parameters
     ----------
     warm_start : bool, default=False
-        Whether ``fit`` goes on from where the last call ended.
+        Whether ``fit`` continues from the result of the last call.
     random_state : int, RandomState or None, default=None
-        Determines the shuffling, the rows that ``early_stopping`` holds out, and where networks begin.
+        Determines the shuffling, the samples that ``early_stopping`` holds out, and the weight initialization.
     verbose : int, default=0
-        Whether to print ``history_`` as a table, a line an epoch, and at last why training has ended.
+        Whether to print one line of ``history_`` per epoch, and at the end why training has stopped.
     """
 
     warm_start: bool = False
@@ -335,7 +317,7 @@ def _checked_loss(estimator: Any) -> Loss:
     kind, other = ("regression", "GDRegressor") if is_classifier(estimator) else ("classification", "GDClassifier")
     raise ValueError(
         f"loss={plain_repr(given)} is not for {type(estimator).__name__}: it is a {kind} loss; use {other} for it. "
-        f"Use one of {', '.join(map(repr, known))} here, or your own."
+        f"Use one of {', '.join(map(repr, known))}, or a custom Loss object."
     )
 
 
@@ -347,7 +329,7 @@ def _warn_of_two_rates(learning_rate: Any, optimizer: Optimizer) -> None:
     if isinstance(learning_rate, Real) and isinstance(its, Real) and learning_rate != its:
         warnings.warn(
             f"learning_rate={plain_repr(learning_rate)} of the estimator is used, not {plain_repr(its)} of its "
-            f"optimizer={plain_repr(optimizer)}. Leave one of them out.",
+            f"optimizer={plain_repr(optimizer)}. Set only one of them.",
             UserWarning,
             stacklevel=level_of_caller(),
         )
@@ -373,7 +355,7 @@ def _check_numbers(estimator: Any) -> None:
     if estimator.max_grad_norm is not None:
         check("max_grad_norm", Real, 0.0, None, "neither")
     if not (estimator.batch_size is None or (isinstance(estimator.batch_size, str) and estimator.batch_size == "auto")):
-        check("batch_size", Integral, 1, None, "left", " It may also be 'auto', or None for all rows.")
+        check("batch_size", Integral, 1, None, "left", " It may also be 'auto', or None for all samples.")
     named = isinstance(estimator.average, str) and estimator.average in ("polynomial", "auto")
     if not (named or isinstance(estimator.average, (bool, np.bool_))):
         otherwise = " It may also be True, False, 'polynomial' or 'auto'."
@@ -389,8 +371,8 @@ def _checked_layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
         isinstance(size, Integral) and not isinstance(size, (bool, np.bool_)) for size in sizes
     ):
         raise TypeError(
-            "hidden_layer_sizes must be a tuple of integers, the numbers of neurons of hidden layers, or () for "
-            f"the linear model, got {plain_repr(hidden_layer_sizes)}."
+            "hidden_layer_sizes must be a tuple of integers, the numbers of neurons of the hidden layers, or () for "
+            f"a linear model, got {plain_repr(hidden_layer_sizes)}."
         )
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be at least 1 each, got {plain_repr(hidden_layer_sizes)}.")

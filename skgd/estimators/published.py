@@ -40,7 +40,7 @@ def coefficients(estimator: Any, name: str) -> np.ndarray:
                 estimator.__dict__.setdefault(key, value)  # the other one may have been set from outside
         return parameters[name]
     raise AttributeError(
-        f"{name} is of the linear model. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
+        f"{name} is for linear models. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
         "and intercepts_ list the coefficients and intercepts of each layer."
     )
 

@@ -1,4 +1,4 @@
-"""The regressor: targets of one or several columns."""
+"""The regressor: one or several targets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["GDRegressor"]
 
 @estimator_class("regressor")
 class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
-    r"""Regression by gradient descent, linear or by a network, with any loss, optimizer and learning-rate schedule.
+    r"""Linear models and multilayer networks for regression, trained by gradient descent.
 
-    Minimises
+    Minimizes
 
     .. math:: \frac{\sum_i s_i \ell(y_i, x_i \cdot w + b)}{\sum_i s_i}
               + \alpha \left( \frac{1 - \rho}{2} \|w\|_2^2 + \rho \|w\|_1 \right)
@@ -34,7 +34,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
     loss : str or Loss, default="squared_error"
         "squared_error", "huber", "absolute_error", "epsilon_insensitive", "squared_epsilon_insensitive", "quantile",
         "poisson", "gamma", "tweedie", or a :class:`~skgd.losses.Loss` object, such as ``Quantile(0.9)``. The last three
-        named have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
+        names have a log link: ``predict`` returns the mean ``exp(x @ coef_ + intercept_)``.
     {parameters}
 
     Attributes
@@ -48,8 +48,8 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
     See Also
     --------
     skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
-    sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one row at a time.
-    sklearn.linear_model.Ridge : The same minimiser for the squared error, by linear algebra.
+    sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one sample at a time. sklearn.linear_model.Ridge :
+    The same minimum for the squared error, by linear algebra.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> GDRegressor:
-        """Train on the rows of X until the objective stops falling.
+        """Fit the model to training data.
 
         Parameters
         ----------
@@ -82,13 +82,14 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             The targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0: a weight of 2 is the row twice, of 0 no row.
+            Nonnegative sample weights: a weight of 2 is equivalent to repeating the sample, a weight of 0 to removing
+            it.
         X_val, y_val : default=None
-            A validation set, to stop by and to choose the best epoch with. With metadata routing, a pipeline passes it
-            on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X,
-            ``Pipeline(..., transform_input=["X_val"])``.
+            A validation set for early stopping and for the choice of the best epoch. With metadata routing, a pipeline
+            passes it on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X, ``Pipeline(...,
+            transform_input=["X_val"])``.
         sample_weight_val : default=None
-            Weights of the validation set's rows.
+            Sample weights of the validation set.
 
         Returns
         -------
@@ -97,14 +98,14 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         Raises
         ------
         ValueError, TypeError
-            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+            For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
         with self._atomic():
             self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> GDRegressor:
-        """Learn from some more rows: one pass, in the order given.
+        """Update the model with a batch of samples, in one pass in the given order.
 
         Parameters
         ----------
@@ -113,7 +114,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             The targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of at least 0.
+            Nonnegative sample weights.
 
         Returns
         -------
@@ -122,14 +123,14 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         Raises
         ------
         ValueError, TypeError
-            For bad parameters or data, and where training diverges. The estimator is then as it was before.
+            For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
         with self._atomic():
             self._partial_fit(X, y, sample_weight, None)
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict the target: its mean, median or quantile, whichever the loss is about.
+        """Predict the target: its mean, median or quantile, depending on the loss.
 
         Parameters
         ----------
@@ -149,7 +150,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
 
     @available_if(is_linear)
     def densify(self) -> Self:
-        """Turn ``coef_`` back into an array, the inverse of :meth:`sparsify`.
+        """Convert ``coef_`` to an array, the inverse of :meth:`sparsify`.
 
         Returns
         -------

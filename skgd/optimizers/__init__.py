@@ -1,24 +1,25 @@
-r"""Optimizers: from a gradient to the next parameters.
+r"""Optimizers: update rules for ``GDClassifier(optimizer=...)``, and methods of `scipy.optimize.minimize`.
 
-An optimizer is one pure function, written once and elementwise, so that it serves a single parameter and a whole array:
+Pass a name, ``optimizer="adam"``, or an object, ``optimizer=Adam(learning_rate=0.01)``. :doc:`/guide/adaptive` explains
+which one to use. The classes are in order of complexity.
+
+An optimizer is one pure elementwise function, for single parameters and whole arrays:
 
     ``rule(w, g, lr, t, slots, hyper) -> point, step, slots``
 
 ``w`` are the parameters, ``g`` the gradient, ``lr`` the learning rate of this step, ``t = 1, 2, ...`` its number,
-``slots`` what the optimizer remembers (one value a parameter for each name in ``Optimizer.slots``; kept by the
-estimator, never by the optimizer), and ``hyper`` the numbers from :meth:`Optimizer.hyper`.
+``slots`` the state of the optimizer (one value per parameter for each name in ``Optimizer.slots``; stored in the
+estimator, not in the optimizer), and ``hyper`` the numbers from :meth:`Optimizer.hyper`.
 
-``point`` is where the rule would move without a penalty. ``step`` is the rate that it gives each parameter in the long
-run: how far ``w`` moves for each unit of a constant gradient. It is the metric of everything that stands around the
-rule, first of all the proximal step of the penalty, which makes the coefficients of an L1 penalty exactly zero:
+``point`` are the new parameters without a penalty. ``step`` is the learning rate of each parameter in the long run: the
+change of ``w`` per unit of a constant gradient. It is the step size of the penalty's proximal step, which makes
+coefficients exactly zero under an L1 penalty:
 
 .. math:: w_{t+1} = \arg\min_w \; \tfrac{1}{2\,\mathrm{step}} (w - \mathrm{point})^2 + \mathrm{penalty}(w)
 
-The classes stand in order of growing complexity.
-
 Examples
 --------
-An optimizer of one's own needs a rule, nothing else:
+A custom optimizer only needs a rule:
 
 >>> import numpy as np
 >>> from skgd import GDRegressor
@@ -36,7 +37,7 @@ An optimizer of one's own needs a rule, nothing else:
 array([13.])
 """
 
-# By growing complexity, as in the API reference, which takes its order from here.
+# In order of complexity, which is also the order of the API reference.
 # isort: off
 from skgd.optimizers.base import Optimizer
 from skgd.optimizers.gradient_descent import SGD

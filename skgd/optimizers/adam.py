@@ -1,14 +1,14 @@
-"""Adam and its family: a running mean of the gradient (momentum), divided by a running measure of its size.
+"""Adam and its variants: a moving average of the gradient (momentum), divided by a moving measure of its size.
 
-They differ in the measure, and in what else becomes of the mean. Most correct both for the bias of their start at zero.
+Most variants correct both averages for their initialization with zeros.
 
-* `Adam`: the root mean square; with ``amsgrad`` the largest one so far;
-* `AdamW`: the same, and coefficients that decay beside it;
-* `AdaMax`: the largest recent gradient;
-* `NAdam`: Adam's measure, and a mean that looks ahead, as Nesterov's momentum does;
-* `RAdam`: none, until the root mean square can be trusted;
-* `AdaBelief`: the root mean square of what the running mean did not foresee;
-* `Yogi`: a root mean square that forgets a large gradient only slowly.
+* `Adam`: the root mean square; with ``amsgrad`` its maximum so far;
+* `AdamW`: the same, with decoupled weight decay;
+* `AdaMax`: a decaying maximum of the gradients;
+* `NAdam`: the root mean square, with Nesterov momentum;
+* `RAdam`: no division while the root mean square has a high variance;
+* `AdaBelief`: the deviation of the gradient from its moving average;
+* `Yogi`: a root mean square that changes by bounded amounts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from skgd.optimizers.base import LearningRate, Optimizer
 
 
 class Adam(Optimizer):
-    r"""Momentum over a running root mean square, both freed of the bias of their start at zero.
+    r"""Momentum divided by a moving root mean square, both bias-corrected.
+
+    Use it as ``GDClassifier(optimizer="adam")`` or ``GDClassifier(optimizer=Adam(learning_rate=0.01))``. It is the
+    default with hidden layers, and suits streams of strongly correlated features. For linear models, :class:`AdaGrad`
+    is usually the better choice.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
               w \leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
@@ -29,13 +33,20 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; the paper's default is 0.001.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); the paper's default is 0.001.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and mean square is kept, in [0, 1).
+        The decays of the moving mean and mean square, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
     amsgrad : bool, default=False
-        Divide by the largest :math:`v` so far, which mends a case where Adam does not converge.
+        Whether to divide by the maximum of :math:`v` so far, which fixes a case in which Adam does not converge.
+
+    See Also
+    --------
+    AdamW : Adam with decoupled weight decay.
+    NAdam : Adam with Nesterov momentum.
+    RAdam : Adam without a warm-up.
 
     References
     ----------
@@ -44,7 +55,12 @@ class Adam(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import Adam
+    >>> model = GDClassifier(hidden_layer_sizes=(64,), optimizer=Adam(learning_rate=0.01))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> point, step, slots = Adam.rule(1.0, 0.5, 0.1, 1, (0.0, 0.0, 0.0), Adam(epsilon=0.0).hyper())
     >>> round(float(point), 12)
     0.9
@@ -81,22 +97,31 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    r"""Adam with decoupled weight decay: the coefficients shrink by :math:`\eta \lambda` before each Adam step.
+    r"""Adam with decoupled weight decay.
 
-    The decay is not divided by the running root mean square, as the gradient of the penalty ``alpha`` is.
+    Use it as ``GDClassifier(optimizer=AdamW(weight_decay=0.01))``, to reproduce a recipe with weight decay. Before each
+    Adam step, the coefficients are multiplied by :math:`1 - \eta \lambda`. Unlike the gradient of the penalty
+    ``alpha``, the decay is not divided by the moving root mean square. To minimize a defined objective, use ``alpha``
+    with :class:`Adam`.
 
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; torch's default is 0.001.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); PyTorch's default is 0.001.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and mean square is kept, in [0, 1).
+        The decays of the moving mean and mean square, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
     amsgrad : bool, default=False
-        Divide by the largest running mean square so far.
+        Whether to divide by the maximum of the moving mean square so far.
     weight_decay : float, default=0.01
-        The decay :math:`\lambda`, at least 0. The intercept does not decay.
+        The weight decay :math:`\lambda`, nonnegative. It does not apply to the intercept.
+
+    See Also
+    --------
+    Adam : Without weight decay.
+    Lion : Sign-based steps with weight decay.
 
     References
     ----------
@@ -123,7 +148,11 @@ class AdamW(Adam):
 
 
 class AdaMax(Optimizer):
-    r"""Adam with the largest recent gradient instead of the root mean square.
+    r"""Adam with a decaying maximum of the gradients instead of the root mean square.
+
+    Use it as ``GDClassifier(optimizer="adamax")`` or ``GDClassifier(optimizer=AdaMax(learning_rate=0.002))``. It is
+    less sensitive to the history of the gradients than :class:`Adam`, which suits sparse gradients, such as those of
+    embeddings.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad u \leftarrow \max(\beta_2 u, |g| + \epsilon), \quad
               w \leftarrow w - \frac{\eta}{1 - \beta_1^t} \frac{m}{u}
@@ -131,11 +160,16 @@ class AdaMax(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; the paper's default is 0.002.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); the paper's default is 0.002.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and maximum is kept, in [0, 1).
+        The decays of the moving mean and of the maximum, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
+
+    See Also
+    --------
+    Adam : The root mean square instead of the maximum.
 
     References
     ----------
@@ -143,7 +177,12 @@ class AdaMax(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import AdaMax
+    >>> model = GDClassifier(optimizer=AdaMax(learning_rate=0.002))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> point, step, slots = AdaMax.rule(1.0, 0.5, 0.1, 1, (0.0, 0.0), AdaMax(epsilon=1e-12).hyper())
     >>> round(float(point), 6)
     0.9
@@ -172,7 +211,10 @@ class AdaMax(Optimizer):
 
 
 class NAdam(Optimizer):
-    r"""Adam with Nesterov's momentum, whose share grows along the way.
+    r"""Adam with Nesterov momentum.
+
+    Use it as ``GDClassifier(optimizer="nadam")`` or ``GDClassifier(optimizer=NAdam(learning_rate=0.002))``. It often
+    needs a few epochs less than :class:`Adam`, and suits the same problems.
 
     .. math:: \mu_t = \beta_1 (1 - \tfrac12 0.96^{t \psi}), \quad
               \hat m = \frac{\mu_{t+1} m}{1 - \prod_{i \le t+1} \mu_i}
@@ -182,13 +224,19 @@ class NAdam(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; torch's default is 0.002.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); PyTorch's default is 0.002.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and mean square is kept, in [0, 1).
+        The decays of the moving mean and mean square, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
     momentum_decay : float, default=0.004
-        How fast :math:`\mu_t` grows towards ``beta1``, :math:`\psi`; at least 0.
+        The speed :math:`\psi` at which :math:`\mu_t` increases towards ``beta1``; nonnegative.
+
+    See Also
+    --------
+    Adam : Without Nesterov momentum.
+    SGD : Nesterov momentum without adaptive learning rates.
 
     References
     ----------
@@ -197,7 +245,8 @@ class NAdam(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="nadam")
+    >>> from skgd.optimizers import NAdam
+    >>> model = GDClassifier(optimizer=NAdam(learning_rate=0.002))
     """
 
     slots = ("mean", "square_average", "log_momentum_product")
@@ -238,22 +287,31 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    r"""Adam that waits: plain momentum until the running mean square can be trusted, then Adam, rectified.
+    r"""Rectified Adam: momentum without division while the moving mean square has a high variance, then Adam.
+
+    Use it as ``GDClassifier(optimizer="radam")`` or ``GDClassifier(optimizer=RAdam(learning_rate=0.001))``. It replaces
+    a warm-up of the learning rate: the first steps do not divide by an estimate from few gradients.
 
     .. math:: \rho_t = \rho_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t}, \quad
               \rho_\infty = \frac{2}{1-\beta_2} - 1, \quad
               r_t = \sqrt{\frac{(\rho_t - 4)(\rho_t - 2)\rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2)\rho_t}}
 
-    and Adam's step times :math:`r_t` where :math:`\rho_t > 5`, else :math:`\eta m / (1 - \beta_1^t)`.
+    The step is that of Adam times :math:`r_t` if :math:`\rho_t > 5`, else :math:`\eta m / (1 - \beta_1^t)`.
 
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; torch's default is 0.001.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); PyTorch's default is 0.001.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and mean square is kept, in [0, 1).
+        The decays of the moving mean and mean square, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
+
+    See Also
+    --------
+    Adam : Without the rectification.
+    skgd.schedules.Linear : A schedule with warm-up.
 
     References
     ----------
@@ -262,7 +320,8 @@ class RAdam(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="radam")
+    >>> from skgd.optimizers import RAdam
+    >>> model = GDClassifier(optimizer=RAdam(learning_rate=0.001))
     """
 
     slots = ("mean", "square_average")
@@ -294,7 +353,10 @@ class RAdam(Optimizer):
 
 
 class AdaBelief(Optimizer):
-    r"""Adam that divides by how much the gradient surprises, not by its size: long steps where it is steady.
+    r"""Adam that divides by the deviation of the gradient from its moving mean.
+
+    Use it as ``GDClassifier(optimizer="adabelief")`` or ``GDClassifier(optimizer=AdaBelief(learning_rate=0.001))``.
+    Steps are long while gradients agree with their moving mean, and short while they deviate from it.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
               s \leftarrow \beta_2 s + (1 - \beta_2)(g - m)^2 + \epsilon,
@@ -303,11 +365,17 @@ class AdaBelief(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; the paper's default is 0.001.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); the paper's default is 0.001.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and variance is kept, in [0, 1).
+        The decays of the moving mean and variance, in [0, 1).
     epsilon : float, default=1e-16
-        The smallest surprise, above 0.
+        The minimum variance, positive.
+
+    See Also
+    --------
+    Adam : Divides by the size of the gradient.
+    Yogi : Adam whose mean square changes slowly.
 
     References
     ----------
@@ -316,7 +384,8 @@ class AdaBelief(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="adabelief")
+    >>> from skgd.optimizers import AdaBelief
+    >>> model = GDClassifier(optimizer=AdaBelief(learning_rate=0.001))
     """
 
     slots = ("mean", "variance")
@@ -342,22 +411,31 @@ class AdaBelief(Optimizer):
 
 
 class Yogi(Optimizer):
-    r"""Adam whose mean square moves by a bounded amount, so that rare large gradients are not forgotten at once.
+    r"""Adam whose moving mean square changes by a bounded amount.
+
+    Use it as ``GDClassifier(optimizer="yogi")`` or ``GDClassifier(optimizer=Yogi(learning_rate=0.01))``. It suits
+    gradients that are rarely large: :class:`Adam` forgets a large gradient faster, and then takes steps that are too
+    long.
 
     .. math:: v \leftarrow v - (1 - \beta_2) \, \mathrm{sign}(v - g^2) \, g^2
 
-    and Adam's step, with both bias corrections.
+    The step is that of Adam, with both bias corrections.
 
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; the paper uses 0.01.
+        The learning rate :math:`\eta`. "auto" is 0.1 / root mean square norm of the samples (divided by the number of
+        hidden layers); the paper uses 0.01.
     beta1, beta2 : float, default=0.9 and 0.999
-        How much of the running mean and mean square is kept, in [0, 1).
+        The decays of the moving mean and mean square, in [0, 1).
     epsilon : float, default=1e-3
-        Bounds the longest step, above 0.
+        A positive number that bounds the step size.
     initial_accumulator : float, default=1e-6
-        The value with which mean and mean square start, at least 0.
+        The initial value of mean and mean square, nonnegative.
+
+    See Also
+    --------
+    Adam : An exponential moving average of the squares.
 
     References
     ----------
@@ -366,7 +444,8 @@ class Yogi(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="yogi")
+    >>> from skgd.optimizers import Yogi
+    >>> model = GDClassifier(optimizer=Yogi(learning_rate=0.01))
     """
 
     slots = ("mean", "square_average")

@@ -1,10 +1,8 @@
-"""Adaptive methods: a rate for each parameter, divided by a running measure of its gradients.
+"""Adaptive methods: the learning rate of each parameter is divided by a measure of its gradients.
 
-They differ in what they remember of the squared gradients:
-
-* `AdaGrad`: their sum, so that the rate falls by itself;
-* `RMSProp`: a running mean, so that the rate rises again where gradients become smaller;
-* `AdaDelta`: a running mean, too, and one of the squared steps, so that there is no rate to choose.
+* `AdaGrad`: the sum of squared gradients, so that learning rates decay;
+* `RMSProp`: a moving average of them, so that learning rates increase again when gradients decrease;
+* `AdaDelta`: a moving average, and another one of the squared steps, so that there is no learning rate to choose.
 """
 
 from __future__ import annotations
@@ -17,18 +15,29 @@ from skgd.optimizers.base import LearningRate, Optimizer
 
 
 class AdaGrad(Optimizer):
-    r"""A rate for each parameter, falling with the gradients it has seen: the rarer a feature, the longer its steps.
+    r"""Learning rates per parameter that decay with the sum of squared gradients.
+
+    Use it as ``GDClassifier(optimizer="adagrad")`` or ``GDClassifier(optimizer=AdaGrad(learning_rate=0.5))``. It suits
+    linear models and sparse features: rare features keep a large learning rate. It is the default for linear models
+    where ``optimizer="auto"`` takes no Newton steps, and in streams. It needs no schedule, and its cost on sparse data
+    does not depend on the number of features.
 
     .. math:: G \leftarrow G + g^2, \qquad w \leftarrow w - \eta g / (\sqrt{G} + \epsilon)
 
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`, before the division. "auto" divides by the rows' root mean square norm.
+        The learning rate :math:`\eta`. "auto" is 3 (0.5 for sparse data) divided by the root mean square norm of the
+        samples.
     initial_accumulator : float, default=0.0
-        The value with which :math:`G` starts, at least 0.
+        The initial value of :math:`G`, nonnegative.
     epsilon : float, default=1e-10
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
+
+    See Also
+    --------
+    FTRL : AdaGrad with exact zeros under an L1 penalty.
+    RMSProp : A moving average instead of the sum.
 
     References
     ----------
@@ -37,7 +46,12 @@ class AdaGrad(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import AdaGrad
+    >>> model = GDClassifier(optimizer=AdaGrad(learning_rate=0.5))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> float(AdaGrad.rule(1.0, 0.5, 0.1, 1, (0.0,), (0.0,))[0])
     0.9
     """
@@ -73,7 +87,11 @@ class AdaGrad(Optimizer):
 
 
 class RMSProp(Optimizer):
-    r"""AdaGrad with a forgetting memory: the gradient over a running root mean square of itself.
+    r"""Gradients divided by a moving root mean square.
+
+    Use it as ``GDClassifier(optimizer="rmsprop")`` or ``GDClassifier(optimizer=RMSProp(learning_rate=0.01))``. It suits
+    streams with concept drift and hidden layers: unlike those of :class:`AdaGrad`, its learning rates do not decay to
+    zero.
 
     .. math:: v \leftarrow \rho v + (1 - \rho) g^2, \qquad m \leftarrow \mu m + g / (\sqrt{v} + \epsilon), \qquad
               w \leftarrow w - \eta m
@@ -81,15 +99,20 @@ class RMSProp(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; torch's default is 0.01, Keras' 0.001.
+        The learning rate :math:`\eta`. "auto" is derived from the data; PyTorch's default is 0.01, Keras' 0.001.
     rho : float, default=0.9
-        How much of the running mean square is kept, in [0, 1); torch calls it ``alpha``.
+        The decay of the moving mean square, in [0, 1); PyTorch calls it ``alpha``.
     momentum : float, default=0.0
-        The share :math:`\mu` of the last step kept in this one, in [0, 1).
+        The momentum :math:`\mu`, in [0, 1).
     centered : bool, default=False
-        Divide by the running standard deviation instead: subtract the square of the running mean from :math:`v`.
+        Whether to divide by the moving standard deviation: subtract the square of the moving mean from :math:`v`.
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
+
+    See Also
+    --------
+    Adam : RMSProp with bias-corrected momentum.
+    AdaGrad : The sum of all squared gradients instead of a moving average.
 
     References
     ----------
@@ -97,7 +120,12 @@ class RMSProp(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import RMSProp
+    >>> model = GDClassifier(optimizer=RMSProp(learning_rate=0.01, momentum=0.9))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> point, step, slots = RMSProp.rule(1.0, 0.5, 0.1, 1, (0.0, 0.0, 0.0), (0.75, 0.0, False, 0.0))
     >>> float(point)
     0.8
@@ -134,7 +162,10 @@ class RMSProp(Optimizer):
 
 
 class AdaDelta(Optimizer):
-    r"""RMSProp whose rate has the unit of a parameter: the running size of the steps themselves.
+    r"""RMSProp whose learning rate is the moving size of its own steps.
+
+    Use it as ``GDClassifier(optimizer="adadelta")`` or ``GDClassifier(optimizer=AdaDelta(rho=0.95))``. It has no
+    learning rate to tune, but its first steps are short, so that it needs more epochs than :class:`Adam`.
 
     .. math:: v \leftarrow \rho v + (1 - \rho) g^2, \qquad \Delta = \frac{\sqrt{u + \epsilon}}{\sqrt{v + \epsilon}} g,
               \qquad u \leftarrow \rho u + (1 - \rho) \Delta^2, \qquad w \leftarrow w - \eta \Delta
@@ -142,11 +173,16 @@ class AdaDelta(Optimizer):
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; "auto" is 1, the paper's.
+        The learning rate :math:`\eta`; "auto" is 1, as in the paper.
     rho : float, default=0.9
-        How much of the running mean squares is kept, in [0, 1).
+        The decay of the moving mean squares, in [0, 1).
     epsilon : float, default=1e-6
-        Sets the size of the first steps, about its square root; above 0.
+        The square of the size of the first steps, approximately; positive.
+
+    See Also
+    --------
+    RMSProp : The same without the moving size of the steps.
+    Adam : The default with hidden layers.
 
     References
     ----------
@@ -154,7 +190,12 @@ class AdaDelta(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import AdaDelta
+    >>> model = GDClassifier(optimizer=AdaDelta(rho=0.95))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> point, step, slots = AdaDelta.rule(1.0, 0.5, 1.0, 1, (0.0, 0.0), (0.75, 1e-6))
     >>> round(float(point), 5)
     0.998

@@ -1,6 +1,7 @@
-"""What all optimizers share: the interface, the ranges of hyper-parameters, and what the training loops ask of a rule.
+"""The base class of all optimizers: the interface, and the ranges of hyperparameters.
 
-What a rule is, is said in `skgd.optimizers`. A subclass defines `rule`, and overrides what else does not suit it.
+`skgd.optimizers` defines what a rule is. A subclass defines `rule`, and overrides other attributes and methods as
+needed.
 """
 
 from __future__ import annotations
@@ -19,38 +20,40 @@ LearningRate = float | str | Schedule | Callable[[Any], Any]
 
 
 class Optimizer(Strategy):
-    """Base of all optimizers; a subclass defines :meth:`rule`, and :attr:`slots` if it remembers anything.
+    """Base class of all optimizers; a subclass defines :meth:`rule`, and :attr:`slots` if it has state.
 
-    An optimizer is also a method of :func:`scipy.optimize.minimize`, see :meth:`__call__`.
+    A custom optimizer is used like a built-in one, ``GDClassifier(optimizer=MyOptimizer())``; see :doc:`/extending`. An
+    optimizer is also a method of :func:`scipy.optimize.minimize`, see :meth:`__call__`.
 
     Attributes
     ----------
     slots : tuple of str
-        Names of the state arrays, one value a parameter each.
+        Names of the state arrays, each with one value per parameter.
     sizes : tuple of str
-        Names of the slots that hold sizes of gradients, and no directions. Where a stream takes other combinations of
-        the columns, as it does with ``implicit`` steps, each of these goes on with its mean; the others begin anew.
+        Names of the slots that hold sizes of gradients, without directions. When a stream with ``implicit`` steps
+        decorrelates its features, these continue with their mean; other slots are reset.
     learning_rate : float, "auto", Schedule or callable
-        Used where the estimator's own ``learning_rate`` is None.
+        Used if the ``learning_rate`` of the estimator is None.
     weight_decay : float
-        Decoupled decay: before each step the coefficients (not the intercept) shrink by ``lr * weight_decay``.
+        Decoupled weight decay: before each step, ``lr * weight_decay`` of the coefficients (not of the intercept) is
+        subtracted.
     proximal : bool
-        Whether the penalty may act on the result of the rule, with ``step``. Otherwise its gradient is added to the
-        data's, and an L1 penalty is refused, for it could not give exact zeros.
+        Whether the penalty takes a proximal step with ``step`` after the rule. Otherwise its gradient is added to that
+        of the loss, and an L1 penalty is not supported, because coefficients would not become exactly zero.
     implicit : bool
-        Whether a step may be shortened after the fact, because the slots hold gradients only and don't depend on
-        where the parameters went. Only then does ``learning_rate="auto"`` take implicit steps.
+        Whether a step may be shortened afterwards, because the slots depend on gradients only, not on the new
+        parameters. Required for implicit steps with ``learning_rate="auto"``.
     bounded : bool
-        Whether ``step`` is proportional to the rate, so that ``learning_rate="auto"`` can keep it below Newton's step
-        for each parameter. ``lr`` is then an array, one value a parameter.
+        Whether ``step`` is proportional to ``lr``, so that ``learning_rate="auto"`` can bound it by the curvature for
+        each parameter. ``lr`` is then an array with one value per parameter.
     lazy : str
-        What the rule does to a parameter without a gradient, which rows of mostly zeros need not visit then: "rest"
-        leaves it and its slots alone; after "repeat", only the last of several such steps counts, and :meth:`skip`.
-        Empty: each step visits every parameter.
+        The effect of the rule on a parameter with a zero gradient, which sparse samples can then skip: "rest" does not
+        change the parameter and its slots; after "repeat", only the last of several such steps counts, and
+        :meth:`skip`. If empty, each step updates every parameter.
     linear : bool
-        Whether the rule moves to ``w - step * g``, with a ``step`` in proportion to the rate that is the same for all
-        parameters, slots and t: slots need not be kept then, and a step of one row is a multiple of this row. Like
-        ``lazy``, it holds for this very rule, not for that of a subclass.
+        Whether the rule returns ``w - step * g`` with a ``step`` that is proportional to ``lr`` and the same for all
+        parameters, slots and t: slots need not be kept then, and a step of one sample is a multiple of this sample.
+        Like ``lazy``, it holds for this rule only, not for that of a subclass.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -64,50 +67,50 @@ class Optimizer(Strategy):
     linear: bool = False
 
     def initial(self) -> tuple[float, ...]:
-        """Return the value with which each slot starts."""
+        """Return the initial value of each slot."""
         return (0.0,) * len(self.slots)
 
     @staticmethod
     def rule(w: Any, g: Any, lr: float, t: int, slots: tuple, hyper: tuple) -> tuple[Any, Any, tuple]:
-        """Return the next parameters, the long-run rate of each, and the next slots."""
+        """Return the new parameters, the long-run learning rate of each, and the new slots."""
         raise NotImplementedError
 
     @staticmethod
     def readout(w: Any, slots: tuple, hyper: tuple) -> Any:
-        """Return the parameters to predict with; by default those that are trained."""
+        """Return the parameters for prediction; by default those that are trained."""
         return w
 
     @staticmethod
     def skip(steps: int, slots: tuple, hyper: tuple) -> tuple:
-        """Return the slots after so many steps without a gradient, where ``lazy`` is "repeat"."""
+        """Return the slots after this number of steps with zero gradients, if ``lazy`` is "repeat"."""
         return slots
 
     @staticmethod
     def rebase(transform: Callable[[Any], Any], w: Any, slots: tuple, hyper: tuple) -> tuple:
-        """Return the slots that go with ``transform(w)``, the parameters expressed in other coordinates.
+        """Return the slots for ``transform(w)``, the parameters in other coordinates.
 
-        Gradients' running averages stay as they are; a slot that holds parameters follows them.
+        Moving averages of gradients do not change; slots that hold parameters are transformed.
         """
         return slots
 
     @staticmethod
     def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: float, hyper: tuple) -> float:
-        """Return the rate of ``learning_rate="auto"``.
+        """Return the learning rate for ``learning_rate="auto"``.
 
-        By default that of the adaptive methods, which move each parameter by about the rate, whatever the gradient's
-        size: a row's prediction then moves by about one unit in the first ten steps.
+        The default is suitable for adaptive methods, whose step for each parameter is about the learning rate, whatever
+        the size of the gradient: the prediction of a sample then changes by about one unit in the first ten steps.
 
         Parameters
         ----------
         row_norm : float
-            The root mean square of the rows' norms, in the optimizer's coordinates.
+            The root mean square norm of the samples, on standardized features.
         curvature : float
-            The loss's largest second derivative.
+            The maximum second derivative of the loss.
         n_classes : int
-            For rows of mostly zeros and three or more exclusive classes the number of classes; else 1.
+            For sparse data and three or more exclusive classes the number of classes; else 1.
         one_hot : float
-            Where the rows are mostly zeros, 1 in ``fit`` and in ``partial_fit`` the share of their entries that are in
-            columns with one value beside zero, as those of one-hot categories are; else 0.
+            For sparse data, 1 in ``fit`` and in ``partial_fit`` the share of their nonzero entries that are in
+            features with a single nonzero value, such as one-hot categories; else 0.
         hyper : tuple
             What :meth:`hyper` returns.
         """
@@ -131,34 +134,35 @@ class Optimizer(Strategy):
         disp: bool = False,
         **unknown_options: Any,
     ) -> OptimizeResult:
-        """Minimize a smooth function: what SciPy calls where the optimizer is a ``method`` of its ``minimize``.
+        """Minimize a smooth function, as a ``method`` of SciPy's ``minimize``.
 
-        Each iteration is a step of :meth:`rule` along the gradient at the point before. ``learning_rate`` is a number,
-        a function or a schedule, of which an epoch is an iteration. ``weight_decay`` shrinks all parameters.
+        Each iteration is a step of :meth:`rule` with the gradient at the last point. ``learning_rate`` is a number, a
+        function or a schedule, for which an iteration counts as an epoch. ``weight_decay`` applies to all parameters.
 
         Parameters
         ----------
         fun, x0, args, jac, callback
-            See :func:`scipy.optimize.minimize`. Without ``jac``, the gradient is computed by differences.
+            See :func:`scipy.optimize.minimize`. Without ``jac``, the gradient is computed by finite differences.
         hess, hessp
             Not used; a warning says so.
         bounds, constraints
-            Refused, because a step does not know them.
+            Not supported; a ValueError says so.
         maxiter : int, default=1000
-            The largest number of iterations. This and what follows are passed as ``options`` of SciPy's ``minimize``.
+            The maximum number of iterations. This and the following parameters are passed as ``options`` of
+            ``minimize``.
         tol : float, default=None
-            ``gtol``, by the name of SciPy's parameter.
+            The same as ``gtol``, by the name of SciPy's parameter.
         gtol : float, default=1e-5
-            Iterations end where no component of the gradient is larger.
+            Converged if no component of the gradient is larger.
         disp : bool, default=False
-            Whether to print how it ended.
+            Whether to print a message at the end.
 
         Returns
         -------
         result : OptimizeResult
             ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``message`` and ``status``: 0 converged,
-            1 out of iterations, 2 diverged (``x`` is the last point that was finite), 3 not finite at ``x0``,
-            99 stopped by the callback.
+            1 ``maxiter`` reached, 2 diverged (``x`` is the last finite point), 3 not finite at ``x0``, 99 stopped by
+            the callback.
 
         Examples
         --------
@@ -197,7 +201,7 @@ class Optimizer(Strategy):
                 self._check_real(name, *_RANGES[name])
 
 
-# Ranges of the hyper-parameters, which mean the same wherever they appear.
+# Ranges of the hyperparameters, which have the same meaning for all optimizers.
 _RANGES: dict[str, tuple[float, float | None, str]] = {
     "momentum": (0.0, 1.0, "left"),
     "momentum_decay": (0.0, None, "left"),

@@ -1,4 +1,4 @@
-"""Follow the proximally regularized leader: each point minimises the sum of all that was seen, penalties included."""
+"""Follow the regularized leader: each iterate minimizes the sum of all gradients and penalties so far."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ _MOST_PRECISE = 2.0**126  # float32 can still tell it: at the far end of a sched
 
 
 class FTRL(Optimizer):
-    r"""Follow the proximally regularised leader: AdaGrad's rates, and zeros that stay zero under an L1 penalty.
+    r"""Follow the regularized leader: AdaGrad's learning rates, with exact zeros under an L1 penalty.
+
+    Use it as ``GDClassifier(optimizer="ftrl", alpha=1e-5, l1_ratio=1.0)`` or with an object, ``FTRL(beta=0.1)``. It
+    suits streams of sparse features with an L1 penalty: coefficients become and stay exactly zero. ``l1`` and ``l2``
+    are the penalties of the paper, whose effect decreases with the number of samples; the estimator's ``alpha`` and
+    ``l1_ratio`` are summed over the steps, so that the minimum is the same as with every other optimizer.
 
     .. math:: n' = n + g^2, \quad z \leftarrow z + g - \frac{\sqrt{n'} - \sqrt{n}}{\eta} w, \quad
               w \leftarrow \arg\min_w z w + \frac{\beta + \sqrt{n'}}{2 \eta} w^2 + \frac{\lambda_2}{2} w^2
               + \lambda_1 |w|
 
-    ``l1`` and ``l2`` are the paper's, which fade as rows are seen; the estimator's ``alpha`` and ``l1_ratio`` act here
-    too, summed over the steps, so that the minimiser is that of every other optimizer.
-
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`; "auto" divides by the rows' root mean square norm.
+        The learning rate :math:`\eta`. "auto" is 1 / root mean square norm of the samples.
     beta : float, default=1.0
-        Shortens the first steps, at least 0.
+        Shortens the first steps; nonnegative.
     l1, l2 : float, default=0.0
-        The paper's own penalties :math:`\lambda_1, \lambda_2`, at least 0.
+        The penalties of the paper, :math:`\lambda_1` and :math:`\lambda_2`; nonnegative.
     initial_accumulator : float, default=0.0
-        The value with which :math:`n` starts, at least 0; Keras uses 0.1.
+        The initial value of :math:`n`, nonnegative; Keras uses 0.1.
+
+    See Also
+    --------
+    AdaGrad : The same learning rates; exact zeros by proximal steps.
 
     References
     ----------
@@ -38,7 +44,8 @@ class FTRL(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="ftrl", alpha=1e-4, l1_ratio=1.0)
+    >>> from skgd.optimizers import FTRL
+    >>> model = GDClassifier(optimizer=FTRL(beta=0.1), alpha=1e-4, l1_ratio=1.0)
     """
 
     slots = ("z", "sum_of_squares", "precision", "steps")

@@ -1,4 +1,4 @@
-"""Plain gradient descent, and with momentum: one rate for all parameters."""
+"""SGD: one learning rate for all parameters, with or without momentum."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from skgd.strategy import plain_repr
 
 
 class SGD(Optimizer):
-    r"""Gradient descent, with momentum or Nesterov's.
+    r"""Stochastic gradient descent, with momentum or Nesterov momentum.
 
-    .. math:: m \leftarrow \mu m + g, \qquad w \leftarrow w - \eta m \quad\text{or, Nesterov's,}\quad
+    Use it as ``GDClassifier(optimizer="sgd")`` or ``GDClassifier(optimizer=SGD(momentum=0.9, nesterov=True))``. Plain
+    SGD suits text with many sparse features, where ``optimizer="auto"`` uses it for classifiers, and teaching. Momentum
+    suits full batches of correlated features. With the defaults and without momentum, steps are implicit and cannot
+    overshoot.
+
+    .. math:: m \leftarrow \mu m + g, \qquad w \leftarrow w - \eta m \quad\text{or, with Nesterov momentum,}\quad
               w \leftarrow w - \eta (g + \mu m)
 
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`. "auto" takes the reciprocal of a bound of the objective's curvature.
+        The learning rate :math:`\eta`. "auto" is the reciprocal of a bound of the objective's curvature, times
+        :math:`1 - \mu`.
     momentum : float, default=0.0
-        The share :math:`\mu` of the last step kept in this one, in [0, 1); 0.9 is usual.
+        The momentum :math:`\mu`, in [0, 1); 0.9 is common.
     nesterov : bool, default=False
-        Look ahead: use the gradient at the place to which the momentum leads. Needs ``momentum > 0``.
+        Whether to use Nesterov momentum. Needs ``momentum > 0``.
+
+    See Also
+    --------
+    AdaGrad : One learning rate per parameter; the default for linear models.
+    Adam : Momentum and one learning rate per parameter; the default with hidden layers.
 
     References
     ----------
@@ -28,7 +39,12 @@ class SGD(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import SGD
+    >>> model = GDClassifier(optimizer=SGD(learning_rate=0.1, momentum=0.9))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> SGD.rule(1.0, 0.5, 0.1, 1, (0.0,), (0.0, False))[0]
     0.95
     """

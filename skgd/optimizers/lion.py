@@ -1,4 +1,4 @@
-"""Lion: steps of one size, in the direction of the sign of a momentum."""
+"""Lion: steps of constant size, in the direction of the sign of a momentum."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from skgd.optimizers.base import LearningRate, Optimizer
 
 
 class Lion(Optimizer):
-    r"""The sign of a momentum: every parameter moves by the same amount in each step.
+    r"""The sign of a momentum: steps of the same size for every parameter.
+
+    Use it as ``GDClassifier(optimizer="lion")`` or ``GDClassifier(optimizer=Lion(learning_rate=0.001))``. It suits
+    networks with large batches, needs a learning rate three to ten times smaller than :class:`Adam`, and a decaying
+    schedule to converge. It has no proximal step, because the step size does not depend on the size of the gradient:
+    the gradient of the penalty ``alpha`` is added instead, and ``l1_ratio > 0`` is not supported.
 
     .. math:: w \leftarrow w - \eta \, \mathrm{sign}(\beta_1 m + (1 - \beta_1) g), \qquad
               m \leftarrow \beta_2 m + (1 - \beta_2) g
 
-    The size of a step does not depend on the gradient's, so that a penalty cannot act as a proximal step: ``alpha``
-    enters by its gradient, and ``l1_ratio > 0`` is refused.
-
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`, three to ten times smaller than one would give Adam.
+        The learning rate :math:`\eta`. "auto" is 0.03 / root mean square norm of the samples (divided by the number of
+        hidden layers).
     beta1, beta2 : float, default=0.9 and 0.99
-        The share of the momentum in the step, and how much of it is kept, in [0, 1).
+        The weight of the momentum in the step, and its decay, in [0, 1).
     weight_decay : float, default=0.0
-        Decoupled decay, as in :class:`AdamW`; at least 0.
+        Decoupled weight decay, as in :class:`AdamW`; nonnegative.
+
+    See Also
+    --------
+    Adam : Steps that depend on the size of the gradient.
+    AdamW : Adam with decoupled weight decay.
 
     References
     ----------
@@ -31,7 +39,12 @@ class Lion(Optimizer):
 
     Examples
     --------
+    >>> from skgd import GDClassifier
     >>> from skgd.optimizers import Lion
+    >>> model = GDClassifier(hidden_layer_sizes=(64,), optimizer=Lion(learning_rate=0.001))
+
+    One step from w = 1 with the gradient 0.5:
+
     >>> round(float(Lion.rule(1.0, 0.5, 0.1, 1, (0.0,), (0.9, 0.99))[0]), 12)
     0.9
     """

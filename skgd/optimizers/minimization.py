@@ -1,7 +1,7 @@
-"""An optimizer as a method of `scipy.optimize.minimize`: any smooth function, in place of a model's objective.
+"""An optimizer as a method of `scipy.optimize.minimize`, for any smooth function instead of a model's objective.
 
-SciPy hands a method of one's own the function, where to begin and what to respect, and expects an `OptimizeResult`.
-What rules that know a gradient and nothing else cannot respect is refused.
+SciPy passes the function, the start and the constraints to a custom method, and expects an `OptimizeResult`.
+Constraints raise an error, because update rules use the gradient only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from skgd.strategy import plain_repr
 _CONVERGED, _OUT_OF_ITERATIONS, _DIVERGED, _UNDEFINED, _STOPPED = 0, 1, 2, 3, 99  # as for SciPy's own methods
 _MESSAGES = {
     _CONVERGED: "Converged: no component of the gradient is larger than gtol.",
-    _OUT_OF_ITERATIONS: "The largest number of iterations is reached. If the function still falls, raise maxiter or "
-    "learning_rate; if it goes up and down, take a schedule that lowers learning_rate.",
-    _DIVERGED: "Diverged: the function is above its value at x0, or no longer a finite number. Lower learning_rate.",
-    _UNDEFINED: "The function or its gradient is no finite number at x0.",
+    _OUT_OF_ITERATIONS: "The maximum number of iterations is reached. If the function still decreases, "
+    "increase maxiter or learning_rate; if it fluctuates, use a schedule that decreases learning_rate.",
+    _DIVERGED: "Diverged: the function is above its value at x0, or not finite. Decrease learning_rate.",
+    _UNDEFINED: "The function or its gradient is not finite at x0.",
     _STOPPED: "callback raised StopIteration.",
 }
 
@@ -75,7 +75,7 @@ def minimize(
     gtol: float,
     disp: bool,
 ) -> OptimizeResult:
-    """Return where an optimizer gets to, as `Optimizer.__call__` says."""
+    """Minimize a function, see `Optimizer.__call__`."""
     name = type(optimizer).__name__
     _refuse_limits(name, bounds=bounds, constraints=constraints)
     if hess is not None or hessp is not None:
@@ -141,8 +141,8 @@ def _step(optimizer: Any, w: np.ndarray, gradient: np.ndarray, lr: float, t: int
     decay = lr * optimizer.weight_decay
     if decay >= 1.0:
         raise ValueError(
-            f"weight_decay={plain_repr(optimizer.weight_decay)} at the learning rate {lr:.3g} would turn the sign of "
-            "the parameters. Lower one of them."
+            f"weight_decay={plain_repr(optimizer.weight_decay)} at the learning rate {lr:.3g} would change the sign "
+            "of the parameters. Decrease one of them."
         )
     with np.errstate(all="ignore"):
         point, _, slots = optimizer.rule(w * (1.0 - decay) if decay else w, gradient, lr, t, slots, hyper)
@@ -158,8 +158,8 @@ def _base_rate(optimizer: Any, schedule: Schedule) -> float:
     if math.isnan(rate):
         name = type(optimizer).__name__
         raise ValueError(
-            f"learning_rate='auto' of {name} is derived from the rows that an estimator is trained with. A function "
-            f"has none: pass a number, such as {name}(learning_rate=0.01), or a schedule with one."
+            f"learning_rate='auto' of {name} is derived from training data, which a function does not have. "
+            f"Pass a number, such as {name}(learning_rate=0.01), or a schedule with one."
         )
     return rate
 
@@ -168,8 +168,8 @@ def _refuse_limits(name: str, **limits: Any) -> None:
     for what, value in limits.items():
         if value is not None and (isinstance(value, dict) or np.size(value)):
             raise ValueError(
-                f"{name} cannot respect {what}. Use a method of SciPy's that does ('trust-constr', 'SLSQP', for bounds "
-                "also 'L-BFGS-B'), or minimize over variables that are free, such as the logarithm of a positive one."
+                f"{name} does not support {what}. Use a method of SciPy that does ('trust-constr', 'SLSQP', for bounds "
+                "also 'L-BFGS-B'), or reparametrize, such as by the logarithm of a positive variable."
             )
 
 

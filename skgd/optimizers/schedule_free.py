@@ -1,4 +1,4 @@
-"""Schedule-free learning: train at one point and predict with an average, in place of a rate that falls."""
+"""Schedule-free learning: train at one point and predict with an average, instead of a decaying learning rate."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from skgd.optimizers.base import LearningRate, Optimizer
 
 
 class ScheduleFree(Optimizer):
-    r"""Averaging in place of a falling rate: AdamW whose gradient is taken between the iterate and its average.
+    r"""Schedule-free AdamW: averaging instead of a decaying learning rate.
+
+    Use it as ``GDClassifier(optimizer="schedule_free", average=False)``. It suits training with an unknown number of
+    steps: the gradient is evaluated at a point :math:`y` between the iterate :math:`z` and its average :math:`x`, and
+    predictions use :math:`x`, so that it needs neither a schedule (except for a warm-up) nor ``average``. It has no
+    proximal step: the gradient of the penalty ``alpha`` is added instead, and ``l1_ratio > 0`` is not supported.
 
     .. math:: y = (1 - \beta_1) z + \beta_1 x, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g(y)^2, \quad
               z \leftarrow z - \eta \frac{g(y)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}, \quad
               x \leftarrow (1 - c) x + c z, \quad c = \frac{\eta_{\max}^2}{\sum \eta_{\max}^2}
 
-    Trained at :math:`y`, it predicts with :math:`x`, so that it needs no schedule (but for a warm-up) and no
-    ``average``. ``alpha`` enters by its gradient; ``l1_ratio > 0`` is refused, for an average of zeros is rarely zero.
-
     Parameters
     ----------
     learning_rate : float, "auto", Schedule or callable, default="auto"
-        The rate :math:`\eta`, one to ten times that of Adam.
+        The learning rate :math:`\eta`, one to ten times that of Adam. "auto" is derived from the data.
     beta1, beta2 : float, default=0.9 and 0.999
-        The share of the average in :math:`y`, in (0, 1), and how much of the running mean square is kept, in [0, 1).
+        The weight of the average in :math:`y`, in (0, 1), and the decay of the moving mean square, in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite, above 0.
+        A small positive number that avoids division by zero.
+
+    See Also
+    --------
+    Adam : With a schedule or ``average``.
+    AdamW : With weight decay.
 
     References
     ----------
@@ -33,7 +40,8 @@ class ScheduleFree(Optimizer):
     Examples
     --------
     >>> from skgd import GDClassifier
-    >>> model = GDClassifier(optimizer="schedule_free", average=False)
+    >>> from skgd.optimizers import ScheduleFree
+    >>> model = GDClassifier(optimizer=ScheduleFree(learning_rate=0.01), average=False)
     """
 
     # y is what is trained (w); z is kept as its distance from y, because slots start at 0.

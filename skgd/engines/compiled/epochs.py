@@ -15,7 +15,7 @@ from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import announced
 from skgd.engines.compiled.workspace import Shape, work_for
 
-# Memory maps cannot be written to: Numba would compile for each kind of array anew.
+# Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, is_linear, laziness_of
@@ -43,7 +43,7 @@ def run_epoch(
     Raises
     ------
     FloatingPointError
-        As the vectorised engine.
+        As the vectorized engine.
     CannotCompile
         Where the optimizer's rule or the loss is beyond Numba; nothing has happened then.
     """

@@ -2,7 +2,7 @@
 
 A loop and all that it calls are copied, with what `skgd.engines.compiled.interface` declares filled in. Each copy has a
 name of its own, which ends with a fingerprint of its code and of all that it depends on. Numba finds compiled code on
-the disk by the name of the loop, and links compiled functions by theirs: what is edited is compiled anew, and no
+the disk by the name of the loop, and links compiled functions by their names: what is edited is compiled again, and no
 function is ever taken for another of the same name, in whatever order processes have compiled them (numba issue 10486).
 
 What a loop calls is inlined by force. Otherwise the process that compiles a loop would call other machine code than one

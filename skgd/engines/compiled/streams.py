@@ -1,4 +1,4 @@
-"""Streams: the columns are learnt from each batch before the step is taken with them."""
+"""Streams: the columns are learned from each batch before the step is taken with them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from skgd.coordinates import (
     merged_measures,
     moved_intercept,
     normal_scale,
-    relearnt,
+    relearned,
     row_norm_of,
-    standardised_coefficient,
+    standardized_coefficient,
     target_coordinates,
     user_coefficient,
 )
@@ -277,7 +277,7 @@ def standardize(y, begin, end, center, scale, goals):
 def parts_of_numbers(numbers, sizes):
     """Return views of what is stored in X's own precision.
 
-    These are parameters, slots, average, centre and scale of the columns, and the coefficients, (n_outputs,
+    These are parameters, slots, average, center and scale of the columns, and the coefficients, (n_outputs,
     n_features), and intercepts to predict with, in the units of X and y.
     """
     n_features, n_outputs, n_parameters, n_slots, n_averages = sizes[:5]
@@ -291,7 +291,7 @@ def parts_of_numbers(numbers, sizes):
 
 
 def parts_of_statistics(statistics, sizes):
-    """Return views of the measures of columns and targets, centre and scale of the targets, and rows and weight.
+    """Return views of the measures of columns and targets, center and scale of the targets, and rows and weight.
 
     What is remembered of columns and targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
     """
@@ -327,7 +327,7 @@ def learn_targets(measures, y, begin, end, weight, total, total_so_far, scratch)
 
 
 def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach, scratch):
-    """Merge some rows' columns into what is known and remembered of earlier rows: what `skgd.running.learnt` does."""
+    """Merge some rows' columns into what is known and remembered of earlier rows: what `skgd.running.learned` does."""
     new, relative, bounds = scratch
     first, clipped, row = relative[0], relative[1:], totals[1] / totals[0]
     for j in range(measures.shape[1]):
@@ -345,8 +345,8 @@ def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach
     for j in range(measures.shape[1]):
         of_rows = new[0, j], first[j] + new[1, j] / total, new[2, j] / total, new[3, j] / total
         known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
-        learnt, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row)
-        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learnt
+        learned, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row)
+        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learned
         memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
 
 
@@ -386,11 +386,11 @@ def change_coordinates(theta, old_scale, scale, change, old, new, shift):
     for k in range(n_outputs):
         shift[k] = 0.0
     for j in range(len(scale)):
-        kept = relearnt(1.0 * old_scale[j], 1.0 * scale[j], dense)
+        kept = relearned(1.0 * old_scale[j], 1.0 * scale[j], dense)
         for k in range(n_outputs):
             w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
             shift[k] += change[j] * w
-            theta[j * n_outputs + k] = standardised_coefficient(w, scale[j], new[1][k])
+            theta[j * n_outputs + k] = standardized_coefficient(w, scale[j], new[1][k])
     if has_intercept:
         for k in range(n_outputs):
             i = len(theta) - n_outputs + k

@@ -19,9 +19,9 @@ from skgd.coordinates import (
     is_text_like,
     mean_squares_of,
     normal_scale,
-    relearnt,
+    relearned,
     row_norm_of,
-    standardised_coefficient,
+    standardized_coefficient,
     target_coordinates,
     user_coefficient,
 )
@@ -210,12 +210,12 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
             for k in range(n_outputs):
                 w = table[j, N_STATISTICS + k]
                 if old_scale > 0.0:
-                    w *= relearnt(old_scale, scale[u], False)
+                    w *= relearned(old_scale, scale[u], False)
                 for m in range(n_slots):
                     at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
                     slots[m, u, k] = table[j, at] * in_slots if table[j, COUNT] > 0.0 else initial[m]
                 longest[u, k] = 1.0 / (curvature * square)
-                v = standardised_coefficient(w, scale[u], target_scale[k])
+                v = standardized_coefficient(w, scale[u], target_scale[k])
                 if alpha > 0.0:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
