@@ -37,12 +37,12 @@ class Strategy(BaseEstimator):
             cls.__init__ = advising_init(cls.__init__, cls.__name__, "Strategy")  # type: ignore[method-assign]
 
     def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters.
+        """Set hyperparameters.
 
         Parameters
         ----------
         **params : dict
-            The hyper-parameters, by name.
+            The hyperparameters, by name.
 
         Returns
         -------
