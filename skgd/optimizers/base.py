@@ -228,7 +228,7 @@ def is_linear(optimizer: Optimizer) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _is_of_rule(kind: type[Optimizer], promise: str) -> bool:
+def _is_of_rule(kind: Any, promise: str) -> bool:
     """Say whether a class promises something of the rule that it has, not of one before that."""
     family = kind.__mro__
     by_rule, by_promise = (next(i for i, each in enumerate(family) if name in vars(each)) for name in ("rule", promise))
