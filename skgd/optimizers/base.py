@@ -219,17 +219,16 @@ _RANGES: dict[str, tuple[float, float | None, str]] = {
 
 def laziness_of(optimizer: Optimizer) -> str:
     """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
-    return optimizer.lazy if _is_of_rule(type(optimizer), "lazy") and not optimizer.weight_decay else ""
+    return optimizer.lazy if _is_of_rule(type(optimizer).__mro__, "lazy") and not optimizer.weight_decay else ""
 
 
 def is_linear(optimizer: Optimizer) -> bool:
     """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
-    return _is_of_rule(type(optimizer), "linear") and bool(optimizer.linear)
+    return _is_of_rule(type(optimizer).__mro__, "linear") and bool(optimizer.linear)
 
 
 @lru_cache(maxsize=256)
-def _is_of_rule(kind: Any, promise: str) -> bool:
-    """Say whether a class promises something of the rule that it has, not of one before that."""
-    family = kind.__mro__
+def _is_of_rule(family: tuple[type, ...], promise: str) -> bool:
+    """Say whether a class, by its bases, promises something of the rule that it has, not of one before that."""
     by_rule, by_promise = (next(i for i, each in enumerate(family) if name in vars(each)) for name in ("rule", promise))
     return by_promise <= by_rule
