@@ -29,7 +29,7 @@ def _rows(shrink: int) -> Iterator[Row]:
 
     smallest, *larger = medians(*map(partial, repeat(seconds_a_row), models, sizes))
     for n_rows, model, value in zip(sizes[1:], models[1:], larger, strict=True):
-        case = f"a sample of 20 features in an epoch, {n_rows:,} samples, {model.engine_} / {sizes[0]:,}, {models[0].engine_}"
+        case = f"a sample of 20 features, {n_rows:,} samples, {model.engine_} / {sizes[0]:,}, {models[0].engine_}"
         yield Row.of_times(case, 1.15, value, smallest)
 
 
