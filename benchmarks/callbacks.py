@@ -44,7 +44,7 @@ def rows(shrink: int) -> Iterator[Row]:
             plain = GDClassifier(max_iter=10, tol=None, random_state=0)
             calls = partial(model.fit, X, y), partial(_fit_without_callbacks, plain, X, y)
             ours, theirs = medians(*(partial(_once, call) for call in calls), turns=max(1, turns // shrink))
-            yield Row.of_times(f"{name}, {n_rows:,} rows of {n_columns}", target, ours, theirs)
+            yield Row.of_times(f"{name}, {n_rows:,} samples of {n_columns}", target, ours, theirs)
 
 
 def _fit_without_callbacks(model: GDClassifier, X, y) -> None:

@@ -16,7 +16,7 @@ from benchmarks.common import Row, duration, medians, seconds
 from skgd import GDClassifier, GDRegressor
 
 TITLE = "Defaults: time of a fit and test score (accuracy, R²)"
-COLUMNS = ("skgd / rival", "skgd", "rival")
+COLUMNS = ("skgd / other", "skgd", "other")
 
 
 def rows(shrink: int) -> Iterator[Row]:

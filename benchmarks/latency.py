@@ -21,14 +21,14 @@ def rows(shrink: int) -> Iterator[Row]:
     """Measure each method of both estimators."""
     X, y = table_of_numbers(4_000, 20)
     words, labels = text(1_000, 45_000)
-    kinds = {"20 columns": (X, y), "text, 45,000 columns": (sp.csr_array(words), labels)}
+    kinds = {"20 features": (X, y), "text, 45,000 features": (sp.csr_array(words), labels)}
     for method, size, kind, target in (
-        ("partial_fit", 1, "20 columns", 0.12),
-        ("partial_fit", 32, "20 columns", 0.15),
-        ("predict", 1, "20 columns", 0.2),
-        ("predict_proba", 1, "20 columns", None),
-        ("partial_fit", 1, "text, 45,000 columns", None),
-        ("predict", 1, "text, 45,000 columns", None),
+        ("partial_fit", 1, "20 features", 0.12),
+        ("partial_fit", 32, "20 features", 0.15),
+        ("predict", 1, "20 features", 0.2),
+        ("predict_proba", 1, "20 features", None),
+        ("partial_fit", 1, "text, 45,000 features", None),
+        ("predict", 1, "text, 45,000 features", None),
     ):
         models = [GDClassifier(random_state=0), SGDClassifier(loss="log_loss", random_state=0)]
         calls = [_calls(model, method, size, *kinds[kind]) for model in models]
@@ -36,7 +36,7 @@ def rows(shrink: int) -> Iterator[Row]:
             for _ in range(_WARM_UP // shrink):
                 call()
         ours, theirs = _alternating(calls, _CALLS // shrink)
-        yield Row.of_times(f"`{method}`, {size} row{'s' * (size > 1)} of {kind}", target, ours, theirs)
+        yield Row.of_times(f"`{method}`, {size} sample{'s' * (size > 1)} of {kind}", target, ours, theirs)
 
 
 def _calls(model, method: str, size: int, X, y: np.ndarray) -> Callable[[], object]:

@@ -11,7 +11,7 @@ from benchmarks.defaults import compare
 from skgd import GDClassifier, GDRegressor
 
 TITLE = "Networks: time of a fit and test score (accuracy, R²)"
-COLUMNS = ("skgd / rival", "skgd", "rival")
+COLUMNS = ("skgd / other", "skgd", "other")
 
 
 def rows(shrink: int) -> Iterator[Row]:

@@ -29,7 +29,7 @@ def _rows(shrink: int) -> Iterator[Row]:
 
     smallest, *larger = medians(*map(partial, repeat(seconds_a_row), models, sizes))
     for n_rows, model, value in zip(sizes[1:], models[1:], larger, strict=True):
-        case = f"a row of 20 columns in an epoch, {n_rows:,} rows, {model.engine_} / {sizes[0]:,}, {models[0].engine_}"
+        case = f"a sample of 20 features, {n_rows:,} samples, {model.engine_} / {sizes[0]:,}, {models[0].engine_}"
         yield Row.of_times(case, 1.15, value, smallest)
 
 
@@ -38,5 +38,5 @@ def _columns(n_rows: int) -> Iterator[Row]:
     model = GDClassifier(tol=None, max_iter=5, random_state=0)
     many, few = medians(*(lambda Xy=Xy: [seconds(lambda: model.fit(*Xy))] for Xy in problems))
     yield Row.of_times(
-        f"fit of {n_rows:,} hashed texts, 5 epochs, {model.engine_}, 2^20 / 2^16 columns", 1.5, many, few
+        f"fit of {n_rows:,} hashed texts, 5 epochs, {model.engine_}, 2^20 / 2^16 features", 1.5, many, few
     )

@@ -29,7 +29,7 @@ def rows(shrink: int) -> Iterator[Row]:
         lambda: [seconds(lambda: model.partial_fit(*next(one))) for _ in range(100)],
         turns=max(1, 30 // shrink),
     )
-    yield Row.of_times("remembering what to restore / all of `partial_fit`, 1 row", 0.05, bookkeeping, call)
+    yield Row.of_times("saving the state to restore / all of `partial_fit`, 1 sample", 0.05, bookkeeping, call)
 
     old, young = model, copy.deepcopy(model)  # in turns, because the machine's spells last longer than the calls
     for _ in range(_CALLS // shrink):
@@ -41,7 +41,7 @@ def rows(shrink: int) -> Iterator[Row]:
         ),
         turns=max(1, 100 // shrink),
     )
-    case = f"`partial_fit`, 1 row, after {_CALLS // shrink:,} calls / after {_WARM_UP:,}"
+    case = f"`partial_fit`, 1 sample, after {_CALLS // shrink:,} calls / after {_WARM_UP:,}"
     yield Row.of_times(case, 1.05, late, early)
 
     batches = cycle([slice(start, start + _BATCH) for start in range(0, len(X), _BATCH)])
@@ -52,7 +52,7 @@ def rows(shrink: int) -> Iterator[Row]:
     for _ in range(_ROWS // shrink // _BATCH):
         model.partial_fit(X[(part := next(batches))], y[part])
     growth = _resident() - before
-    case = f"growth of the process over {_ROWS // shrink:,} rows, {_BATCH} a call"
+    case = f"growth of the process over {_ROWS // shrink:,} samples, {_BATCH} per call"
     yield Row(case, growth / 1e6, 5.0, f"{growth / 1e6:.3g} MB", f"{before / 1e6:.3g} MB")
 
 

@@ -10,7 +10,7 @@ from skgd import GDClassifier
 from skgd.optimizers import SGD, Adam
 
 TITLE = "Throughput: seconds of one epoch"
-COLUMNS = ("ratio", "skgd", "rival")
+COLUMNS = ("ratio", "skgd", "other")
 _RIVAL = "`SGDClassifier(max_iter=1)`"
 
 
@@ -56,6 +56,6 @@ def _text(n_rows: int) -> Iterator[Row]:
     X, y = text(n_rows, 45_000)
     model = GDClassifier(tol=None, max_iter=4, random_state=0)
     ours, product, rival = medians(lambda: _epochs(model, X, y), lambda: _products(X), lambda: _rival(X, y))
-    case = f"text, {n_rows:,} x 45,000, {X.nnz / n_rows:.0f} words a row, defaults, {model.engine_}"
+    case = f"text, {n_rows:,} x 45,000, {X.nnz / n_rows:.0f} words per sample, defaults, {model.engine_}"
     yield Row.of_times(f"{case} / one `X @ w`", 3.0, ours, product)
     yield Row.of_times(f"{case} / {_RIVAL}", None, ours, rival)

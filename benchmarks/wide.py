@@ -12,7 +12,7 @@ from sklearn.linear_model import SGDClassifier
 from benchmarks.common import Row, medians, seconds, text
 from skgd import GDClassifier
 
-TITLE = "Wide streams: hashed text of 136 words a row, warm"
+TITLE = "Wide streams: hashed text of 136 words per sample, warm"
 COLUMNS = ("ratio", "skgd", "compared with")
 _CALLS, _WARM_UP, _ROWS = 100, 1_000, 2_000
 
@@ -23,7 +23,7 @@ def rows(shrink: int) -> Iterator[Row]:
     few = max(1, 30 // shrink)
     for name, target, wide in (("2^20", 1.5, usual), ("2^22", 2.0, widest)):
         ours, theirs = medians(wide, narrow, turns=few)
-        yield Row.of_times(f"1 row of {name} columns / of 2^12", target, ours, theirs)
+        yield Row.of_times(f"1 sample of {name} features / of 2^12", target, ours, theirs)
     for name, size, target, call in (
         ("2^16", 1, 0.1, middle),
         ("2^20", 1, 0.03, usual),
@@ -32,12 +32,12 @@ def rows(shrink: int) -> Iterator[Row]:
         columns = 2 ** int(name[2:])
         rival = _stream(columns, size, shrink, SGDClassifier(loss="log_loss", random_state=0), n_calls=10)
         ours, theirs = medians(call, rival, turns=few)
-        yield Row.of_times(f"{size} row{'s' * (size > 1)} of {name} columns / SGDClassifier", target, ours, theirs)
+        yield Row.of_times(f"{size} sample{'s' * (size > 1)} of {name} features / SGDClassifier", target, ours, theirs)
     yield from _rows_of_vowpal_wabbit(usual, shrink, few)
     n_calls = 500 // shrink
     models = GDClassifier, partial(SGDClassifier, loss="log_loss")
     ours, theirs = (statistics.median(_beginning(2**18, make, n_calls) for _ in range(3)) for make in models)
-    yield Row.of_times(f"the first {n_calls} calls of one row of 2^18 columns / SGDClassifier", 0.5, ours, theirs)
+    yield Row.of_times(f"the first {n_calls} calls of one sample of 2^18 features / SGDClassifier", 0.5, ours, theirs)
 
 
 def _rows_of_vowpal_wabbit(usual: Callable[[], list[float]], shrink: int, few: int) -> Iterator[Row]:
@@ -63,9 +63,9 @@ def _rows_of_vowpal_wabbit(usual: Callable[[], list[float]], shrink: int, few: i
         return [seconds(lambda: [learner.learn(next(parsed)) for _ in range(100)]) for _ in range(10)]
 
     ours, theirs = medians(usual, learn_texts, turns=few)
-    yield Row.of_times("1 row of 2^20 columns / Vowpal Wabbit, from text", 1.5, ours, theirs)
+    yield Row.of_times("1 sample of 2^20 features / Vowpal Wabbit, from text", 1.5, ours, theirs)
     ours, theirs = medians(_stream(2**20, 100, shrink, n_calls=10), learn_parsed, turns=few)
-    yield Row.of_times("100 rows of 2^20 columns / Vowpal Wabbit, parsed", 3.0, ours, theirs)
+    yield Row.of_times("100 samples of 2^20 features / Vowpal Wabbit, parsed", 3.0, ours, theirs)
 
 
 def _hashed(columns: int) -> tuple[sp.csr_array, np.ndarray]:

@@ -297,7 +297,7 @@ class Objective:
         return self.join(((l2 * coef, np.zeros_like(b)) for (coef, b), (_, l2, _) in layers), theta.dtype)
 
     def proximal(self, theta: np.ndarray, step: np.ndarray | float) -> np.ndarray:
-        """Return the minimum of ``(v - theta)**2 / (2 * step) + penalty(v)``: the penalty's implicit step."""
+        """Return the v that minimizes ``(v - theta)**2 / (2 * step) + penalty(v)``: the penalty's implicit step."""
         if not self.alpha:
             return theta
         steps = self.layers(np.broadcast_to(step, theta.shape))
@@ -342,7 +342,7 @@ def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:
 
 
 def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:
-    """Return the minimum of ``(v - w)**2 / (2 * rate) + l1 * |v| + l2 * v**2 / 2``, elementwise."""
+    """Return the v that minimizes ``(v - w)**2 / (2 * rate) + l1 * |v| + l2 * v**2 / 2``, elementwise."""
     return np.sign(w) * np.maximum(np.abs(w) - rate * l1, 0.0) / (1.0 + rate * l2)
 
 

@@ -221,7 +221,7 @@ def test_callbacks_see_the_passes_of_warm_start_and_none_of_partial_fit():
 
 
 def test_warnings_point_at_the_call_of_fit():
-    with pytest.warns(ConvergenceWarning, match="away from the minimum by about") as caught:
+    with pytest.warns(ConvergenceWarning, match="distance to the minimum is about") as caught:
         short(GDRegressor, max_iter=3, tol=0.01, batch_size=None, learning_rate=0.2).fit(X, X @ SLOPES)
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="interrupted") as caught:

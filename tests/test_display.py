@@ -90,7 +90,7 @@ def test_each_unit_has_a_panel(model):
         assert list(axes.lines) == [display.lines_[quantity] for quantity in shown]
     assert display.ax_ is display.axes_[0]
     assert_allclose(line_data(display.lines_["learning_rate"])[1], Cosine(0.1, decay_steps=7)(np.arange(7)))
-    with pytest.raises(ValueError, match=r"ax must hold 3 Axes.*got 1"):
+    with pytest.raises(ValueError, match=r"ax must contain 3 Axes.*got 1"):
         display.plot(quantities, ax=display.ax_)
 
 
@@ -201,7 +201,7 @@ def test_no_descent_no_suggestion():
 
 def test_suggestion_is_marked_on_the_curve():
     display = LearningRateDisplay.from_estimator(GDRegressor(optimizer="adam"), X, y)
-    (mark,) = [line for line in display.ax_.lines if "steepest" in str(line.get_label())]
+    (mark,) = [line for line in display.ax_.lines if "suggestion" in str(line.get_label())]
     assert_allclose(line_data(mark)[0], display.suggestion_)
     low, high = display.ax_.get_ylim()
     assert low < line_data(mark)[1] < high

@@ -23,7 +23,7 @@ from skgd.names import advice_on_name, advice_on_parameter
 from skgd.optimizers import OPTIMIZERS, SGD, Adam
 from skgd.schedules import SCHEDULES, Exponential
 
-ADVICE_ON_DECAY = "In its place, use a schedule, such as learning_rate=InverseScaling(power=1, decay_steps=...)."
+ADVICE_ON_DECAY = "Use a schedule, such as learning_rate=InverseScaling(power=1, decay_steps=...)."
 X = np.arange(24.0).reshape(12, 2)
 LABELS = np.arange(12) % 3
 REGISTRIES = {
@@ -192,10 +192,10 @@ def test_what_only_resembles_a_loss_of_the_other_estimator_is_not_taken_for_it(e
 def test_a_parameter_of_another_tool(estimator, name, advice):
     message = message_of(lambda: estimator(**{name: 1, "alpha": 1.0}))
     assert f"{estimator.__name__}.__init__() got an unexpected keyword argument {name!r}." in message
-    assert re.search(rf"In its place, use .*{advice}", message)
+    assert re.search(rf"Use .*{advice}", message)
     model = estimator(alpha=0.5)
     message = message_of(lambda: model.set_params(**{name: 1}))
-    assert re.search(rf"Invalid parameter '{name}'.*In its place, use .*{advice}", message)
+    assert re.search(rf"Invalid parameter '{name}'.*Use .*{advice}", message)
     search = GridSearchCV(model, {name: [1]}, cv=2)
     assert re.search(advice, message_of(lambda: search.fit(X, LABELS)))
 
@@ -219,7 +219,7 @@ def test_parameters_inside_of_strategies_are_left_to_them():
 
 
 def test_class_weight_is_the_classifier_s():
-    assert "In its place, use the argument sample_weight of fit." in message_of(
+    assert "Use the argument sample_weight of fit." in message_of(
         lambda: GDRegressor(class_weight="balanced")
     )
 
@@ -237,15 +237,15 @@ def test_the_first_of_several_wrong_names_is_named(code):
         (Adam, "eps", "Did you mean 'epsilon'?"),
         (Adam, "betas", "Did you mean 'beta1' (and beta2, each a parameter of its own)?"),
         (Adam, "Beta1", "Did you mean 'beta1'?"),
-        (Adam, "weight_decay", "In its place, use alpha of the estimator, or AdamW(weight_decay=...)."),
-        (Adam, "nesterov", "In its place, use NAdam() or SGD(momentum=..., nesterov=True)."),
-        (OPTIMIZERS["adagrad"], "momentum", "In its place, use an optimizer that has it: SGD or RMSProp."),
+        (Adam, "weight_decay", "Use alpha of the estimator, or AdamW(weight_decay=...)."),
+        (Adam, "nesterov", "Use NAdam() or SGD(momentum=..., nesterov=True)."),
+        (OPTIMIZERS["adagrad"], "momentum", "Use an optimizer that has it: SGD or RMSProp."),
         (OPTIMIZERS["adagrad"], "lr_decay", ADVICE_ON_DECAY),
         (SGD, "decay", ADVICE_ON_DECAY),
         (OPTIMIZERS["rmsprop"], "decay", "Did you mean 'rho'?"),
         (OPTIMIZERS["rmsprop"], "alpha", "Did you mean 'rho'?"),
         (SGD, "nesterovs_momentum", "Did you mean 'nesterov'?"),
-        (SGD, "alpha", "In its place, use that of the estimator."),
+        (SGD, "alpha", "Use that of the estimator."),
         (Huber, "delta", "Did you mean 'epsilon'?"),
         (REGRESSOR_LOSSES["quantile"], "tau", "Did you mean 'quantile'?"),
         (Exponential, "gamma", "Did you mean 'decay_rate' (in decay_steps steps)?"),

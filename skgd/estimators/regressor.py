@@ -48,8 +48,8 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
     See Also
     --------
     skgd.callbacks : Callbacks of ``fit``: early stopping, checkpoints, and those of scikit-learn.
-    sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one sample at a time. sklearn.linear_model.Ridge :
-    The same minimum for the squared error, by linear algebra.
+    sklearn.linear_model.SGDRegressor : Stochastic gradient descent, one sample at a time.
+    sklearn.linear_model.Ridge : The same minimum for the squared error, by linear algebra.
 
     Examples
     --------
