@@ -513,7 +513,7 @@ def _try(run: _MLflowRun, log: Callable[[], None]) -> None:
     except Exception as error:  # of MLflow, of the network, of a disk
         if not run.failed:
             run.failed = True
-            message = f"MLflowLogger could not log to MLflow ({error}). Training goes on, and the model is not lost."
+            message = f"MLflowLogger could not log to MLflow ({error}). Training continues, and the model is not lost."
             warnings.warn(message, RuntimeWarning, stacklevel=level_of_caller())
 
 

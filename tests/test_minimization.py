@@ -219,7 +219,7 @@ def test_divergence():
     assert result.fun == pytest.approx(0.6)
     result = minimize(undefined, [0.0], jac=lambda w: np.ones(1), method=SGD(0.2))
     assert (result.status, result.nit, result.success) == (3, 0, False)
-    assert result.message.endswith("no finite number at x0.")
+    assert result.message.endswith("is not finite at x0.")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_divergence():
         ({"options": {"maxiter": -1}}, "maxiter"),
         ({"options": {"gtol": -1.0}}, "gtol"),
         ({"options": {"gtol": float("nan")}}, "gtol must be a number of at least 0, got nan"),
-        ({"method": Adam}, r"use an object, such as method=Adam\(learning_rate=0.01\)"),
+        ({"method": Adam}, r"Use an object, such as method=Adam\(learning_rate=0.01\)"),
         ({"method": Adam()}, r"'auto' of Adam.*a function.*Adam\(learning_rate=0.01\)"),
         ({"method": Adam("cosine")}, r"'auto' of Adam"),
         ({"method": Adam("cosy")}, r"Adam\(learning_rate\)='cosy' is not known"),

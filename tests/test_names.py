@@ -219,9 +219,7 @@ def test_parameters_inside_of_strategies_are_left_to_them():
 
 
 def test_class_weight_is_the_classifier_s():
-    assert "Use the argument sample_weight of fit." in message_of(
-        lambda: GDRegressor(class_weight="balanced")
-    )
+    assert "Use the argument sample_weight of fit." in message_of(lambda: GDRegressor(class_weight="balanced"))
 
 
 @pytest.mark.parametrize("code", ["GDRegressor(lr=1, C=2)", "GDRegressor(C=2, lr=1)", "Adam(lr=1, eps=2)"])
