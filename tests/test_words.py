@@ -13,7 +13,7 @@ UNCHECKED = ["README.md", "docs/index.md"]  # until they are rewritten
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "examples" / "GALLERY_HEADER.rst"]
 PAGES = [path for path in PAGES if path.relative_to(ROOT).as_posix() not in UNCHECKED]
 CODE = {
-    folder: [path for path in sorted((ROOT / folder).rglob("*.py")) if "_build" not in path.parts]
+    folder: [path for path in sorted((ROOT / folder).rglob("*.py")) if not {"_build", "gallery"} & set(path.parts)]
     for folder in ("skgd", "tests", "examples", "benchmarks", "docs")
 }
 
