@@ -23,7 +23,7 @@ EXEMPT = [
 ]
 
 BRITISH = re.compile(
-    r"\w*(?:standardis|minimis|maximis|optimis|vectoris|regularis|initialis|normalis|penalis|generalis|factoris|"
+    r"(?:standardis|minimis|maximis|optimis|vectoris|regularis|initialis|normalis|penalis|generalis|factoris|"
     r"organis|recognis|realis|summaris|serialis|parallelis|specialis|discretis|orthogonalis|randomis|categoris|"
     r"parametris|polaris|visualis|analys(?:e[ds]?\b|ing)|colour|behaviour|favour|neighbour|honour|centre|centring|"
     r"labell(?:ed|ing)|modell(?:ed|ing)|cancell(?:ed|ing)|learnt|spelt|burnt|fulfil\b|licence|catalogue|programme\b|"
