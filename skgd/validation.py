@@ -220,7 +220,8 @@ def canonical(X: Any) -> Any:
     """Return a CSR array without duplicate entries, whose indices have one type; what is one already as it is."""
     if isinstance(X, np.ndarray):
         return X
-    if type(X) is sp.csr_array and X.indices.dtype == X.indptr.dtype and X.has_canonical_format:
+    full = len(X.data) == len(X.indices) == X.indptr[-1]  # SciPy cuts off what is more
+    if type(X) is sp.csr_array and full and X.indices.dtype == X.indptr.dtype and X.has_canonical_format:
         return X
     if has_duplicates(X):
         X = X.copy()
