@@ -218,7 +218,7 @@ def test_a_store_that_fails_does_not_end_the_training(store, monkeypatch):
     model = GDRegressor(**FEW).set_callbacks(MLflowLogger())
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", gone)
     with pytest.warns(
-        RuntimeWarning, match=r"could not log to MLflow \(the server is gone\)\. Training goes on"
+        RuntimeWarning, match=r"could not log to MLflow \(the server is gone\)\. Training continues"
     ) as record:
         model.fit(X, TARGET)
     assert [record[0].filename, len(record)] == [__file__, 1]
