@@ -49,14 +49,14 @@ suppress_warnings = ["config.cache"]  # functions are given below, which cannot 
 # One page for each public name: what a module lists in ``__all__`` is found by itself.
 autosummary_ignore_module_all = False
 maximum_signature_line_length = 60  # longer ones: a line for each parameter
-autodoc_typehints = "none"  # numpydoc's parameter sections say it better
+autodoc_typehints = "none"  # numpydoc's parameter sections have them
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_class_members_toctree = False
 toc_object_entries_show_parents = "hide"
 
 
 def in_source_order(module, names):
-    """Sort the classes of a module as it defines or, if it is a package, imports them: by growing complexity."""
+    """Sort the classes of a module as it defines or, if it is a package, imports them: by complexity."""
     return sorted(names, key=list(vars(sys.modules[module])).index)
 
 
@@ -90,7 +90,7 @@ def where_it_stands(app, module, name):
 
 
 def first_plots_then_the_rest(name):
-    """Sort the examples: those with a picture first, then by name."""
+    """Sort the examples: those with a plot first, then by name."""
     return not name.startswith("plot_"), name
 
 
