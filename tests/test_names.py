@@ -426,7 +426,7 @@ def test_columns_of_other_numbers_than_zeros_and_ones():
     y = np.eye(3, dtype=int)[LABELS]
     signs = 2 * y - 1
     assert message_of(lambda: GDClassifier().fit(X, signs)) == (
-        "y of several columns must be zeros and ones, got [-1, 1]."
+        "y of several columns must be multilabel, zeros and ones, got [-1, 1]."
     )
     model = GDClassifier(max_iter=2, tol=None).fit(X, 1 - y)
     assert message_of(lambda: model.partial_fit(X, y[:, :2])) == (

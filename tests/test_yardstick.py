@@ -452,7 +452,7 @@ def test_the_best_epoch_is_kept(estimator):
 def test_too_few_rows_to_hold_some_out(estimator):
     y = np.arange(8) % 2
     with pytest.raises(
-        ValueError, match=r"early_stopping=True.*validation_fraction=0.99 of 8 rows.*pass X_val and y_val"
+        ValueError, match=r"early_stopping=True.*validation_fraction=0.99 of 8 samples.*pass X_val and y_val"
     ):
         estimator(early_stopping=True, validation_fraction=0.99).fit(np.eye(8), y)
     two = GDRegressor(early_stopping=True, max_iter=1, tol=None).fit([[0.0], [1.0]], [0.0, 1.0])
@@ -467,7 +467,7 @@ def test_rows_that_weigh_nothing_are_not_held_out():
         model.fit(IRIS_X, IRIS_Y, sample_weight=weight)
         alone = clone(model).fit(IRIS_X[weight > 0], IRIS_Y[weight > 0])
         assert_array_equal(parameters(model), parameters(alone))
-    with pytest.raises(ValueError, match="sample_weight is zero for every row"):
+    with pytest.raises(ValueError, match="sample_weight is zero for every sample"):
         GDClassifier(early_stopping=True).fit(IRIS_X, IRIS_Y, np.zeros(150))
 
 

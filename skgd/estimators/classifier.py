@@ -285,7 +285,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 )
             if not np.isin(y, (0, 1)).all():
                 values = np.unique(y)
-                raise ValueError(f"{name} of several columns must be zeros and ones, got {plain_repr(values)}.")
+                raise ValueError(
+                    f"{name} of several columns must be multilabel, zeros and ones, got {plain_repr(values)}."
+                )
             return y != 0
         if y.ndim != 1:
             with naming(name):
