@@ -565,3 +565,17 @@ def test_the_kept_epoch_is_marked():
 
 def marked_epochs(display):
     return [line.get_xdata()[0] for line in display.ax_.lines if line.get_label().startswith("kept epoch")]
+
+
+def test_every_epoch_is_marked_and_losses_have_a_logarithmic_axis_on_demand(model):
+    display = TrainingDisplay.from_estimator(model, ["loss", "validation_score"], log_scale=True)
+    assert [axes.get_yscale() for axes in display.axes_] == ["log", "linear"]
+    assert display.lines_["loss"].get_markevery() == 1
+    assert TrainingDisplay.from_estimator(model).ax_.get_yscale() == "linear"
+
+
+def test_contours_are_labeled():
+    display = DescentPathDisplay.from_estimator(GDRegressor(batch_size=None), X, y, n_steps=3)
+    labels = [float(text.get_text()) for text in display.contours_.labelTexts]
+    assert labels
+    assert_allclose([np.abs(display.contours_.levels / label - 1.0).min() for label in labels], 0.0, atol=1e-4)

@@ -193,6 +193,7 @@ class DescentPathDisplay:
         self.contours_ = ax.contour(
             self.first, self.second, self.objective, levels, cmap="Greys_r", linewidths=0.8, alpha=0.7
         )
+        ax.clabel(self.contours_, levels[2::3], fontsize="x-small", fmt="%.5g")
         self.lines_: dict[str, Any] = {}
         for index, (name, path) in enumerate(self.paths.items()):
             style = {**line_style(index, len(path)), "label": name, "linewidth": 1.8, **line_kw}

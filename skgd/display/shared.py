@@ -24,14 +24,14 @@ def pyplot(caller: Any) -> Any:
     return plt
 
 
-def line_style(index: int, n_points: int) -> dict[str, Any]:
-    """Return color, line and marker of the so-many-th line; markers at about a dozen of its points."""
+def line_style(index: int, n_points: int, n_markers: int = 12) -> dict[str, Any]:
+    """Return color, line and marker of the so-many-th line, with markers at about so many of its points."""
     return {
         "color": COLORS[index % len(COLORS)],
         "linestyle": _LINES[index % len(_LINES)],
         "marker": _MARKERS[index % len(_MARKERS)],
         "markersize": 5,
-        "markevery": max(1, n_points // 12),
+        "markevery": max(1, -(-n_points // n_markers)),
     }
 
 

@@ -15,6 +15,7 @@ from skgd.display.shared import line_style, pyplot
 from skgd.strategy import plain_repr
 
 _BY_LAYER = "gradient_norm_layer_"  # what the history's keys for the layers of a network begin with
+_MARKED_EPOCHS = 60  # each of so many has a marker; of more, some have
 
 
 class TrainingDisplay:
@@ -87,6 +88,7 @@ class TrainingDisplay:
         x: str = "epochs",
         ax: Any = None,
         name: str | None = None,
+        log_scale: bool = False,
         **line_kw: Any,
     ) -> TrainingDisplay:
         """Plot the history of a fitted estimator.
@@ -95,7 +97,7 @@ class TrainingDisplay:
         ----------
         estimator : estimator
             A fitted `GDClassifier` or `GDRegressor`, a `Pipeline` that ends in one, or a fitted search over such.
-        quantities, x, ax, name, **line_kw
+        quantities, x, ax, name, log_scale, **line_kw
             See :meth:`plot`.
 
         Returns
@@ -120,7 +122,7 @@ class TrainingDisplay:
         kept_epoch = before + best_iter if best_iter < model.n_iter_ else None
         loss_name = _words(type(model.loss_).__name__)
         display = cls(model.history_, loss_name=loss_name, score_name=score_name, kept_epoch=kept_epoch)
-        return display.plot(quantities, x=x, ax=ax, name=name, **line_kw)
+        return display.plot(quantities, x=x, ax=ax, name=name, log_scale=log_scale, **line_kw)
 
     def plot(
         self,
@@ -129,6 +131,7 @@ class TrainingDisplay:
         x: str = "epochs",
         ax: Any = None,
         name: str | None = None,
+        log_scale: bool = False,
         **line_kw: Any,
     ) -> TrainingDisplay:
         """Plot the curves.
@@ -145,6 +148,8 @@ class TrainingDisplay:
             The axes to plot into; None creates a figure.
         name : str, default=None
             A prefix of each label in the legend, for several models in one plot.
+        log_scale : bool, default=False
+            Whether the vertical axes are logarithmic, except for the validation score.
         **line_kw
             Passed to ``ax.plot``, for all lines.
 
@@ -181,12 +186,14 @@ class TrainingDisplay:
         for axes, (unit, shown) in zip(self.axes_, panels.items(), strict=True):
             for quantity in shown:
                 label = self._label(quantity) if name is None else f"{name}: {self._label(quantity)}"
-                style = {**line_style(len(axes.lines), len(epochs)), "label": label, **line_kw}
+                style = {**line_style(len(axes.lines), len(epochs), _MARKED_EPOCHS), "label": label, **line_kw}
                 (self.lines_[quantity],) = axes.plot(abscissa, self.history[quantity], **style)
             if self.kept_epoch is not None:
                 label = f"kept epoch: {self.kept_epoch}" if name is None else f"{name}: kept epoch, {self.kept_epoch}"
                 color = axes.lines[-1].get_color()
                 axes.axvline(abscissa[self.kept_epoch - 1], linestyle=":", color=color, label=label)
+            if log_scale and "validation_score" not in shown:
+                axes.set_yscale("log")
             axes.set_ylabel(unit)
             axes.grid(alpha=0.3)
             axes.legend()
