@@ -114,7 +114,9 @@ def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
     """Return the measures of all rows, from those of earlier ones and those of new ones with a share of the weight."""
     largest, mean, variance, filled = new
     unit = np.maximum(before[0], largest)
-    shrunk, grown = before[0] / nonzero(unit), largest / nonzero(unit)
+    # Compiled code may multiply by the reciprocal, and a number in units of itself is exactly 1: rounding adds up.
+    shrunk = choose(before[0] < unit, before[0] / nonzero(unit), 1.0)
+    grown = choose(largest < unit, largest / nonzero(unit), 1.0)
     old_mean, old_variance = before[1] * shrunk, before[2] * shrunk * shrunk
     mean, variance = mean * grown, variance * grown * grown
     moved = mean - old_mean

@@ -155,3 +155,14 @@ def test_cuts_leave_the_bits_as_they_are():
     X[800:] *= 1e-6
     whole = streamed(GDClassifier(), X, y, size=1600)
     assert_array_equal(streamed(GDClassifier(), X, y, size=40).coef_, whole.coef_)
+
+
+def test_constant_columns_stay_constant():
+    """Rounding errors of hundreds of merged rows are no variance, which compiled code would divide by."""
+    generator = np.random.default_rng(0)
+    A = np.column_stack([generator.normal(size=1500), np.tile([0.003467, 0.1, 1.0 / 3.0, 7.7, -1e-5], (1500, 1))])
+    model = GDClassifier()
+    for i in range(len(A)):
+        model.partial_fit(A[i : i + 1], A[i : i + 1, 0] > 0.0, classes=[False, True])
+    assert model.coef_[0, 0] > 0.0
+    assert_array_equal(model.coef_[0, 1:], 0.0)
