@@ -26,6 +26,7 @@ version = release = skgd.__version__
 extensions = [
     "myst_parser",
     "native_math",
+    "rules",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -42,7 +43,8 @@ templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
-suppress_warnings = ["config.cache"]  # functions are given below, which cannot be pickled
+# Functions are given below, which cannot be pickled.
+suppress_warnings = ["config.cache"]
 
 # -- API reference ----------------------------------------------------------------------------------------------------
 
@@ -66,14 +68,19 @@ autosummary_context = {
     # What every strategy has is documented once, with its base; what every estimator has, by scikit-learn.
     "estimator_methods": dir(BaseEstimator),
     "strategy_bases": [base.__name__ for base in STRATEGIES],
-    "strategy_methods": sorted({name for base in STRATEGIES for name in dir(base)}),
+    "strategy_methods": sorted(
+        {name for base in STRATEGIES for name in dir(base)}
+    ),
 }
 
 
 def without_foreign_labels(app, what, name, obj, options, lines):
     """Make plain text of references to scikit-learn's user guide, in the docstrings inherited from there."""
     if getattr(obj, "__module__", "").startswith("sklearn."):
-        lines[:] = [re.sub(r":ref:`([^`<]*?)\s*(<[^`]*>)?`", r"\1", line) for line in lines]
+        lines[:] = [
+            re.sub(r":ref:`([^`<]*?)\s*(<[^`]*>)?`", r"\1", line)
+            for line in lines
+        ]
 
 
 def with_initials(app, what, name, obj, options, lines):
@@ -83,24 +90,50 @@ def with_initials(app, what, name, obj, options, lines):
 
 def where_it_stands(app, module, name):
     """Find the source of an estimator, whose class names the package that it is public in, by that of its methods."""
-    return getattr(getattr(getattr(sys.modules.get(module), name, None), "fit", None), "__module__", None)
+    return getattr(
+        getattr(getattr(sys.modules.get(module), name, None), "fit", None),
+        "__module__",
+        None,
+    )
 
 
 # -- Gallery ----------------------------------------------------------------------------------------------------------
 
 
-def first_plots_then_the_rest(name):
-    """Sort the examples: those with a plot first, then by name."""
-    return not name.startswith("plot_"), name
+# From the simplest to the most special one; those that are not named follow.
+ORDER = [
+    *("raw_data", "pipeline_mixed_columns", "plot_training_curves"),
+    *("plot_learning_rate_search", "plot_learning_rate_range"),
+    *("online_text_classification", "imbalanced_stream", "out_of_core"),
+    *("onnx_predictions", "mlflow_runs", "own_optimizer_and_loss"),
+    *("plot_valley", "descent_on_a_line", "plot_batch_sizes"),
+    *("plot_descent_path", "plot_momentum", "plot_adaptive_rates"),
+    *("plot_schedules", "plot_regularisation", "plot_preconditioning"),
+    *("plot_hidden_layers", "plot_deep_gradients", "plot_local_minima"),
+    *("plot_exploding_vanishing", "plot_second_order", "plot_rosenbrock"),
+]
+
+
+def in_order(name):
+    """Sort the examples of a section."""
+    stem = name.removesuffix(".py")
+    return (ORDER.index(stem) if stem in ORDER else len(ORDER)), name
 
 
 # What some examples need beside what all do: where it is not installed, they are left out.
-NEEDED = {"onnx_predictions.py": ["skl2onnx", "onnxruntime"], "mlflow_runs.py": ["mlflow"]}
+NEEDED = {
+    "onnx_predictions.py": ["skl2onnx", "onnxruntime"],
+    "mlflow_runs.py": ["mlflow"],
+}
 left_out = ["__init__.py"]
 for example, packages in NEEDED.items():
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        getLogger(__name__).info("%s is left out of the gallery: %s is not installed", example, ", ".join(missing))
+        getLogger(__name__).info(
+            "%s is left out of the gallery: %s is not installed",
+            example,
+            ", ".join(missing),
+        )
         left_out.append(example)
 
 sphinx_gallery_conf = {
@@ -108,7 +141,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",  # run all of them, not only plot_*.py
-    "within_subsection_order": first_plots_then_the_rest,
+    "within_subsection_order": in_order,
     "abort_on_example_error": True,
     "capture_repr": (),  # what is printed, but not what an expression returns
     "image_srcset": ["2x"],
@@ -125,16 +158,19 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skgd"
+html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["skgd.css"]
 html_copy_source = False
 html_show_sourcelink = False
 # Pages of the top level have no pages below them, or are among the how-to guides.
 html_sidebars = {
-    page.stem: [] for page in Path(__file__).parent.glob("*.md") if page.stem not in ("online", "persistence")
+    page.stem: []
+    for page in Path(__file__).parent.glob("*.md")
+    if page.stem not in ("online", "persistence")
 }
 html_theme_options = {
-    "logo": {"text": "skgd"},
+    "logo": {"image_light": "_static/logo.svg", "text": "skgd"},
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
@@ -142,7 +178,15 @@ html_theme_options = {
     "secondary_sidebar_items": {
         **{
             pages: ["page-toc"]
-            for pages in ("*", "how_to/*", "guide/*", "other_tools/*", "gallery/*", "api/*", "api/generated/*")
+            for pages in (
+                "*",
+                "how_to/*",
+                "guide/*",
+                "other_tools/*",
+                "gallery/*",
+                "api/*",
+                "api/generated/*",
+            )
         },
         "coming_from/*": [],
     },

@@ -21,10 +21,14 @@ from selenium import webdriver
 WIDTHS = 1280, 400  # a laptop and a phone, in CSS pixels
 HEIGHT = 900
 HIGHEST = 16_000  # Chromium draws no higher screenshot
-NOT_PAGES = "_static", "_modules", "_downloads"  # parts of the theme, source code
+NOT_PAGES = (
+    "_static",
+    "_modules",
+    "_downloads",
+)  # parts of the theme, source code
 
-# Elements beyond the right edge, except inside those that scroll and those that are hidden or off the screen on purpose;
-# and words of table cells on more than one line.
+# Elements beyond the right edge, except inside those that scroll and those that are hidden; and words of table cells on
+# more than one line.
 FIND_OVERFLOW = r"""
 const name = element => {
     const classes = [...element.classList].map(each => "." + each).join("");
@@ -64,25 +68,47 @@ return found;
 def open_browser(scheme):
     """Return a headless Chromium that shows the pages in a color scheme, "light" or "dark"."""
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+    ):
         options.add_argument(argument)
     options.binary_location = shutil.which("chromium") or ""
-    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    browser = webdriver.Chrome(
+        options, webdriver.ChromeService(shutil.which("chromedriver"))
+    )
     feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [feature]}
+    )
     return browser
 
 
 def take(browser, page, width, target):
     """Open a page at a width, save a screenshot of all of it, and return what overflows."""
-    screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+    screen = {
+        "width": width,
+        "height": HEIGHT,
+        "deviceScaleFactor": 1,
+        "mobile": False,
+    }
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     browser.get(page.resolve().as_uri())
     browser.execute_async_script("document.fonts.ready.then(arguments[0])")
     found = browser.execute_script(FIND_OVERFLOW)
-    height = min(browser.execute_script("return document.documentElement.scrollHeight"), HIGHEST)
+    height = min(
+        browser.execute_script(
+            "return document.documentElement.scrollHeight"
+        ),
+        HIGHEST,
+    )
     area = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": area, "captureBeyondViewport": True})
+    taken = browser.execute_cdp_cmd(
+        "Page.captureScreenshot",
+        {"clip": area, "captureBeyondViewport": True},
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(base64.b64decode(taken["data"]))
     return found
@@ -91,12 +117,26 @@ def take(browser, page, width, target):
 def main():
     """Take the screenshots, and print what overflows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("html", type=Path, help="folder of the built documentation")
-    parser.add_argument("screenshots", type=Path, help="folder to write the screenshots to")
-    parser.add_argument("--only", default="**/*.html", help="pattern of the pages, such as 'guide/*.html'")
-    parser.add_argument("--scheme", default="light", choices=["light", "dark"])
+    parser.add_argument(
+        "html", type=Path, help="folder of the built documentation"
+    )
+    parser.add_argument(
+        "screenshots", type=Path, help="folder to write the screenshots to"
+    )
+    parser.add_argument(
+        "--only",
+        default="**/*.html",
+        help="pattern of the pages, such as 'guide/*.html'",
+    )
+    parser.add_argument(
+        "--scheme", default="light", choices=["light", "dark"]
+    )
     arguments = parser.parse_args()
-    pages = [page for page in sorted(arguments.html.glob(arguments.only)) if not {*page.parts} & {*NOT_PAGES}]
+    pages = [
+        page
+        for page in sorted(arguments.html.glob(arguments.only))
+        if not {*page.parts} & {*NOT_PAGES}
+    ]
     if not pages:
         parser.error(f"no pages {arguments.only} in {arguments.html}")
     n_found = 0
@@ -105,13 +145,19 @@ def main():
         for page in pages:
             name = page.relative_to(arguments.html)
             for width in WIDTHS:
-                target = arguments.screenshots / str(width) / name.with_suffix(".png")
+                target = (
+                    arguments.screenshots
+                    / str(width)
+                    / name.with_suffix(".png")
+                )
                 for text in take(browser, page, width, target):
                     print(f"{name} at {width}: {text}")
                     n_found += 1
     finally:
         browser.quit()
-    print(f"{len(pages)} pages at {' and '.join(map(str, WIDTHS))} pixels: {n_found} overflows")
+    print(
+        f"{len(pages)} pages at {' and '.join(map(str, WIDTHS))} pixels: {n_found} overflows"
+    )
     return int(n_found > 0)
 
 

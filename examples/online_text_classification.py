@@ -16,6 +16,7 @@ parcel service, "Blip" and "Zoom", appear, and people begin to write "app" inste
 
 import pickle
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import SGDClassifier
@@ -26,16 +27,26 @@ from skgd import GDClassifier
 # The stream.
 
 TOPICS = {
-    "billing": "invoice refund charged twice card payment price amount bank receipt discount",
-    "delivery": "parcel late courier address tracking arrived damaged box delivery shipped return",
-    "technical": "website error login password crash page slow account reset button loading",
+    "billing": "invoice refund charged twice card payment price amount bank "
+    "receipt discount",
+    "delivery": "parcel late courier address tracking arrived damaged box "
+    "delivery shipped return",
+    "technical": "website error login password crash page slow account reset "
+    "button loading",
 }
-NEW_WORDS = {"billing": "blip wallet", "delivery": "zoom locker", "technical": "app update"}
-COMMON = "hello please my order yesterday again still help thanks cannot why customer number today week problem with"
+NEW_WORDS = {
+    "billing": "blip wallet",
+    "delivery": "zoom locker",
+    "technical": "app update",
+}
+COMMON = (
+    "hello please my order yesterday again still help thanks cannot why "
+    "customer number today week problem with"
+)
 
 
 def stream(n_batches, batch_size, seed=0):
-    """Yield batches of messages and their topics; new words appear in the second half."""
+    """Yield messages and topics; new words appear in the second half."""
     rng = np.random.default_rng(seed)
     common = COMMON.split()
     own = {topic: words.split() for topic, words in TOPICS.items()}
@@ -47,8 +58,14 @@ def stream(n_batches, batch_size, seed=0):
         for topic in topics:
             words = list(rng.choice(common, rng.integers(4, 9)))
             for _ in range(rng.integers(1, 4)):
-                about = topic if rng.random() < 0.8 else rng.choice(list(TOPICS))  # some words belong to another topic
-                words.append(rng.choice(new[about] if rng.random() < drift else own[about]))
+                about = (
+                    topic if rng.random() < 0.8 else rng.choice(list(TOPICS))
+                )  # some words belong to another topic
+                words.append(
+                    rng.choice(
+                        new[about] if rng.random() < drift else own[about]
+                    )
+                )
             rng.shuffle(words)
             messages.append(" ".join(words))
         yield messages, topics
@@ -63,12 +80,23 @@ for message, topic in zip(messages, topics, strict=True):
 
 N_BATCHES, BATCH_SIZE, REPORT = 100, 50, 10
 vectorizer = HashingVectorizer()
-models = {"GDClassifier": GDClassifier(random_state=0), "SGDClassifier": SGDClassifier(loss="log_loss", random_state=0)}
-right = {name: [] for name in models}  # for each tested message, whether the prediction is correct
+models = {
+    "GDClassifier": GDClassifier(random_state=0),
+    "SGDClassifier": SGDClassifier(loss="log_loss", random_state=0),
+}
+right = {
+    name: [] for name in models
+}  # for each tested message, whether the prediction is correct
 tested = []
 
-print(f"\n{'messages':>8s}" + "".join(f"{name:>15s}" for name in models) + "   (accuracy since the previous line)")
-for number, (messages, topics) in enumerate(stream(N_BATCHES, BATCH_SIZE), start=1):
+print(
+    f"\n{'messages':>8s}"
+    + "".join(f"{name:>15s}" for name in models)
+    + "   (accuracy since the previous line)"
+)
+for number, (messages, topics) in enumerate(
+    stream(N_BATCHES, BATCH_SIZE), start=1
+):
     X = vectorizer.transform(messages)
     for name, model in models.items():
         if number > 1:
@@ -77,8 +105,13 @@ for number, (messages, topics) in enumerate(stream(N_BATCHES, BATCH_SIZE), start
     if number > 1:
         tested.extend(topics)
     if number % REPORT == 0:
-        accuracies = [np.mean(hits[-REPORT * BATCH_SIZE :]) for hits in right.values()]
-        print(f"{number * BATCH_SIZE:8d}" + "".join(f"{accuracy:15.3f}" for accuracy in accuracies))
+        accuracies = [
+            np.mean(hits[-REPORT * BATCH_SIZE :]) for hits in right.values()
+        ]
+        print(
+            f"{number * BATCH_SIZE:8d}"
+            + "".join(f"{accuracy:15.3f}" for accuracy in accuracies)
+        )
 
 # %%
 # The progressive accuracy over the whole stream, compared with always predicting the most frequent topic.
@@ -90,7 +123,30 @@ for name, accuracy in progressive.items():
 print(f"majority:       {majority:.3f}")
 
 # %%
+# Accuracy over time, as a mean over the last ten batches. It decreases with the new words, until they are learned.
+
+figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+window = np.ones(REPORT * BATCH_SIZE) / (REPORT * BATCH_SIZE)
+for (name, hits), color, line in zip(
+    right.items(), ("#0072B2", "#D55E00"), ("-", "--"), strict=True
+):
+    accuracy = np.convolve(hits, window, mode="valid")
+    seen = np.arange(len(accuracy)) + len(window) + BATCH_SIZE
+    axes.plot(seen, accuracy, color=color, linestyle=line, label=name)
+axes.axhline(majority, color="black", linestyle=":", label="majority")
+axes.axvline(
+    N_BATCHES * BATCH_SIZE / 2, color="gray", label="new words begin"
+)
+axes.set(xlabel="messages", ylabel="accuracy")
+axes.grid(alpha=0.3)
+axes.legend()
+plt.show()
+
+# %%
 # A pickle of the model contains only the features that have occurred.
 
 features = models["GDClassifier"].n_features_in_
-print(f"{features:,} features, a pickle of {len(pickle.dumps(models['GDClassifier'])) / 1e3:.0f} kB")
+print(
+    f"{features:,} features, "
+    f"a pickle of {len(pickle.dumps(models['GDClassifier'])) / 1e3:.0f} kB"
+)

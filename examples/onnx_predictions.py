@@ -7,6 +7,7 @@ browser. ``skgd.onnx`` registers converters for skgd's estimators with skl2onnx.
 numerical and categorical features.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/thumbnails/onnx_predictions.png'
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -22,15 +23,31 @@ from skgd.onnx import register
 register()  # registers the converters with skl2onnx
 
 rng = np.random.default_rng(0)
-table = pd.DataFrame({"age": rng.integers(18, 80, 2000), "city": rng.choice(["Paris", "Rome", "Oslo"], 2000)})
-table["income"] = (900 * np.sqrt(table["age"]) * rng.lognormal(0, 0.5, 2000)).round()
-score = 0.05 * (table["age"] - 45) + (table["city"] == "Rome") - table["income"] / 8000 + rng.logistic(0, 0.5, 2000)
+table = pd.DataFrame(
+    {
+        "age": rng.integers(18, 80, 2000),
+        "city": rng.choice(["Paris", "Rome", "Oslo"], 2000),
+    }
+)
+table["income"] = (
+    900 * np.sqrt(table["age"]) * rng.lognormal(0, 0.5, 2000)
+).round()
+score = (
+    0.05 * (table["age"] - 45)
+    + (table["city"] == "Rome")
+    - table["income"] / 8000
+    + rng.logistic(0, 0.5, 2000)
+)
 bought = np.where(score > 0, "yes", "no")
 
 encoder = make_column_transformer(
-    (OneHotEncoder(sparse_output=False), ["city"]), ("passthrough", ["age", "income"]), verbose_feature_names_out=False
+    (OneHotEncoder(sparse_output=False), ["city"]),
+    ("passthrough", ["age", "income"]),
+    verbose_feature_names_out=False,
 )
-model = make_pipeline(encoder, GDClassifier(random_state=0)).fit(table, bought)
+model = make_pipeline(encoder, GDClassifier(random_state=0)).fit(
+    table, bought
+)
 print(f"accuracy: {model.score(table, bought):.2f}")
 
 # %%
@@ -57,4 +74,7 @@ columns = {
 }
 label, probabilities = session.run(None, columns)
 print("labels that differ:", np.count_nonzero(label != model.predict(table)))
-print(f"largest difference of a probability: {np.abs(probabilities - model.predict_proba(table)).max():.0e}")
+print(
+    "largest difference of a probability: "
+    f"{np.abs(probabilities - model.predict_proba(table)).max():.0e}"
+)

@@ -7,6 +7,7 @@ arrays. As classes of a few lines they support everything that the built-in ones
 sample weights, sparse data, several outputs, grid searches over their parameters.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
@@ -23,7 +24,7 @@ from skgd.optimizers import Optimizer
 
 
 class Signum(Optimizer):
-    """Steps of constant size, in the direction of the sign of the gradient's moving average."""
+    """Steps of constant size: the sign of the gradient's moving average."""
 
     slots = ("mean",)
     proximal = False
@@ -71,26 +72,52 @@ class Expectile(Loss):
         return 2 * (level + (raw > y) * (1 - 2 * level)) * (raw - y)
 
 
+figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+residual = np.linspace(-2, 2, 201)
+styles = {0.1: "#D55E00", 0.5: "#000000", 0.9: "#0072B2"}
+for level, color in styles.items():
+    values = Expectile.value(residual, 0.0, (level,))
+    axes.plot(residual, values, color=color, label=f"level={level}")
+axes.set(xlabel="residual: target - prediction", ylabel="loss")
+axes.grid(alpha=0.3)
+axes.legend()
+plt.show()
+
 # %%
 # Both in ``fit``, with a decaying learning rate, because steps of constant size would not converge. At the minimum, the
 # weighted positive and negative residuals are equal: with a level of 0.9, positive ones have nine times the weight.
 
 X, y = load_diabetes(return_X_y=True, scaled=False)
-settings = {"optimizer": Signum(), "learning_rate": "inverse_scaling", "random_state": 0}
+settings = {
+    "optimizer": Signum(),
+    "learning_rate": "inverse_scaling",
+    "random_state": 0,
+}
 model = GDRegressor(loss=Expectile(level=0.9), **settings).fit(X, y)
 residual = y - model.predict(X)
-above, below = 0.9 * np.maximum(residual, 0).mean(), 0.1 * np.maximum(-residual, 0).mean()
-print(f"fit:         weighted residuals {above:.2f} above and {below:.2f} below, after {model.n_iter_} epochs")
+above, below = (
+    0.9 * np.maximum(residual, 0).mean(),
+    0.1 * np.maximum(-residual, 0).mean(),
+)
+print(
+    f"fit:         weighted residuals {above:.2f} above and {below:.2f} "
+    f"below, after {model.n_iter_} epochs"
+)
 
 # %%
 # In ``partial_fit``, batch by batch; the moving average of the gradient continues from call to call.
 
 stream = GDRegressor(loss=Expectile(level=0.9), **settings)
 for epoch in range(20):
-    for rows in np.array_split(np.random.default_rng(epoch).permutation(len(y)), 10):
+    for rows in np.array_split(
+        np.random.default_rng(epoch).permutation(len(y)), 10
+    ):
         stream.partial_fit(X[rows], y[rows])
 difference = np.abs(stream.predict(X) - model.predict(X)).mean()
-print(f"partial_fit: mean difference from fit {difference:.1f}, targets up to {y.max():.0f}; {stream.t_} steps")
+print(
+    f"partial_fit: mean difference from fit {difference:.1f}, "
+    f"targets up to {y.max():.0f}; {stream.t_} steps"
+)
 
 # %%
 # A grid search over the parameters of both. R² is highest for the mean, which is the expectile of level 0.5.

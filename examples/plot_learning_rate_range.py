@@ -29,7 +29,9 @@ X, y = load_digits(return_X_y=True)
 
 figure, axes = plt.subplots(3, 1, figsize=(6.4, 10), layout="constrained")
 rates = {}
-for optimizer, ax in zip([SGD(), SGD(momentum=0.9), Adam()], axes, strict=True):
+for optimizer, ax in zip(
+    [SGD(), SGD(momentum=0.9), Adam()], axes, strict=True
+):
     estimator = GDClassifier(optimizer=optimizer, random_state=0)
     display = LearningRateDisplay.from_estimator(estimator, X, y, ax=ax)
     ax.set_title(repr(optimizer))
@@ -45,9 +47,16 @@ for optimizer, ax in zip([SGD(), SGD(momentum=0.9), Adam()], axes, strict=True):
 for name, (estimator, rate) in rates.items():
     scores = []
     for factor in (0.01, 1, 100):
-        estimator.set_params(learning_rate=factor * rate, max_iter=5, tol=None, average=False)
-        scores.append(cross_val_score(estimator, X, y, cv=3, error_score=0.0).mean())
+        estimator.set_params(
+            learning_rate=factor * rate, max_iter=5, tol=None, average=False
+        )
+        scores.append(
+            cross_val_score(estimator, X, y, cv=3, error_score=0.0).mean()
+        )
     too_low, suggested, too_high = scores
-    print(f"{name}: too low {too_low:.2f}, suggested {suggested:.2f}, too high {too_high:.2f}")
+    print(
+        f"{name}: too low {too_low:.2f}, suggested {suggested:.2f}, "
+        f"too high {too_high:.2f}"
+    )
 
 plt.show()

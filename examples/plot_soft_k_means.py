@@ -22,23 +22,33 @@ from sklearn.metrics import adjusted_rand_score
 from skgd.optimizers import Adam
 from skgd.schedules import Cosine
 
-POINTS, TRUE_CLUSTER = make_blobs(400, centers=[(0, 0), (3, 1), (1, 4), (5, 4)], cluster_std=0.7, random_state=0)
+POINTS, TRUE_CLUSTER = make_blobs(
+    400,
+    centers=[(0, 0), (3, 1), (1, 4), (5, 4)],
+    cluster_std=0.7,
+    random_state=0,
+)
 
 
 def squared_distances(centers):
-    """Return the distances of all points to all centers, (points, centers)."""
+    """Return the squared distances, (points, centers)."""
     return ((POINTS[:, None] - centers.reshape(-1, 2)) ** 2).sum(axis=2)
 
 
 def cost(centers, temperature):
     """Return the soft mean squared distance to the nearest center."""
-    return -temperature * logsumexp(-squared_distances(centers) / temperature, axis=1).mean()
+    return (
+        -temperature
+        * logsumexp(-squared_distances(centers) / temperature, axis=1).mean()
+    )
 
 
 def gradient(centers, temperature):
-    """Return the gradient: the pull of each point on each center, weighted by its responsibility."""
+    """Return the gradient: points pull on centers, by responsibility."""
     share = softmax(-squared_distances(centers) / temperature, axis=1)
-    pull = 2 * (share.sum(axis=0)[:, None] * centers.reshape(-1, 2) - share.T @ POINTS)
+    pull = 2 * (
+        share.sum(axis=0)[:, None] * centers.reshape(-1, 2) - share.T @ POINTS
+    )
     return pull.ravel() / len(POINTS)
 
 
@@ -50,14 +60,29 @@ start = POINTS.mean(axis=0) + np.random.default_rng(0).normal(0, 0.1, (4, 2))
 path = [start.ravel()]
 adam = Adam(learning_rate=Cosine(0.1, decay_steps=300))
 result = minimize(
-    cost, start.ravel(), args=(1.0,), jac=gradient, method=adam, callback=path.append, options={"maxiter": 300}
+    cost,
+    start.ravel(),
+    args=(1.0,),
+    jac=gradient,
+    method=adam,
+    callback=path.append,
+    options={"maxiter": 300},
 )
 centers, path = result.x.reshape(-1, 2), np.array(path).reshape(-1, 4, 2)
 cluster = squared_distances(centers).argmin(axis=1)
 k_means = KMeans(4, init=start, n_init=1).fit(POINTS)
-print(f"agreement with the true clusters: {adjusted_rand_score(TRUE_CLUSTER, cluster):.2f}")
-print(f"mean squared distance to the nearest center: {squared_distances(centers).min(axis=1).mean():.3f}")
-print(f"k-means from the same initialization: {k_means.inertia_ / len(POINTS):.3f}")
+print(
+    "agreement with the true clusters: "
+    f"{adjusted_rand_score(TRUE_CLUSTER, cluster):.2f}"
+)
+print(
+    "mean squared distance to the nearest center: "
+    f"{squared_distances(centers).min(axis=1).mean():.3f}"
+)
+print(
+    "k-means from the same initialization: "
+    f"{k_means.inertia_ / len(POINTS):.3f}"
+)
 
 # %%
 # The plot: the path of each center, and the responsibility of the nearest center for each point of the plane.
@@ -66,12 +91,32 @@ u, v = np.meshgrid(np.linspace(-2.5, 7.5, 200), np.linspace(-2.5, 6.5, 200))
 places = np.stack([u, v], axis=-1)[:, :, None]
 sure = softmax(-((places - centers) ** 2).sum(axis=-1), axis=-1).max(axis=-1)
 figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
-shades = axes.contourf(u, v, sure, levels=np.linspace(0.25, 1, 11), cmap="Greys_r", alpha=0.5)
+shades = axes.contourf(
+    u, v, sure, levels=np.linspace(0.25, 1, 11), cmap="Greys_r", alpha=0.5
+)
 figure.colorbar(shades, label="responsibility of the nearest center")
-for k, (color, marker) in enumerate(zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), "os^D", strict=True)):
-    axes.plot(*POINTS[cluster == k].T, color=color, marker=marker, markersize=3, linestyle="none")
+for k, (color, marker) in enumerate(
+    zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), "os^D", strict=True)
+):
+    axes.plot(
+        *POINTS[cluster == k].T,
+        color=color,
+        marker=marker,
+        markersize=3,
+        linestyle="none",
+    )
     axes.plot(*path[:, k].T, color="black", linewidth=1.5)
-    axes.plot(*centers[k], color=color, marker=marker, markersize=11, markeredgecolor="black")
+    axes.plot(
+        *centers[k],
+        color=color,
+        marker=marker,
+        markersize=11,
+        markeredgecolor="black",
+    )
 axes.plot(*start.T, color="black", marker=".", linestyle="none")
-axes.set(title="paths of the cluster centers", xlabel="feature 1", ylabel="feature 2")
+axes.set(
+    title="paths of the cluster centers",
+    xlabel="feature 1",
+    ylabel="feature 2",
+)
 plt.show()

@@ -34,11 +34,16 @@ settings = {
     "max_iter": 300,
     "tol": None,
 }
-model = GDRegressor(alpha=0.0, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+model = GDRegressor(alpha=0.0, **settings).fit(
+    X_train, y_train, X_val=X_val, y_val=y_val
+)
 display = TrainingDisplay.from_estimator(model)
 display.ax_.set_title("No penalty: overfitting")
 losses, best = model.history_["validation_loss"], model.best_iter_
-print(f"validation loss: {losses[best - 1]:.2f} in epoch {best}, {losses[-1]:.2f} in the last epoch")
+print(
+    f"validation loss: {losses[best - 1]:.2f} in epoch {best}, "
+    f"{losses[-1]:.2f} in the last epoch"
+)
 
 # %%
 # The model keeps the coefficients of the best epoch.
@@ -54,12 +59,19 @@ print(f"validation loss of the model: {kept:.2f}")
 # labels the curves. The gradient is that of the loss: with a penalty it does not converge to zero, because the gradient
 # of the penalty balances it.
 
-penalized = GDRegressor(alpha=0.3, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+penalized = GDRegressor(alpha=0.3, **settings).fit(
+    X_train, y_train, X_val=X_val, y_val=y_val
+)
 quantities = ["validation_loss", "gradient_norm"]
 display = TrainingDisplay.from_estimator(model, quantities, name="alpha=0")
-TrainingDisplay.from_estimator(penalized, quantities, name="alpha=0.3", ax=display.axes_)
+TrainingDisplay.from_estimator(
+    penalized, quantities, name="alpha=0.3", ax=display.axes_
+)
 display.axes_[1].set_yscale("log")
-print(f"with a penalty: {penalized.history_['validation_loss'][-1]:.2f} in the last epoch")
+print(
+    "with a penalty: "
+    f"{penalized.history_['validation_loss'][-1]:.2f} in the last epoch"
+)
 
 # %%
 # ``history_`` contains lists with one entry per epoch: ``pandas.DataFrame(model.history_)`` makes a table of them.

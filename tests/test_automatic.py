@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,24 @@ from sklearn.datasets import load_diabetes
 
 from skgd import GDRegressor, automatic, stopping
 
-
-def rules_of(module):
-    """Yield the rows of a table, from the docstring of a module: what is set, the rule, and why it is so."""
-    for what, rules in re.findall(r"^(``.*)\n(    .*\n(?:    .*\n|\n)*)", inspect.getdoc(module) + "\n", re.MULTILINE):
-        for rule in rules.strip().split("\n\n"):
-            rule, why = " ".join(rule.split()).removesuffix(".").split(". Why: ")
-            yield f"| {what} | {rule} | {why} |".replace("``", "`").replace("|  |", "| |")
-            what = ""
+DOCS = Path(__file__).parents[1] / "docs"
+RULES = runpy.run_path(str(DOCS / "_extensions" / "rules.py"))
 
 
-def test_the_documentation_quotes_the_rules():
-    page = (Path(__file__).parents[1] / "docs" / "defaults.md").read_text()
-    table = re.search(r"^\| What \| The rule \| Why \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)[1]
-    assert table.splitlines() == [*rules_of(automatic), *rules_of(stopping)]
+@pytest.mark.parametrize("module", [automatic, stopping])
+def test_the_documentation_quotes_the_rules(module):
+    """The page quotes each module, and what it makes of the docstring has all words of the rules, in their order."""
+    assert f"% rules of {module.__name__}\n" in (DOCS / "defaults.md").read_text(encoding="utf-8")
+    _, begin, rules = inspect.getdoc(module).partition("\n\n``")
+    quoted = RULES["as_sections"](begin + rules)
+    assert re.findall(r"\w+", quoted.lower()) == re.findall(r"\w+", rules.lower())
+
+
+@pytest.mark.parametrize("module", [automatic, stopping])
+def test_each_rule_has_its_reason(module):
+    rules = [rule for _, rules in RULES["rules_of"](inspect.getdoc(module)) for rule in rules]
+    assert len(rules) > 5
+    assert all(len(rule) == 2 and all(part.endswith(".") for part in rule) for rule in rules)
 
 
 # -- rates ------------------------------------------------------------------------------------------------------------

@@ -233,6 +233,7 @@ def test_columns_that_are_empty_or_constant_warn_of_nothing():
     assert LearningRateDisplay.from_estimator(GDRegressor(), data, y).suggestion_ > 0.0
     display = DescentPathDisplay.from_estimator(GDRegressor(), data, y, n_steps=3)
     assert np.isfinite(display.paths["auto"]).all()
+    assert display.ax_.get_legend().get_texts()[0].get_text() == "auto: AdaGrad()"
 
 
 def test_range_test_weight_zero_is_no_row():

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
+EXAMPLES = {path.stem: path for path in (ROOT / "examples").rglob("*.py")}
 NEEDED = {  # by pages and examples, beside what all tests need
     "deployment.md": ["skl2onnx", "onnxruntime"],
     "onnx.md": ["skl2onnx", "onnxruntime"],

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "examples" / "GALLERY_HEADER.rst"]
+PAGES = [
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.rst")),
+]
 CODE = {
     folder: [path for path in sorted((ROOT / folder).rglob("*.py")) if not {"_build", "gallery"} & set(path.parts)]
     for folder in ("skgd", "tests", "examples", "benchmarks", "docs")

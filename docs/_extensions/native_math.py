@@ -18,14 +18,27 @@ FONTS = Path(ziamath.__file__).parent / "fonts"
 
 def translate(node, display):
     """Return the node's formula as MathML."""
-    formula = node.astext().replace(r"\arg", r"\mathrm{arg}\,")  # which latex2mathml does not know
+    formula = node.astext().replace(
+        r"\arg", r"\mathrm{arg}\,"
+    )  # which latex2mathml does not know
     try:
         mathml = convert(formula, display=display)
     except Exception as error:  # it has no common base of its errors
-        logger.warning("cannot translate the formula %r: %r", formula, error, location=node, type="math")
+        logger.warning(
+            "cannot translate the formula %r: %r",
+            formula,
+            error,
+            location=node,
+            type="math",
+        )
         return ""
     if "\\" in mathml:  # it leaves unknown commands as they are
-        logger.warning("unknown command in the formula %r", formula, location=node, type="math")
+        logger.warning(
+            "unknown command in the formula %r",
+            formula,
+            location=node,
+            type="math",
+        )
     return mathml
 
 
@@ -37,13 +50,20 @@ def visit_inline(translator, node):
 
 def visit_block(translator, node):
     """Write a formula on a line of its own; a wide one scrolls by itself, not the page."""
-    translator.body.append(translator.starttag(node, "div", CLASS="math-block", tabindex="0"))
+    translator.body.append(
+        translator.starttag(node, "div", CLASS="math-block", tabindex="0")
+    )
     translator.body.append(translate(node, "block") + "</div>\n")
     raise nodes.SkipNode
 
 
 def setup(app):
     """Offer the renderer as ``html_math_renderer = "mathml"``."""
-    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
-    app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(FONTS)))
+    app.add_html_math_renderer(
+        "mathml", (visit_inline, None), (visit_block, None)
+    )
+    app.connect(
+        "builder-inited",
+        lambda app: app.config.html_static_path.append(str(FONTS)),
+    )
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,7 +18,7 @@ from skgd.display.shared import checked, line_style, pyplot
 from skgd.estimators import GDClassifier, GDRegressor
 from skgd.objective import Objective
 from skgd.schedules import Cosine
-from skgd.state import Data
+from skgd.state import Data, State
 from skgd.steps import DivergenceError, Walk
 from skgd.strategy import plain_repr
 
@@ -42,6 +42,8 @@ class DescentPathDisplay:
         The minimum of the objective.
     labels : tuple of two str, default=("first coefficient", "second coefficient")
         The names of the parameters.
+    legend : dict of str, default=None
+        The text of the legend for the name of an optimizer, where it differs from the name.
 
     Attributes
     ----------
@@ -77,6 +79,7 @@ class DescentPathDisplay:
         paths: Mapping[str, np.ndarray],
         minimum: np.ndarray,
         labels: tuple[str, str] = ("first coefficient", "second coefficient"),
+        legend: Mapping[str, str] | None = None,
     ):
         self.first = first
         self.second = second
@@ -84,6 +87,7 @@ class DescentPathDisplay:
         self.paths = paths
         self.minimum = minimum
         self.labels = labels
+        self.legend = legend
 
     @classmethod
     def from_estimator(
@@ -106,7 +110,8 @@ class DescentPathDisplay:
         ----------
         estimator : estimator, list of estimators, or dict of estimators
             `GDRegressor` or `GDClassifier` objects with the same loss and penalty. The labels are the keys of a dict,
-            or the optimizers. The batch size of a step is that of ``fit``; ``batch_size=None`` uses all samples.
+            or the optimizers; with "auto", also the optimizer that it chose. The batch size of a step is that of
+            ``fit``; ``batch_size=None`` uses all samples.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The features. A few thousand samples are enough.
         y : array-like of shape (n_samples,)
@@ -169,7 +174,9 @@ class DescentPathDisplay:
         paths = {name: _path(walk, beginning, n_steps)[:, pair] for name, walk in walks.items()}
         first, second = _window(np.concatenate(list(paths.values())), beginning[pair], bottom[pair], resolution)
         surface = _surface(objective, walk.data, bottom, pair, first, second)
-        return cls(first, second, surface, paths, bottom[pair], labels).plot(ax=ax, **line_kw)
+        automatic = [name for name, each in named.items() if name == _name(each) == "auto"]
+        legend = {name: f"{name}: {_name(walks[name].state)}" for name in automatic}
+        return cls(first, second, surface, paths, bottom[pair], labels, legend).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Any = None, **line_kw: Any) -> DescentPathDisplay:
         """Plot contour lines and paths, and mark start and minimum.
@@ -196,7 +203,8 @@ class DescentPathDisplay:
         ax.clabel(self.contours_, levels[2::3], fontsize="x-small", fmt="%.5g")
         self.lines_: dict[str, Any] = {}
         for index, (name, path) in enumerate(self.paths.items()):
-            style = {**line_style(index, len(path)), "label": name, "linewidth": 1.8, **line_kw}
+            label = (self.legend or {}).get(name, name)
+            style = {**line_style(index, len(path)), "label": label, "linewidth": 1.8, **line_kw}
             (self.lines_[name],) = ax.plot(*path.T, **style)
         start = next(iter(self.paths.values()))[0]
         mark = {"linestyle": "none", "color": "black", "zorder": 5, "clip_on": False}
@@ -231,7 +239,8 @@ def _named(estimator: Any) -> dict[str, Any]:
     return named
 
 
-def _name(estimator: GDClassifier | GDRegressor) -> str:
+def _name(estimator: GDClassifier | GDRegressor | State) -> str:
+    """Return the name of the optimizer, of an estimator or a training."""
     optimizer = estimator.optimizer
     return optimizer if isinstance(optimizer, str) else " ".join(repr(optimizer).split())
 
@@ -262,8 +271,8 @@ def _parameter_pair(
 def _minimum(model: Any, alpha: float | str, X: Any, y: Any, sample_weight: ArrayLike | None) -> np.ndarray:
     """Return coefficients and intercept where the objective is lowest, nearly.
 
-    Adam in standardized coordinates, with full batches and a rate that falls to zero, comes close to the minimum of
-    anything convex.
+    Adam in standardized coordinates, with full batches and a learning rate that decays to zero, comes close to the
+    minimum of anything convex.
     """
     exact: dict[str, Any] = {"optimizer": "adam", "learning_rate": Cosine(0.1, decay_steps=1000), "max_iter": 1000}
     exact |= {"batch_size": None, "average": False, "precondition": True, "max_grad_norm": None, "alpha": alpha}

@@ -13,6 +13,7 @@ robust: internal standardization (``precondition=False``), averaging (``average=
 rate (a number instead).
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from skgd import GDRegressor
@@ -30,7 +31,11 @@ y = 2 * x.ravel() + 3
 
 EPOCHS, RATE = 200, 0.1
 models = {}
-for kind, batch_size in [("batch", None), ("stochastic", 1), ("mini-batch", 10)]:
+for kind, batch_size in [
+    ("batch", None),
+    ("stochastic", 1),
+    ("mini-batch", 10),
+]:
     model = GDRegressor(
         optimizer=SGD(learning_rate=RATE),
         alpha=0,
@@ -42,10 +47,31 @@ for kind, batch_size in [("batch", None), ("stochastic", 1), ("mini-batch", 10)]
         random_state=0,
     ).fit(x, y)
     models[kind] = model
-    print(f"{kind} gradient descent (batch_size={batch_size}, {model.t_} steps)")
+    print(
+        f"{kind} gradient descent (batch_size={batch_size}, {model.t_} steps)"
+    )
     for epoch in (1, 2, 5, 10, 50, EPOCHS):
-        print(f"  epoch {epoch:3d}  loss {model.history_['loss'][epoch - 1]:.3e}")
-    print(f"  solution: y = {model.coef_[0]:.4f} x + {model.intercept_[0]:.4f}")
+        print(
+            f"  epoch {epoch:3d}  loss "
+            f"{model.history_['loss'][epoch - 1]:.3e}"
+        )
+    print(
+        f"  solution: y = {model.coef_[0]:.4f} x + {model.intercept_[0]:.4f}"
+    )
+
+# %%
+# The loss in each epoch, on a logarithmic axis. Convergence is linear, until the loss is as small as rounding errors.
+
+figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
+for (kind, model), line in zip(
+    models.items(), ("-", "--", "-."), strict=True
+):
+    loss = model.history_["loss"]
+    axes.semilogy(range(1, EPOCHS + 1), loss, linestyle=line, label=kind)
+axes.set(xlabel="epoch", ylabel="loss")
+axes.grid(alpha=0.3)
+axes.legend()
+plt.show()
 
 # %%
 # With the same number of passes over the data, mini-batch gradient descent takes 10 times and stochastic gradient
@@ -58,5 +84,8 @@ for kind, batch_size in [("batch", None), ("stochastic", 1), ("mini-batch", 10)]
 slope, intercept = 0.0, 0.0
 for _ in range(EPOCHS):
     error = slope * x.ravel() + intercept - y
-    slope, intercept = slope - RATE * (error * x.ravel()).mean(), intercept - RATE * error.mean()
+    slope, intercept = (
+        slope - RATE * (error * x.ravel()).mean(),
+        intercept - RATE * error.mean(),
+    )
 print(f"from scratch: y = {slope:.4f} x + {intercept:.4f}")

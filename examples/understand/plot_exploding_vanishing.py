@@ -32,29 +32,53 @@ for max_grad_norm in (None, 1.0):
         fit_intercept=False,
         precondition=False,
     )
-    paths[max_grad_norm] = [model.partial_fit(X[i : i + 1], y[i : i + 1]).coef_[0] for i in range(len(y))]
+    paths[max_grad_norm] = [
+        model.partial_fit(X[i : i + 1], y[i : i + 1]).coef_[0]
+        for i in range(len(y))
+    ]
     norms[max_grad_norm] = model.history_["gradient_norm"]
     farthest = max(np.abs(paths[max_grad_norm]))
-    print(f"max_grad_norm={max_grad_norm}: the coefficient was off by up to {farthest - 2:.3g}")
+    print(
+        f"max_grad_norm={max_grad_norm}: "
+        f"the coefficient was off by up to {farthest - 2:.3g}"
+    )
 
-figure, (top, bottom) = plt.subplots(2, 1, figsize=(6, 5.2), sharex=True, layout="constrained")
-labels = {None: ("max_grad_norm=None", "#D55E00", "--"), 1.0: ("max_grad_norm=1", "#0072B2", "-")}
+figure, (top, bottom) = plt.subplots(
+    2, 1, figsize=(6, 5.2), sharex=True, layout="constrained"
+)
+labels = {
+    None: ("max_grad_norm=None", "#D55E00", "--"),
+    1.0: ("max_grad_norm=1", "#0072B2", "-"),
+}
 for max_grad_norm, (label, color, line) in labels.items():
-    top.semilogy(norms[max_grad_norm], color=color, linestyle=line, linewidth=1, label=label)
-    bottom.plot(paths[max_grad_norm], color=color, linestyle=line, label=label)
+    top.semilogy(
+        norms[max_grad_norm],
+        color=color,
+        linestyle=line,
+        linewidth=1,
+        label=label,
+    )
+    bottom.plot(
+        paths[max_grad_norm], color=color, linestyle=line, label=label
+    )
 top.set_ylabel("gradient norm (y²)")
-bottom.set(yscale="symlog", xlabel="samples", ylabel="coefficient (true value: 2)")
+bottom.set(
+    yscale="symlog", xlabel="samples", ylabel="coefficient (true value: 2)"
+)
 bottom.legend(loc="lower right")
 
 # %%
 # Vanishing gradients: the squared error of a probability. Its gradient contains the factor p(1 - p), the derivative of
 # the sigmoid, which vanishes for confident predictions, even if they are wrong. In the gradient of the log loss this
 # factor cancels. (In a deep network there is one such factor per layer: see
-# :ref:`sphx_glr_gallery_plot_deep_gradients.py`.)
+# :ref:`sphx_glr_gallery_understand_plot_deep_gradients.py`.)
 
 
 class SquaredProbabilityError(Loss):
-    """Half the squared difference between the label, 0 or 1, and its probability: the Brier score, halved."""
+    """Half the squared error of the probability of the label, 0 or 1.
+
+    The Brier score, halved.
+    """
 
     label_values = (0.0, 1.0)
     curvature = 0.1
@@ -76,19 +100,48 @@ class SquaredProbabilityError(Loss):
 X = rng.normal(size=(300, 1)) + 2 * np.repeat([[-1], [1]], 150, axis=0)
 y = np.repeat([0, 1], 150)
 accuracies = {}
-for name, loss in {"log loss": "log_loss", "squared error": SquaredProbabilityError()}.items():
-    model = GDClassifier(loss=loss, optimizer=SGD(0.5), batch_size=None, precondition=False)
+for name, loss in {
+    "log loss": "log_loss",
+    "squared error": SquaredProbabilityError(),
+}.items():
+    model = GDClassifier(
+        loss=loss, optimizer=SGD(0.5), batch_size=None, precondition=False
+    )
     model.partial_fit(X, y, classes=[0, 1]).coef_ = np.array([[-10.0]])
-    accuracies[name] = [model.partial_fit(X, y).score(X, y) for _ in range(100)]
-    print(f"{name:14s}accuracy after 100 steps from wrong predictions: {accuracies[name][-1]:.2f}")
+    accuracies[name] = [
+        model.partial_fit(X, y).score(X, y) for _ in range(100)
+    ]
+    print(
+        f"{name:14s}accuracy after 100 steps from wrong predictions: "
+        f"{accuracies[name][-1]:.2f}"
+    )
 
 raw = np.linspace(-8, 8, 200)
-figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(6.4, 3.4), layout="constrained"
+)
 left.plot(raw, expit(raw) - 1, color="#0072B2", label="log loss")
-left.plot(raw, SquaredProbabilityError.gradient(1.0, raw, ()), color="#D55E00", linestyle="--", label="squared error")
-left.set(title="gradient for the label 1", xlabel="raw prediction (log-odds)", ylabel="gradient")
-for (name, accuracy), color, line in zip(accuracies.items(), ("#0072B2", "#D55E00"), ("-", "--"), strict=True):
+left.plot(
+    raw,
+    SquaredProbabilityError.gradient(1.0, raw, ()),
+    color="#D55E00",
+    linestyle="--",
+    label="squared error",
+)
+left.set(
+    title="gradient for the label 1",
+    xlabel="raw prediction (log-odds)",
+    ylabel="gradient",
+)
+for (name, accuracy), color, line in zip(
+    accuracies.items(), ("#0072B2", "#D55E00"), ("-", "--"), strict=True
+):
     right.plot(accuracy, color=color, linestyle=line, label=name)
-right.set(title="training from wrong predictions", xlabel="steps", ylabel="accuracy", ylim=(-0.05, 1.05))
+right.set(
+    title="training from wrong predictions",
+    xlabel="steps",
+    ylabel="accuracy",
+    ylim=(-0.05, 1.05),
+)
 right.legend(loc="center right")
 plt.show()

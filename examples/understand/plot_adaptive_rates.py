@@ -29,10 +29,20 @@ print(f"The rare word is in {X[:, 1].sum():.0f} messages.")
 # %%
 # The coefficients after every three messages, which make one step, with typical learning rates for each method.
 
-optimizers = {"SGD": SGD(0.05), "AdaGrad": AdaGrad(0.5), "RMSProp": RMSProp(0.015), "Adam": Adam(0.015)}
+optimizers = {
+    "SGD": SGD(0.05),
+    "AdaGrad": AdaGrad(0.5),
+    "RMSProp": RMSProp(0.015),
+    "Adam": Adam(0.015),
+}
 seen, paths = range(3, len(y) + 1, 3), {}
 for name, optimizer in optimizers.items():
-    model = GDRegressor(optimizer=optimizer, batch_size=3, fit_intercept=False, precondition=False)
+    model = GDRegressor(
+        optimizer=optimizer,
+        batch_size=3,
+        fit_intercept=False,
+        precondition=False,
+    )
     path = [model.partial_fit(X[i - 3 : i], y[i - 3 : i]).coef_ for i in seen]
     paths[name] = np.array(path)
     frequent, rare = paths[name][-1]
@@ -41,12 +51,29 @@ for name, optimizer in optimizers.items():
 # %%
 # The plots.
 
-figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.4), sharey=True, layout="constrained")
-styles = zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7"), ("-", "-", "--", "-."), strict=True)
+figure, axes = plt.subplots(
+    1, 2, figsize=(6.4, 3.4), sharey=True, layout="constrained"
+)
+styles = zip(
+    ("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    ("-", "-", "--", "-."),
+    strict=True,
+)
 for (name, path), (color, line) in zip(paths.items(), styles, strict=True):
     for ax, column in zip(axes, path.T, strict=True):
-        ax.plot(seen, column, color=color, linestyle=line, linewidth=1.4, label=name)
-for ax, title in zip(axes, ("the word in every message", "the word in one of fifty"), strict=True):
+        ax.plot(
+            seen,
+            column,
+            color=color,
+            linestyle=line,
+            linewidth=1.4,
+            label=name,
+        )
+for ax, title in zip(
+    axes,
+    ("the word in every message", "the word in one of fifty"),
+    strict=True,
+):
     ax.axhline(1, color="black", linewidth=0.8, linestyle=":")
     ax.set(title=title, xlabel="messages seen")
 axes[0].set(ylabel="coefficient (minutes)", ylim=(-0.05, 1.4))

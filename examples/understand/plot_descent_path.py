@@ -25,15 +25,30 @@ from skgd.optimizers import SGD, Adam, RMSProp
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 2)) * [3.0, 1.0]
 y = X @ [2.0, 1.0] + rng.normal(size=200)
-plain = {"batch_size": None, "precondition": False, "fit_intercept": False, "alpha": 0.0}
+plain = {
+    "batch_size": None,
+    "precondition": False,
+    "fit_intercept": False,
+    "alpha": 0.0,
+}
 curvature = np.linalg.eigvalsh(X.T @ X / len(X)).max()
-print(f"gradient descent diverges at learning rates above {2 / curvature:.3f}")
+print(
+    f"gradient descent diverges at learning rates above {2 / curvature:.3f}"
+)
 
-rates = {f"learning rate {rate}": GDRegressor(optimizer=SGD(rate), **plain) for rate in (0.01, 0.1, 0.2)}
-display = DescentPathDisplay.from_estimator(rates, X, y, start=(-2.0, 5.0), n_steps=40)
+rates = {
+    f"learning rate {rate}": GDRegressor(optimizer=SGD(rate), **plain)
+    for rate in (0.01, 0.1, 0.2)
+}
+display = DescentPathDisplay.from_estimator(
+    rates, X, y, start=(-2.0, 5.0), n_steps=40
+)
 display.ax_.set_title("Gradient descent with three learning rates")
 for name, path in display.paths.items():
-    print(f"{name}: {np.linalg.norm(path[-1] - display.minimum):.3f} from the minimum after {len(path) - 1} steps")
+    print(
+        f"{name}: {np.linalg.norm(path[-1] - display.minimum):.3f} from the "
+        f"minimum after {len(path) - 1} steps"
+    )
 
 # %%
 # Momentum and adaptive learning rates
@@ -44,7 +59,11 @@ for name, path in display.paths.items():
 
 optimizers = [SGD(0.05), SGD(0.05, momentum=0.8), RMSProp(0.3), Adam(0.6)]
 display = DescentPathDisplay.from_estimator(
-    [GDRegressor(optimizer=optimizer, **plain) for optimizer in optimizers], X, y, start=(-2.0, 5.0), n_steps=40
+    [GDRegressor(optimizer=optimizer, **plain) for optimizer in optimizers],
+    X,
+    y,
+    start=(-2.0, 5.0),
+    n_steps=40,
 )
 display.ax_.set_title("Four optimizers, 40 steps each")
 
@@ -59,10 +78,19 @@ x = rng.uniform(0, 2, size=(100, 1))
 noisy_line = 2 * x.ravel() + 3 + rng.normal(scale=0.5, size=100)
 plain |= {"fit_intercept": True, "optimizer": SGD(0.2), "random_state": 0}
 kinds = {"batch": None, "mini-batch of 10": 10, "stochastic": 1}
-models = {kind: GDRegressor(**plain | {"batch_size": size}) for kind, size in kinds.items()}
-display = DescentPathDisplay.from_estimator(models, x, noisy_line, coefficients=("intercept", 0), n_steps=60)
-display.ax_.set_title("Batch, mini-batch and stochastic gradient descent, 60 steps each")
-print(f"the minimum: y = {display.minimum[1]:.2f} x + {display.minimum[0]:.2f}")
+models = {
+    kind: GDRegressor(**plain | {"batch_size": size})
+    for kind, size in kinds.items()
+}
+display = DescentPathDisplay.from_estimator(
+    models, x, noisy_line, coefficients=("intercept", 0), n_steps=60
+)
+display.ax_.set_title(
+    "Batch, mini-batch and stochastic gradient descent, 60 steps each"
+)
+print(
+    f"the minimum: y = {display.minimum[1]:.2f} x + {display.minimum[0]:.2f}"
+)
 
 # %%
 # Standardized features
@@ -73,10 +101,19 @@ print(f"the minimum: y = {display.minimum[1]:.2f} x + {display.minimum[0]:.2f}")
 # is almost straight.
 
 both = {
-    "precondition=False": GDRegressor(**plain | {"optimizer": SGD(0.1), "batch_size": None}),
-    "precondition=True": GDRegressor(**plain | {"optimizer": SGD(0.5), "batch_size": None, "precondition": True}),
+    "precondition=False": GDRegressor(
+        **plain | {"optimizer": SGD(0.1), "batch_size": None}
+    ),
+    "precondition=True": GDRegressor(
+        **plain
+        | {"optimizer": SGD(0.5), "batch_size": None, "precondition": True}
+    ),
 }
-display = DescentPathDisplay.from_estimator(both, X, y, start=(-2.0, 5.0), n_steps=15)
-display.ax_.set_title("Gradient descent without and with standardized features")
+display = DescentPathDisplay.from_estimator(
+    both, X, y, start=(-2.0, 5.0), n_steps=15
+)
+display.ax_.set_title(
+    "Gradient descent without and with standardized features"
+)
 
 plt.show()

@@ -29,7 +29,9 @@ ALPHA = 1e-3
 def objective(model):
     """Return the objective of all methods."""
     raw = (X @ model.coef_.T + model.intercept_).ravel()
-    return np.mean(np.logaddexp(0, raw) - y * raw) + ALPHA / 2 * np.sum(model.coef_**2)
+    return np.mean(np.logaddexp(0, raw) - y * raw) + ALPHA / 2 * np.sum(
+        model.coef_**2
+    )
 
 
 # %%
@@ -37,13 +39,25 @@ def objective(model):
 # ignored here.)
 
 C = 1 / (len(y) * ALPHA)
-lowest = objective(LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(X, y))
+lowest = objective(
+    LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(X, y)
+)
 passes = np.unique(np.geomspace(1, 200, 20).astype(int))
 gaps = {}
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", ConvergenceWarning)  # training is stopped early on purpose
-    for name, solver in {"Newton": "newton-cholesky", "L-BFGS": "lbfgs"}.items():
-        models = (LogisticRegression(C=C, solver=solver, tol=1e-10, max_iter=n).fit(X, y) for n in passes)
+    warnings.simplefilter(
+        "ignore", ConvergenceWarning
+    )  # training is stopped early on purpose
+    for name, solver in {
+        "Newton": "newton-cholesky",
+        "L-BFGS": "lbfgs",
+    }.items():
+        models = (
+            LogisticRegression(C=C, solver=solver, tol=1e-10, max_iter=n).fit(
+                X, y
+            )
+            for n in passes
+        )
         gaps[name] = np.array([objective(model) for model in models]) - lowest
 
 descents = {
@@ -52,21 +66,46 @@ descents = {
 }
 for name, settings in descents.items():
     model = GDClassifier(
-        alpha=ALPHA, max_iter=1, tol=None, warm_start=True, random_state=np.random.RandomState(0), **settings
+        alpha=ALPHA,
+        max_iter=1,
+        tol=None,
+        warm_start=True,
+        random_state=np.random.RandomState(0),
+        **settings,
     )
-    gaps[name] = np.array([objective(model.fit(X, y)) for _ in range(200)])[passes - 1] - lowest
+    gaps[name] = (
+        np.array([objective(model.fit(X, y)) for _ in range(200)])[passes - 1]
+        - lowest
+    )
 for name, gap in gaps.items():
     reached = passes[gap < 0.01]
-    print(f"{name:22s}within 0.01 of the minimum after {reached[0] if reached.size else 'more than 200'} passes")
+    print(
+        f"{name:22s}within 0.01 of the minimum after "
+        f"{reached[0] if reached.size else 'more than 200'} passes"
+    )
 
 # %%
 # The plot. Mini-batches reduce the objective fastest at first if there are many samples; Newton's method is best for
 # the last digits, which rarely matter for predictions.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-styles = zip(("#CC79A7", "#009E73", "#0072B2", "#D55E00"), ("-", "-.", "--", "-"), strict=True)
+styles = zip(
+    ("#CC79A7", "#009E73", "#0072B2", "#D55E00"),
+    ("-", "-.", "--", "-"),
+    strict=True,
+)
 for (name, gap), (color, line) in zip(gaps.items(), styles, strict=True):
-    ax.loglog(passes, np.maximum(gap, 1e-10), color=color, linestyle=line, label=name)
-ax.set(ylim=(1e-8, 1), xlabel="passes over the data", ylabel="objective above the minimum (nats)")
+    ax.loglog(
+        passes,
+        np.maximum(gap, 1e-10),
+        color=color,
+        linestyle=line,
+        label=name,
+    )
+ax.set(
+    ylim=(1e-8, 1),
+    xlabel="passes over the data",
+    ylabel="objective above the minimum (nats)",
+)
 ax.legend()
 plt.show()

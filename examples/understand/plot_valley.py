@@ -26,7 +26,9 @@ rent = 12 * area.ravel() + rng.normal(0, 60, size=50)
 
 def cost(w):
     """Return J(w), for a number or an array."""
-    return 0.5 * np.mean((np.multiply.outer(w, area.ravel()) - rent) ** 2, axis=-1)
+    return 0.5 * np.mean(
+        (np.multiply.outer(w, area.ravel()) - rent) ** 2, axis=-1
+    )
 
 
 # %%
@@ -36,7 +38,11 @@ def cost(w):
 
 curvature = np.mean(area**2)
 paths = {}
-for name, share in {"too small": 0.05, "about right": 0.5, "too large": 2.05}.items():
+for name, share in {
+    "too small": 0.05,
+    "about right": 0.5,
+    "too large": 2.05,
+}.items():
     model = GDRegressor(
         optimizer=SGD(learning_rate=share / curvature),
         batch_size=None,
@@ -48,17 +54,38 @@ for name, share in {"too small": 0.05, "about right": 0.5, "too large": 2.05}.it
     for _ in range(12):
         path.append(model.partial_fit(area, rent).coef_[0])
     paths[name] = share / curvature, np.array(path)
-    print(f"{name:12s} learning rate {share / curvature:.1e}: {path[-1]:5.2f} €/m² after 12 steps")
+    print(
+        f"{name:12s} learning rate {share / curvature:.1e}: "
+        f"{path[-1]:5.2f} €/m² after 12 steps"
+    )
 
 # %%
 # The plots.
 
 grid = np.linspace(-1, 25, 200)
-figure, axes = plt.subplots(1, 3, figsize=(6.4, 3.2), sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    1, 3, figsize=(6.4, 3.2), sharey=True, layout="constrained"
+)
 for ax, (name, (rate, path)) in zip(axes, paths.items(), strict=True):
     ax.plot(grid, cost(grid) / 1e3, color="black", linewidth=1)
-    ax.plot(path, cost(path) / 1e3, color="#D55E00", marker="o", markersize=5, linewidth=1, alpha=0.8)
-    ax.plot(path[0], cost(path[0]) / 1e3, color="#0072B2", marker="s", markersize=8, linestyle="none", label="start")
+    ax.plot(
+        path,
+        cost(path) / 1e3,
+        color="#D55E00",
+        marker="o",
+        markersize=5,
+        linewidth=1,
+        alpha=0.8,
+    )
+    ax.plot(
+        path[0],
+        cost(path[0]) / 1e3,
+        color="#0072B2",
+        marker="s",
+        markersize=8,
+        linestyle="none",
+        label="start",
+    )
     ax.set(title=f"{name}\n$\\eta$ = {rate:.1e}", xlabel="w (€/m²)")
 axes[0].set_ylabel("cost J(w) (1000 €²)")
 axes[0].legend()

@@ -11,7 +11,16 @@ import numpy as np
 
 from skgd import GDRegressor
 from skgd.optimizers import SGD
-from skgd.schedules import Constant, Cosine, Exponential, InverseScaling, Linear, OneCycle, Piecewise, Step
+from skgd.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    Linear,
+    OneCycle,
+    Piecewise,
+    Step,
+)
 
 # %%
 # The schedules over a thousand steps. (``ReduceOnPlateau`` is not a fixed function of the step: it reduces the learning
@@ -28,7 +37,9 @@ schedules = [
     OneCycle(0.1, total_steps=1000),
 ]
 steps = np.arange(1000)
-figure, axes = plt.subplots(4, 2, figsize=(6, 7), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(
+    4, 2, figsize=(6, 7), sharex=True, sharey=True, layout="constrained"
+)
 for ax, schedule in zip(axes.flat, schedules, strict=True):
     ax.plot(steps, schedule(steps), color="#0072B2")
     ax.set_title(type(schedule).__name__)
@@ -50,7 +61,10 @@ coef, residual, *_ = np.linalg.lstsq(X, y)
 ways = {
     "constant 0.05": (Constant(0.05), False),
     "constant 0.005": (Constant(0.005), False),
-    "inverse scaling": (InverseScaling(0.05, power=1.0, decay_steps=100), False),
+    "inverse scaling": (
+        InverseScaling(0.05, power=1.0, decay_steps=100),
+        False,
+    ),
     "constant 0.05, averaged": (Constant(0.05), "polynomial"),
 }
 gaps = {}
@@ -67,7 +81,9 @@ for name, (schedule, average) in ways.items():
         warm_start=True,  # each call of fit continues for one more epoch
         random_state=np.random.RandomState(0),
     )
-    costs = [np.mean((X @ model.fit(X, y).coef_ - y) ** 2) / 2 for _ in range(30)]
+    costs = [
+        np.mean((X @ model.fit(X, y).coef_ - y) ** 2) / 2 for _ in range(30)
+    ]
     gaps[name] = np.array(costs) - residual[0] / len(y) / 2
     print(f"{name:25s}{gaps[name][-5:].mean():.5f} above the minimum")
 
@@ -75,9 +91,15 @@ for name, (schedule, average) in ways.items():
 # The plot.
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
-styles = zip(("#D55E00", "#0072B2", "#009E73", "#CC79A7"), ("-", "--", "-.", "-"), strict=True)
+styles = zip(
+    ("#D55E00", "#0072B2", "#009E73", "#CC79A7"),
+    ("-", "--", "-.", "-"),
+    strict=True,
+)
 for (name, gap), (color, line) in zip(gaps.items(), styles, strict=True):
-    ax.semilogy(np.arange(1, 31), gap, color=color, linestyle=line, label=name)
+    ax.semilogy(
+        np.arange(1, 31), gap, color=color, linestyle=line, label=name
+    )
 ax.set(xlabel="epochs of 400 steps", ylabel="cost above the minimum (y²)")
 ax.legend()
 plt.show()

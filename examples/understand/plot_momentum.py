@@ -45,26 +45,57 @@ optimizers = {
 }
 paths = {}
 for name, optimizer in optimizers.items():
-    model = GDRegressor(optimizer=optimizer, batch_size=None, fit_intercept=False, precondition=False)
+    model = GDRegressor(
+        optimizer=optimizer,
+        batch_size=None,
+        fit_intercept=False,
+        precondition=False,
+    )
     path = [np.zeros(2)]
     for _ in range(120):
         path.append(model.partial_fit(X, y).coef_)
     paths[name] = np.array(path)
-    print(f"{name:14s}cost above the minimum after 120 steps: {gap(path[-1]):.1e}")
+    print(
+        f"{name:14s}cost above the minimum after 120 steps: "
+        f"{gap(path[-1]):.1e}"
+    )
 
 # %%
 # The plots: the first 40 steps, and the cost over all 120 steps.
 
 colors = dict(zip(paths, ("#0072B2", "#D55E00", "#009E73"), strict=True))
-figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4), layout="constrained")
-first, second = np.meshgrid(np.linspace(-0.2, 2.4, 100), np.linspace(-0.9, 1.6, 100))
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(6.4, 3.4), layout="constrained"
+)
+first, second = np.meshgrid(
+    np.linspace(-0.2, 2.4, 100), np.linspace(-0.9, 1.6, 100)
+)
 levels = np.geomspace(0.001, 2, 9)
-left.contour(first, second, gap(np.stack([first, second], axis=-1)), levels=levels, colors="0.75", linewidths=0.8)
+left.contour(
+    first,
+    second,
+    gap(np.stack([first, second], axis=-1)),
+    levels=levels,
+    colors="0.75",
+    linewidths=0.8,
+)
 for name, path in paths.items():
-    left.plot(*path[:41].T, color=colors[name], marker=".", markersize=9 if name == "plain" else 5, linewidth=1)
+    left.plot(
+        *path[:41].T,
+        color=colors[name],
+        marker=".",
+        markersize=9 if name == "plain" else 5,
+        linewidth=1,
+    )
     right.semilogy(gap(path), color=colors[name], label=name)
 left.plot(*best, color="black", marker="*", markersize=12)
-left.set(title="first 40 steps", xlabel="coefficient 1", ylabel="coefficient 2")
-right.set(title="cost against steps", xlabel="steps", ylabel="cost above the minimum (y²)")
+left.set(
+    title="first 40 steps", xlabel="coefficient 1", ylabel="coefficient 2"
+)
+right.set(
+    title="cost against steps",
+    xlabel="steps",
+    ylabel="cost above the minimum (y²)",
+)
 right.legend()
 plt.show()
