@@ -196,8 +196,21 @@ html_theme_options = {
 }
 
 
+def with_breaks(app, pagename, templatename, context, doctree):
+    """Let code in tables break after underscores and punctuation, and not within words."""
+
+    def within(cell):
+        code = r'(?<=<span class="pre">)[^<]*'
+        return re.sub(code, lambda text: marks.sub("<wbr>", text[0]), cell[0])
+
+    marks = re.compile(r"(?<=[_=(:/])(?=\w)|(?<=[a-z]\.)(?=[A-Za-z])")
+    body = context.get("body", "")
+    context["body"] = re.sub(r"(?s)<td.*?</td>", within, body)
+
+
 def setup(app):
     """Connect what is defined above."""
     app.connect("autodoc-process-docstring", without_foreign_labels)
     app.connect("autodoc-process-docstring", with_initials)
     app.connect("viewcode-follow-imported", where_it_stands)
+    app.connect("html-page-context", with_breaks)

@@ -19,7 +19,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier, SGDRegressor
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, ShuffleSplit, StratifiedShuffleSplit
 from sklearn.multiclass import OneVsRestClassifier
@@ -119,6 +119,10 @@ def test_a_line_is_found_through_noise_and_outliers(loss, as_format):
     prediction = GDRegressor(loss, random_state=0).fit(as_format(LINE_X), outliers).predict(LINE_X)
     robust = not isinstance(loss, str) or loss in ("absolute_error", "quantile")
     assert (np.abs(prediction - exact).max() < 0.5) == robust
+    if isinstance(loss, (Huber, EpsilonInsensitive)):
+        name = "huber" if isinstance(loss, Huber) else "epsilon_insensitive"
+        sgd = SGDRegressor(name, epsilon=loss.epsilon, random_state=0).fit(LINE_X, outliers)
+        assert np.abs(sgd.predict(LINE_X) - exact).max() < 0.5
 
 
 def test_equal_columns_get_equal_coefficients():
@@ -669,6 +673,9 @@ def test_a_huge_alpha_leaves_the_intercept_only(estimator, l1_ratio, preconditio
     assert np.all(model.coef_ == 0.0) == (l1_ratio > 0.0)
     if estimator is GDRegressor:
         assert_allclose(model.intercept_, IRIS_Y.mean(), atol=0.05)
+    else:
+        sgd = SGDClassifier(penalty="elasticnet", l1_ratio=l1_ratio, alpha=1e5, random_state=0).fit(IRIS_X, IRIS_Y)
+        assert np.all(sgd.coef_ == 0.0) or l1_ratio == 0.0
 
 
 @both_estimators
@@ -688,6 +695,8 @@ def test_l1_leaves_out_columns_and_sparse_coefficients_survive_a_pickle():
     A = np.kron(np.eye(2), np.tile([0.4, 1.0, 0.3], (20, 1))) * generator.uniform(0.8, 1.0, size=(40, 6))
     model = GDClassifier("hinge", alpha=0.2, l1_ratio=1.0, fit_intercept=False).fit(A, y)
     assert_array_equal(model.coef_[0] != 0.0, [False, True, False] * 2)
+    sgd = SGDClassifier(penalty="l1", alpha=0.2, fit_intercept=False, random_state=0).fit(A, y)
+    assert_array_equal(sgd.coef_[0] != 0.0, model.coef_[0] != 0.0)
     for stage in (model, model.sparsify(), pickle.loads(pickle.dumps(model))):
         assert_array_equal(stage.predict(A), y)
     assert sp.issparse(stage.coef_)
@@ -787,10 +796,15 @@ def test_columns_of_the_largest_numbers_train(as_format):
     regressor = GDRegressor(random_state=0).fit(as_format(largest), np.arange(10.0))
     assert np.isfinite(regressor.coef_).all()
     assert np.isfinite(regressor.partial_fit(as_format(largest), np.arange(10.0)).predict(as_format(largest))).all()
+    with pytest.raises(ValueError, match="Training diverged"):
+        plain.set_params(precondition=False).fit(as_format(huge), y)
 
 
 def test_one_enormous_number():
-    assert_array_equal(GDClassifier().fit([[0.0], [1e100]], [0, 1]).predict([[0.0], [1e100]]), [0, 1])
+    both = [[0.0], [1e100]]
+    assert_array_equal(GDClassifier().fit(both, [0, 1]).predict(both), [0, 1])
+    with pytest.raises(ValueError, match="1e30"):
+        LogisticRegression(solver="liblinear").fit(both, [0, 1])
 
 
 @pytest.mark.parametrize("loss", ["squared_hinge", "modified_huber", "log_loss"])
@@ -799,6 +813,9 @@ def test_large_gradients_stay_finite(loss):
     with np.errstate(all="raise"):
         model.fit(1e6 * IRIS_X - 1e7, IRIS_Y)
     assert model.score(1e6 * IRIS_X - 1e7, IRIS_Y) > 0.8
+    model.set_params(optimizer="sgd", precondition=False, learning_rate=0.1)
+    with pytest.raises(ValueError, match="Training diverged"):
+        model.fit(1e6 * IRIS_X - 1e7, IRIS_Y)
 
 
 def test_clipped_steps_are_no_longer_than_told():
