@@ -205,7 +205,7 @@ def with_breaks(app, pagename, templatename, context, doctree):
 
     marks = re.compile(r"(?<=[_=(:/])(?=\w)|(?<=[a-z]\.)(?=[A-Za-z])")
     body = context.get("body", "")
-    context["body"] = re.sub(r"(?s)<td.*?</td>", within, body)
+    context["body"] = re.sub(r"(?s)<t[dh]\b.*?</t[dh]>", within, body)
 
 
 def setup(app):

@@ -36,9 +36,9 @@ const name = element => {
     return `${parent && parent !== element ? "#" + parent.id + " " : ""}${element.localName}${classes}`;
 };
 const scrolls = element => ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
-const inside = (element, test) => {
-    for (let each = element.parentElement; each && each !== document.body; each = each.parentElement)
-        if (test(each)) return true;
+const inScroller = element => {  // the whole article scrolls, too, but is not meant to
+    for (let each = element.parentElement; each && !["article", "body"].includes(each.localName); each = each.parentElement)
+        if (scrolls(each)) return true;
     return false;
 };
 const shown = element => element.checkVisibility({ checkVisibilityCSS: true });
@@ -47,7 +47,7 @@ if (document.documentElement.scrollWidth > width)
     found.push(`the page is ${document.documentElement.scrollWidth} pixels wide`);
 for (const element of document.body.querySelectorAll("*")) {
     const box = element.getBoundingClientRect();
-    if (box.width && box.height && box.right > width + 1 && shown(element) && !inside(element, scrolls))
+    if (box.width && box.height && box.right > width + 1 && shown(element) && !inScroller(element))
         found.push(`${name(element)} ends at ${Math.round(box.right)}: "${element.textContent.trim().slice(0, 40)}"`);
 }
 for (const cell of document.querySelectorAll("article td, article th")) {

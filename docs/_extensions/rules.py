@@ -32,7 +32,7 @@ def as_sections(docstring):
         lines += [f"### {what}", ""]
         for rule, reason in rules:
             rule = re.sub(r"^([^:.]{1,120}:)(?= )", r"**\1**", rule)
-            rule = re.sub(r"^\W*[a-z]", lambda first: first[0].upper(), rule)
+            rule = re.sub(r"^(\*\*)?[a-z]", lambda at: at[0].upper(), rule)
             lines += [f"- {rule}", "", f"  *Why:* {reason}", ""]
     return "\n".join(lines)
 
