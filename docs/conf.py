@@ -193,11 +193,12 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
+    "show_toc_level": 2,
 }
 
 
-def with_breaks(app, pagename, templatename, context, doctree):
-    """Let code in tables break after underscores and punctuation, and not within words."""
+def for_narrow_screens(app, pagename, templatename, context, doctree):
+    """Let code in tables break after underscores and punctuation, not within words, and plots scroll."""
 
     def within(cell):
         code = r'(?<=<span class="pre">)[^<]*'
@@ -205,7 +206,9 @@ def with_breaks(app, pagename, templatename, context, doctree):
 
     marks = re.compile(r"(?<=[_=(:/])(?=\w)|(?<=[a-z]\.)(?=[A-Za-z])")
     body = context.get("body", "")
-    context["body"] = re.sub(r"(?s)<t[dh]\b.*?</t[dh]>", within, body)
+    body = re.sub(r"(?s)<t[dh]\b.*?</t[dh]>", within, body)
+    image = r'<img [^>]*class ?= ?"sphx-glr-single-img"[^>]*>'
+    context["body"] = re.sub(image, r'<div class="plot">\g<0></div>', body)
 
 
 def setup(app):
@@ -213,4 +216,4 @@ def setup(app):
     app.connect("autodoc-process-docstring", without_foreign_labels)
     app.connect("autodoc-process-docstring", with_initials)
     app.connect("viewcode-follow-imported", where_it_stands)
-    app.connect("html-page-context", with_breaks)
+    app.connect("html-page-context", for_narrow_screens)
