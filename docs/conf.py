@@ -198,10 +198,10 @@ html_theme_options = {
 
 
 def for_narrow_screens(app, pagename, templatename, context, doctree):
-    """Let code in tables break after underscores and punctuation, not within words, and plots scroll."""
+    """Let long code in tables break after punctuation, not within words, and plots scroll."""
 
     def within(cell):
-        code = r'(?<=<span class="pre">)[^<]*'
+        code = r'(?<=<span class="pre">)[^<]{21,}'
         return re.sub(code, lambda text: marks.sub("<wbr>", text[0]), cell[0])
 
     marks = re.compile(r"(?<=[_=(:/])(?=\w)|(?<=[a-z]\.)(?=[A-Za-z])")

@@ -58,14 +58,11 @@ def stream(n_batches, batch_size, seed=0):
         for topic in topics:
             words = list(rng.choice(common, rng.integers(4, 9)))
             for _ in range(rng.integers(1, 4)):
-                about = (
-                    topic if rng.random() < 0.8 else rng.choice(list(TOPICS))
-                )  # some words belong to another topic
-                words.append(
-                    rng.choice(
-                        new[about] if rng.random() < drift else own[about]
-                    )
-                )
+                about = topic
+                if rng.random() >= 0.8:  # some words are of another topic
+                    about = rng.choice(list(TOPICS))
+                known = new if rng.random() < drift else own
+                words.append(rng.choice(known[about]))
             rng.shuffle(words)
             messages.append(" ".join(words))
         yield messages, topics

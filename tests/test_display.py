@@ -286,7 +286,7 @@ def test_path_of_adam_over_slope_and_intercept():
         w = w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         expected.append(w)
     assert_allclose(display.paths["adam"], expected, rtol=1e-6)
-    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("intercept", "coefficient of column 0")
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("intercept", "coefficient of feature 0")
 
 
 def test_path_takes_batches_in_turn():

@@ -45,9 +45,8 @@ lowest = objective(
 passes = np.unique(np.geomspace(1, 200, 20).astype(int))
 gaps = {}
 with warnings.catch_warnings():
-    warnings.simplefilter(
-        "ignore", ConvergenceWarning
-    )  # training is stopped early on purpose
+    # Training is stopped early on purpose.
+    warnings.simplefilter("ignore", ConvergenceWarning)
     for name, solver in {
         "Newton": "newton-cholesky",
         "L-BFGS": "lbfgs",

@@ -263,7 +263,7 @@ def _parameter_pair(
             raise ValueError(f"coefficients: {which!r} is not known. It must be {columns}{intercept}.")
     if len(pair) != 2 or pair[0] == pair[1]:
         raise ValueError(f"coefficients must be two different coefficients, got {plain_repr(coefficients)}.")
-    labels = [f"coefficient of {name}" for name in names or (f"column {i}" for i in range(n_features))]
+    labels = [f"coefficient of {name}" for name in names or (f"feature {i}" for i in range(n_features))]
     first, second = ([*labels, "intercept"][i] for i in pair)
     return pair, (first, second)
 
