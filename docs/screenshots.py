@@ -37,9 +37,8 @@ const name = element => {
 };
 const scrolls = element => ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
 const inScroller = element => {  // the whole article scrolls, too, but is not meant to
-    for (let each = element.parentElement; each && !["article", "body"].includes(each.localName); each = each.parentElement)
-        if (scrolls(each)) return true;
-    return false;
+    const parent = element.parentElement;
+    return !["article", "body"].includes(parent.localName) && (scrolls(parent) || inScroller(parent));
 };
 const shown = element => element.checkVisibility({ checkVisibilityCSS: true });
 const width = window.innerWidth, found = [];

@@ -1,10 +1,10 @@
-r"""How far the objective of a linear model is above its minimum: an estimate from all rows.
+r"""How far the objective of a linear model is above its minimum: an estimate from all samples.
 
 It is the fall that a quadratic model of the objective promises, with the gradient :math:`g` over all rows, penalty
 included, and the Hessian :math:`H`. Without an L1 penalty it is Newton's decrement, :math:`\frac12 g^\top H^{-1} g`.
 With one, it is the fall of the quadratic model plus the L1 norm; its minimum is found by feature-sign search. Where
-rows are sparse or columns many, conjugate gradients take the place of the factorization, until the fall that they find
-grows no more. There, with an L1 penalty, signs are held, so that the estimate may be several times too high.
+samples are sparse or features many, conjugate gradients take the place of the factorization, until the fall that they
+find grows no more. There, with an L1 penalty, signs are held, so that the estimate may be several times too high.
 
 Losses with kinks have no Hessian. Theirs is that of the loss averaged over an interval around each prediction, which is
 above the loss by at most what the estimate adds for it; of several intervals, the one with the lowest sum counts.
@@ -28,7 +28,7 @@ from skgd.objective import Objective
 from skgd.quadratic import fall_by_products, least_subgradient
 from skgd.state import Data
 
-_PIECE = 2**20  # entries of rows that are standardized at once
+_PIECE = 2**20  # entries of samples that are standardized at once
 _FAR = 30.0  # times what is enough: then it does not matter how far exactly
 
 
@@ -92,7 +92,7 @@ class Certificate:
 
 
 class _LazyProblem(Problem):
-    """The problem for rows that are sparse or many: standardized in pieces, each time they are read."""
+    """The problem for samples that are sparse or many: standardized in pieces, each time they are read."""
 
     def _standardized(self, objective: Objective, X: Matrix) -> Any:
         return _Rows(objective, X)
@@ -160,7 +160,7 @@ class _Rows:
         return np.vstack([total, values.sum(axis=0)]) if self._objective.fit_intercept else np.asarray(total)
 
     def mean_squares(self, share: np.ndarray) -> np.ndarray:
-        """Return the mean square of each column."""
+        """Return the mean square of each feature."""
         return self.gathered(share[:, np.newaxis], lambda Z: Z**2)[:, 0]
 
 

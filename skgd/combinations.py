@@ -3,9 +3,9 @@ r"""Combinations of the columns in the place of the columns, and the second mome
 With the second moments :math:`R` of the columns and the diagonal matrix :math:`D` of the penalty, combinations
 :math:`W` are taken for which :math:`W^\top (R + D) W` is the identity and :math:`W^\top D W` diagonal: there, the
 objective's curvature is about one in all directions, and the L2 penalty is still a sum over coefficients. Directions in
-which columns differ by rounding only, as duplicated ones do, are left out.
+which features differ by rounding only, as duplicated ones do, are left out.
 
-`skgd.decorrelation` says where combinations take the place of columns.
+`skgd.decorrelation` says where combinations take the place of features.
 
 References
 ----------
@@ -24,20 +24,20 @@ from scipy.linalg import eigh
 
 _EPS = float(np.finfo(np.float64).eps)
 _GROWN = 4.0
-_ROUNDING = 1e-14  # of the mean: a column that varies less is constant
+_ROUNDING = 1e-14  # of the mean: a feature that varies less is constant
 
 
 @dataclass(frozen=True)
 class CoMoments:
     """Weighted means and co-moments of dense columns, of the rows of a stream.
 
-    ``products`` holds, in its lower triangle, the sums over the rows of weight times the product of what two columns
-    differ from their means. ``unit`` is that of each column, fixed, so that no product of usual numbers overflows.
-    ``variances`` are those of the combinations, if there are any, when they were looked at last.
+    ``products`` holds, in its lower triangle, the sums over the samples of weight times the product of what two
+    features differ from their means. ``unit`` is that of each feature, fixed, so that no product of usual numbers
+    overflows. ``variances`` are those of the combinations, if there are any, when they were looked at last.
     """
 
     rows: int
-    due: int  # rows: when to look at the correlations next
+    due: int  # samples: when to look at the correlations next
     weight: float
     unit: np.ndarray
     mean: np.ndarray
@@ -46,13 +46,13 @@ class CoMoments:
 
     @classmethod
     def begin(cls, largest: np.ndarray, due: int) -> CoMoments:
-        """Return the moments of no rows of columns with such absolute values."""
+        """Return the moments of no samples of features with such absolute values."""
         n_columns = len(largest)
         unit = np.where(largest > 0.0, largest, 1.0)
         return cls(0, due, 0.0, unit, np.zeros(n_columns), np.zeros((n_columns, n_columns)), np.zeros(n_columns))
 
     def updated(self, X: np.ndarray, weight: np.ndarray | None, stride: int, t: int) -> CoMoments:
-        """Return the moments with those of a batch merged in, each row with its weight.
+        """Return the moments with those of a batch merged in, each sample with its weight.
 
         Where ``stride`` is not one, they are merged after each so many steps ``t`` only, with as many times the weight.
         """
@@ -84,7 +84,7 @@ class CoMoments:
 class Combinations:
     """Combinations ``(X - center) @ matrix`` that take the place of the columns, as many as these.
 
-    Combinations that are left out are zero. ``inverse`` leads from coefficients of the columns to those of the
+    Combinations that are left out are zero. ``inverse`` leads from coefficients of the features to those of the
     combinations.
     """
 
@@ -93,7 +93,7 @@ class Combinations:
     inverse: np.ndarray
 
     def rows(self, X: Any) -> np.ndarray:
-        """Return the combinations of the columns of X."""
+        """Return the combinations of the features of X."""
         rows = (X - self.center) @ self.matrix if isinstance(X, np.ndarray) else X @ self.matrix - self._shift
         return rows.astype(X.dtype, copy=False)
 
@@ -105,10 +105,10 @@ class Combinations:
     def of_moments(
         cls, together: CoMoments, penalty: np.ndarray, *, centered: bool, condition: float
     ) -> Combinations | None:
-        """Return combinations that are not correlated, or None where the columns are not, or hardly.
+        """Return combinations that are not correlated, or None where the features are not, or hardly.
 
-        With a ``penalty``, the factor of half the squared coefficient of each column in its unit, combinations are such
-        that it is the same penalty on their coefficients. A constant column stays what it is.
+        With a ``penalty``, the factor of half the squared coefficient of each feature in its unit, combinations are
+        such that it is the same penalty on their coefficients. A constant feature stays what it is.
         """
         moments, unit = together.moments(centered=centered), together.unit
         if not np.isfinite(moments).all():
@@ -155,7 +155,7 @@ def have_grown(variances: Any, before: Any) -> Any:
 
 
 def variances_of(moments: np.ndarray, size: int) -> np.ndarray:
-    """Return the variances of standardized columns along their principal directions, ascending, but for rounding."""
+    """Return the variances of standardized features along their principal directions, ascending, but for rounding."""
     deviations = np.sqrt(np.diag(moments))
     deviations[deviations == 0.0] = 1.0
     variances = eigh(moments / deviations / deviations[:, np.newaxis], eigvals_only=True)

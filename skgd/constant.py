@@ -113,7 +113,7 @@ def has_linear_tails(objective: Objective) -> bool:
 
 
 def is_robust(objective: Objective, y: np.ndarray) -> bool:
-    """Say whether outliers are to have no say in a stream: rows of labels, or of numbers whose loss grows linearly."""
+    """Say whether outliers have no say in a stream: samples of labels, or of numbers whose loss grows linearly."""
     return y.dtype.kind != "f" or has_linear_tails(objective)
 
 

@@ -1,10 +1,10 @@
 r"""Coordinates: the change of variables in which the optimizer works (preconditioning).
 
-Gradient descent crawls when columns have different units. With ``precondition=True`` the optimizer therefore sees
+Gradient descent crawls when features have different units. With ``precondition=True`` the optimizer therefore sees
 
 .. math:: z = (x - c) / s, \qquad f(x) = c_y + s_y (z \cdot v + u)
 
-with the center c and the scale s of each column, and those of the target. This is the same model, for
+with the center c and the scale s of each feature, and those of the target. This is the same model, for
 
 .. math:: w = s_y v / s, \qquad b = c_y + s_y u - c \cdot w
 
@@ -25,20 +25,20 @@ from skgd.combinations import Combinations
 
 Matrix: TypeAlias = np.ndarray | sp.csr_array
 
-# A column is constant if it varies less than its own rounding errors.
+# A feature is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 _FAR = 9.0  # variances: the square of a mean that is far from zero
-_FEWEST = 0.4  # of the rows have a column that is a little like a dense one
-_MOST = 0.5  # of the rows have a column that is not sparse, whatever the format
-_GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a column's scale in a stream
+_FEWEST = 0.4  # of the samples have a feature that is a little like a dense one
+_MOST = 0.5  # of the samples have a feature that is not sparse, whatever the format
+_GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a feature's scale in a stream
 _FALLEN = 10.0  # times the scale of the target
-_MANY_ENTRIES = 50  # a row: as of texts
+_MANY_ENTRIES = 50  # a sample: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
-_NARROW = 64  # columns
-_FOLD = 64  # rows
+_NARROW = 64  # features
+_FOLD = 64  # samples
 _SOME_ROWS = 2**12
 OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
 _NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean of a normal variable's distances
@@ -52,7 +52,7 @@ def choose(condition: Any, then: Any, otherwise: Any) -> Any:
 
 # Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
 # variance and the share of entries that are not zero. The functions below are elementwise: they take a number of each,
-# or arrays with one for each column, and serve the compiled loops as well.
+# or arrays with one for each feature, and serve the compiled loops as well.
 Measures: TypeAlias = Sequence[np.ndarray] | np.ndarray
 
 
@@ -75,7 +75,7 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     largest = np.maximum(largest, np.maximum(highest, -lowest))
     relative = wide / _unfolded(nonzero(largest), fold)
     filled = np.ones(n_columns) if relative.all() else _mean_of_folded(relative != 0.0, fold, weight, total)
-    first = relative[0, :n_columns].copy()  # from which a constant column does not differ, however weights are rounded
+    first = relative[0, :n_columns].copy()  # from which a constant feature does not differ, however weights are rounded
     relative -= _unfolded(first, fold)
     offset = _mean_of_folded(relative, fold, weight, total)
     relative -= _unfolded(offset, fold)
@@ -92,7 +92,7 @@ def _unfolded(values: np.ndarray, fold: int) -> np.ndarray:
 
 
 def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, total: float) -> np.ndarray:
-    """Return the mean of each column; not by BLAS, whose threads would have a say in the bits."""
+    """Return the mean of each feature; not by BLAS, whose threads would have a say in the bits."""
     if weight is None:
         return _folded(np.add, values.sum(axis=0), fold) / total
     if fold == 1:  # as in a stream, where weights of one give the bits of none
@@ -101,7 +101,7 @@ def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, to
 
 
 def variance_of(square: Any, mean: Any) -> Any:
-    """Return the variance from the mean of the squares: 0 for a constant column, however these two are rounded."""
+    """Return the variance from the mean of the squares: 0 for a constant feature, however these two are rounded."""
     return np.maximum((1.0 - _UNSURE) * square - mean * mean, 0.0)
 
 
@@ -129,24 +129,24 @@ def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
 
 
 def varies(mean: Any, variance: Any) -> Any:
-    """Say whether a column is not constant, but for rounding errors."""
+    """Say whether a feature is not constant, but for rounding errors."""
     return np.sqrt(variance) > _ROUNDING * np.abs(mean)
 
 
 def deviation_of(measures: Measures) -> np.ndarray:
-    """Return the standard deviation of each column; of a constant one its size instead, never 0."""
+    """Return the standard deviation of each feature; of a constant one its size instead, never 0."""
     largest, mean, variance, _ = measures
     return nonzero(choose(varies(mean, variance), np.sqrt(variance), 1.0) * largest)
 
 
 def size_of(measures: Measures) -> np.ndarray:
-    """Return the root mean square of each column, never 0."""
+    """Return the root mean square of each feature, never 0."""
     largest, mean, variance, _ = measures
     return nonzero(np.sqrt(variance + mean**2) * largest)
 
 
 def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:
-    """Return the mean square of each standardized column."""
+    """Return the mean square of each standardized feature."""
     largest, mean, variance, _ = measures
     offset = (mean * largest - center) / scale
     spread = np.sqrt(variance) * (largest / scale)
@@ -159,23 +159,23 @@ def is_sparse(filled: Any) -> Any:
 
 
 def is_text_like(filled: float, n_columns: int) -> bool:
-    """Say whether most entries are zero, from the share of those that are not, and yet a row has many others."""
+    """Say whether most entries are zero, from the share of those that are not, and yet a sample has many others."""
     return is_sparse(filled) and filled * n_columns >= _MANY_ENTRIES
 
 
 def indicated(measures: Measures) -> Any:
-    """Return the share of a column's rows that have it, if it is an indicator: if all that have it have one value."""
+    """Return the share of samples that have a feature, if it is an indicator: if all that have it have one value."""
     _, mean, _, filled = measures
     return choose((mean >= (1.0 - 1e-9) * filled) & (filled <= _MOST), filled, 0.0)
 
 
 def in_few(measures: Measures) -> Any:
-    """Return the share of a column's rows that have it, if most do not."""
+    """Return the share of samples that have a feature, if most do not."""
     return choose(measures[3] <= _MOST, measures[3], 0.0)
 
 
 def is_frequent(filled: Any) -> Any:
-    """Say whether so many rows have a column that it is a little like a dense one."""
+    """Say whether so many samples have a feature that it is a little like a dense one."""
     return filled > _FEWEST
 
 
@@ -185,18 +185,18 @@ def auto_alpha(filled: float, n_classes: int) -> float:
 
 
 def row_norm_of(squares: float, fit_intercept: bool) -> float:
-    """Return the root mean square of the standardized rows' norms, from the sum of their columns' mean squares."""
+    """Return the root mean square of the standardized samples' norms, from the sum of their features' mean squares."""
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)
 
 
 def standard_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each column or, where nothing is centered, 0 and the size."""
+    """Return the mean and the standard deviation of each feature or, where nothing is centered, 0 and the size."""
     largest, mean, _, _ = measures
     return (mean if centered else 0.0) * largest, deviation_of(measures) if centered else size_of(measures)
 
 
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the center and the scale of dense columns; one-hot categories have the scale that sparse columns have."""
+    """Return the center and the scale of dense features; one-hot categories have the scale of sparse features."""
     largest, _, _, filled = measures
     center, scale = standard_coordinates(measures, centered, text_like)
     rare = is_sparse(filled) & (indicated(measures) > 0.0)
@@ -204,25 +204,25 @@ def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tu
 
 
 def rare_scale(unit: Any, filled: Any) -> Any:
-    r"""Return the unit of a column, smaller for rare ones.
+    r"""Return the unit of a feature, smaller for rare ones.
 
     It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
-    column says the more, the fewer rows have it (Spärck Jones, 1972).
+    feature says the more, the fewer samples have it (Spärck Jones, 1972).
     """
     return nonzero(unit / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
 
 
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    r"""Return the center and the scale of sparse columns.
+    r"""Return the center and the scale of sparse features.
 
-    Of columns that most rows have, these are those of dense ones, but of texts only where the mean is far from zero:
-    the most frequent words say little. Others stay where they are, so that zeros do.
+    Of features that most samples have, these are those of dense ones, but of texts only where the mean is far from
+    zero: the most frequent words say little. Others stay where they are, so that zeros do.
     """
     return _partly_centered(measures, measures[0], centered, text_like)
 
 
 def wide_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same in units of the root mean square of each column's entries, which few of them hardly change."""
+    """Return the same in units of the root mean square of each feature's entries, which few of them hardly change."""
     largest, mean, variance, filled = measures
     return _partly_centered(
         measures, largest * np.sqrt((variance + mean * mean) / nonzero(filled)), centered, text_like
@@ -232,7 +232,7 @@ def wide_coordinates(measures: Measures, centered: bool, text_like: bool) -> tup
 def _partly_centered(measures: Measures, unit: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:
     largest, mean, variance, filled = measures
     far = mean * mean > _FAR * variance
-    # From 40 to 60 % of the rows from one kind to the other, so that nothing jumps where a share crosses a line.
+    # From 40 to 60 % of the samples from one kind to the other, so that nothing jumps where a share crosses a line.
     share = np.minimum(np.maximum(5.0 * (filled - _FEWEST), 0.0), 1.0) * centered
     share = choose((not text_like) | far, share, 0.0)
     scale = share * deviation_of(measures) + (1.0 - share) * rare_scale(unit, filled)
@@ -253,7 +253,7 @@ def target_coordinates(measures: Measures, log_link: bool, centered: bool) -> tu
 def normal_scale(scale: Any, smallest: Any) -> Any:
     """Return the scale, or 1 where it is below the smallest normal number.
 
-    Such a column is left as it is, for it is as good as zeros: its coefficient, in its own units, would overflow.
+    Such a feature is left as it is, for it is as good as zeros: its coefficient, in its own units, would overflow.
     """
     return choose(scale < smallest, 1.0, scale)
 
@@ -269,7 +269,7 @@ def standardized_coefficient(w: Any, scale: Any, target_scale: Any) -> Any:
 
 
 def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple) -> Any:
-    """Return the intercept for another center and scale of the target; ``shift`` is what centers of columns add."""
+    """Return the intercept for another center and scale of the target; ``shift`` is what centers of features add."""
     return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
@@ -286,7 +286,7 @@ def relearned(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarr
     """Return the factor on each coefficient of a stream.
 
     Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardized coefficient is
-    kept: what was learned of a column that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    kept: what was learned of a feature that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
     """
     ratio = old_scale / scale
     return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
@@ -295,9 +295,9 @@ def relearned(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarr
 def _with_dense_columns(
     X: sp.csr_array, weight: np.ndarray | None, total: float, largest: np.ndarray, measures: Measures
 ) -> Measures:
-    """Return measures of sparse rows with those of columns that most rows have as dense ones have them.
+    """Return measures of sparse samples with those of features that most samples have as dense ones have them.
 
-    The mean of squares less the square of the mean is no variance where a column varies little.
+    The mean of squares less the square of the mean is no variance where a feature varies little.
     """
     dense = np.flatnonzero(is_frequent(measures[3]))
     if not len(dense):
@@ -308,7 +308,7 @@ def _with_dense_columns(
 
 
 def _largest_absolute(X: sp.csr_array) -> np.ndarray:
-    if X.nnz < 1000:  # a few rows of a stream, for which the detour by way of columns is long
+    if X.nnz < 1000:  # a few samples of a stream, for which the detour by way of features is long
         largest = np.zeros(X.shape[1])
         np.maximum.at(largest, X.indices, np.abs(X.data))
         return largest
@@ -321,7 +321,7 @@ def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
 
 
 def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
-    r"""Return the measures of sparse columns in units of at most five times the usual size of their entries.
+    r"""Return the measures of sparse features in units of at most five times the usual size of their entries.
 
     The usual size, from some of the rows, is the power mean :math:`(\text{mean} \sqrt{|x|})^2` of those that are not
     zero, which a few outliers hardly move.
@@ -339,7 +339,7 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
 
 
 def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return the lower weighted median of each column."""
+    """Return the lower weighted median of each feature."""
     if weight is None:
         return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
     order = np.argsort(values, axis=0, kind="stable")
@@ -349,7 +349,7 @@ def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
 
 
 def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
-    r"""Return the measures of dense columns whose outliers do not own mean and variance.
+    r"""Return the measures of dense features whose outliers do not own mean and variance.
 
     The standard deviation is at most three times a robust one: the power mean :math:`(\text{mean} \sqrt{|d|})^2` of the
     distances from the median that are not zero, in units of that of a normal variable. Where it would be larger, the
@@ -367,7 +367,7 @@ def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: 
 
 @dataclass(frozen=True)
 class ColumnStatistics:
-    """Weighted mean, variance, share of non-zeros and largest absolute value of each column, of all rows seen so far.
+    """Weighted mean, variance, share of non-zeros and largest absolute value of each feature, of all samples so far.
 
     Mean and variance are kept in units of the largest absolute value, so that no square overflows or underflows.
     ``usual`` are the measures without outliers, where these are known. In a stream, the measures themselves are those.
@@ -376,18 +376,18 @@ class ColumnStatistics:
     rows: int
     weight: float
     measures: Measures
-    left_out: int = 0  # columns of nothing but zeros
+    left_out: int = 0  # features of nothing but zeros
     usual: Measures | None = None
     memory: np.ndarray | None = None  # what a stream knows besides, see `skgd.running`
 
     @classmethod
     def empty(cls, n_columns: int) -> ColumnStatistics:
-        """Return the statistics of no rows."""
+        """Return the statistics of no samples."""
         return cls(0, 0.0, np.zeros((4, n_columns)))
 
     @classmethod
     def of_moments(cls, others: ColumnStatistics, mean: np.ndarray, variance: np.ndarray) -> ColumnStatistics:
-        """Return the statistics of columns with such moments in the same rows as others, in units of their sizes."""
+        """Return the statistics of features with such moments in the samples of others, in units of their sizes."""
         size = np.sqrt(mean**2 + variance)
         measures = size, mean / nonzero(size), variance / nonzero(size) ** 2, np.where(size > 0.0, 1.0, 0.0)
         return cls(others.rows, others.weight, np.array(measures))
@@ -400,9 +400,9 @@ class ColumnStatistics:
         *,
         exact: bool = False,
     ) -> ColumnStatistics:
-        """Return the statistics with the rows of X, each with its weight, added (in chunks, if there are many).
+        """Return the statistics with the samples of X, each with its weight, added (in chunks, if there are many).
 
-        If they are to be exact, columns that most sparse rows have are measured as dense ones are.
+        If they are to be exact, features that most sparse samples have are measured as dense ones are.
         """
         n_rows, n_columns = X.shape
         chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1)) if isinstance(X, np.ndarray) else n_rows
@@ -432,32 +432,32 @@ class ColumnStatistics:
 
     @property
     def largest(self) -> np.ndarray:
-        """The largest absolute value of each column."""
+        """The largest absolute value of each feature."""
         return self.measures[0]
 
     @property
     def relative_mean(self) -> np.ndarray:
-        """The mean of each column in units of its largest absolute value."""
+        """The mean of each feature in units of its largest absolute value."""
         return self.measures[1]
 
     @property
     def relative_variance(self) -> np.ndarray:
-        """The variance of each column in units of the square of its largest absolute value."""
+        """The variance of each feature in units of the square of its largest absolute value."""
         return self.measures[2]
 
     @property
     def filled(self) -> np.ndarray:
-        """The share of each column's entries that are not zero."""
+        """The share of each feature's entries that are not zero."""
         return self.measures[3]
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean of each column."""
+        """The mean of each feature."""
         return self.relative_mean * self.largest
 
     @property
     def variance(self) -> np.ndarray:
-        """The variance of each column."""
+        """The variance of each feature."""
         return self.relative_variance * np.square(self.largest)
 
     @property
@@ -467,7 +467,7 @@ class ColumnStatistics:
 
     @property
     def one_hot(self) -> float:
-        """The share of indicators among the entries of columns that most rows do not have, where most entries are zero.
+        """The share of indicators among the entries of features that most samples lack, where most entries are zero.
 
         Those of one-hot categories are indicators.
         """
@@ -476,7 +476,7 @@ class ColumnStatistics:
 
     @property
     def text_like(self) -> bool:
-        """Whether most entries are zero, and yet a row has many."""
+        """Whether most entries are zero, and yet a sample has many."""
         return bool(is_text_like(self._filled, self.n_columns))
 
     @property
@@ -491,21 +491,21 @@ class ColumnStatistics:
 
     @property
     def constant(self) -> np.ndarray:
-        """Whether each column is constant, but for rounding errors."""
+        """Whether each feature is constant, but for rounding errors."""
         return ~varies(self.relative_mean, self.relative_variance)
 
     @property
     def standard_deviation(self) -> np.ndarray:
-        """The standard deviation of each column; of a constant one its size instead, never 0."""
+        """The standard deviation of each feature; of a constant one its size instead, never 0."""
         return deviation_of(self.measures)
 
     @property
     def root_mean_square(self) -> np.ndarray:
-        """The root mean square of each column, never 0."""
+        """The root mean square of each feature, never 0."""
         return size_of(self.measures)
 
     def mean_squares(self, center: np.ndarray | float, scale: np.ndarray | float) -> np.ndarray:
-        """Return the mean square of each column of ``(X - center) / scale``."""
+        """Return the mean square of each feature of ``(X - center) / scale``."""
         return mean_squares_of(self.measures if self.usual is None else self.usual, center, scale)
 
 
@@ -513,7 +513,7 @@ class ColumnStatistics:
 class Coordinates:
     """The change of variables from the optimizer's standardized parameters to the user's, and back.
 
-    ``center`` and ``scale`` (one value a column) are 0 and 1 where that side is left alone; so are ``target_center``
+    ``center`` and ``scale`` (one value a feature) are 0 and 1 where that side is left alone; so are ``target_center``
     and ``target_scale`` (one value an output). Where ``combinations`` take the place of the columns, it is these that
     are centered and scaled.
     """
@@ -534,11 +534,11 @@ class Coordinates:
         dtype: type,
         coordinates_of: Callable[[Measures, bool, bool], tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> Coordinates:
-        """Return the coordinates in which the columns have about unit size.
+        """Return the coordinates in which the features have about unit size.
 
-        Dense columns are centered and divided by their standard deviation, and so are columns of sparse rows that most
-        of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it up,
-        nothing is centered.
+        Dense features are centered and divided by their standard deviation, and so are features of sparse samples that
+        most of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it
+        up, nothing is centered.
         """
         coordinates_of = coordinates_of or (sparse_coordinates if sparse else dense_coordinates)
         measures = columns.measures if columns.usual is None else columns.usual
@@ -552,13 +552,13 @@ class Coordinates:
         return replace(self, target_center=center, target_scale=scale)
 
     def of_subset(self, columns: np.ndarray) -> Coordinates:
-        """Return the coordinates of some of the columns."""
+        """Return the coordinates of some of the features."""
         center, scale = (v if isinstance(v, float) else v[columns] for v in (self.center, self.scale))
         return replace(self, center=center, scale=scale)
 
     @property
     def of_input(self) -> Coordinates:
-        """These coordinates' part for the columns: that of a network's first layer."""
+        """These coordinates' part for the features: that of a network's first layer."""
         return Coordinates(self.center, self.scale)
 
     @property
@@ -573,11 +573,11 @@ class Coordinates:
 
     @property
     def centered(self) -> bool:
-        """Whether columns are centered."""
+        """Whether features are centered."""
         return not isinstance(self.center, float)
 
     def standardized(self, X: Matrix) -> Matrix:
-        """Return the rows of X in these coordinates: a new array, or X itself where nothing is to be done."""
+        """Return the samples of X in these coordinates: a new array, or X itself where nothing is to be done."""
         if isinstance(self.scale, float):
             return X
         if self.combinations is not None:
@@ -593,7 +593,7 @@ class Coordinates:
         return standardized
 
     def _of_zeros(self, X: sp.csr_array) -> sp.csr_array:
-        """Return what the zeros of centered columns become that sparse rows do not store."""
+        """Return what the zeros of centered features become that sparse samples do not store."""
         center, scale = np.asarray(self.center), np.asarray(self.scale)
         columns = np.flatnonzero(center)
         number = np.full(X.shape[1], -1)
@@ -618,7 +618,7 @@ class Coordinates:
     def moved_from(self, old: Coordinates, coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the parameters of the same model that in the ``old`` coordinates has those given.
 
-        Like ``from_user(*old.to_user(...))``, without the cancellation where columns lie far from zero.
+        Like ``from_user(*old.to_user(...))``, without the cancellation where features lie far from zero.
         """
         user_coef = user_coefficient(coef, _column(old.scale), old.target_scale)
         shift: Any = 0.0
@@ -644,7 +644,7 @@ class Coordinates:
         return coef, shift + self.center * np.ones(len(coef)) @ coef
 
     def arrays(self, n_features: int, n_outputs: int) -> tuple[np.ndarray, ...]:
-        """Return center and scale of the columns and the target as new arrays."""
+        """Return center and scale of the features and the target as new arrays."""
         sizes = (n_features, n_features, n_outputs, n_outputs)
         parts = (self.center, self.scale, self.target_center, self.target_scale)
         return tuple([np.full(n, v) if isinstance(v, float) else v.copy() for n, v in zip(sizes, parts, strict=True)])

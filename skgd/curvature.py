@@ -1,14 +1,14 @@
 r"""The objective of a linear model with its curvature: Newton's steps, and how far away the minimum is.
 
 Gradient descent at the rate one, in coordinates in which the objective's curvature is one in all directions, is
-Newton's method: its steps are :math:`-H^{-1} g`, with :math:`g` the gradient over all rows and :math:`H` the Hessian.
-It depends neither on units nor on correlations of the columns. Half of :math:`g^\top H^{-1} g`, the Newton decrement,
-estimates how far the objective is above its minimum.
+Newton's method: its steps are :math:`-H^{-1} g`, with :math:`g` the gradient over all samples and :math:`H` the
+Hessian. It depends neither on units nor on correlations of the features. Half of :math:`g^\top H^{-1} g`, the Newton
+decrement, estimates how far the objective is above its minimum.
 
 With an L1 penalty, the step is to the minimum of the quadratic model plus the L1 norm. Losses with kinks have no
 Hessian: slopes and curvatures are those of the loss averaged over an interval around each prediction.
 
-A step costs one product for each pair of entries of each row, so that it pays where columns are few.
+A step costs one product for each pair of entries of each sample, so that it pays where features are few.
 
 References
 ----------
@@ -32,7 +32,7 @@ _DIFFERENCE = _EPS ** (1 / 3)  # the step of central differences, for the least 
 _HALVINGS = 40
 WIDTHS = 0.25 ** np.arange(-4.0, 10.0)  # of intervals around kinks, in units of the standardized prediction
 _ENOUGH = 1e-4  # of the fall that the slope promises (Armijo)
-_LITTLE = 0.1  # of the curvature over wider intervals, where in none of few rows lies a kink
+_LITTLE = 0.1  # of the curvature over wider intervals, where in none of few samples lies a kink
 _FLAT = 0.01  # of the slope at the start
 
 
@@ -49,8 +49,8 @@ class Problem:
 
     It has a column for each output. Where the outputs share one loss, as the classes of softmax do, only differences of
     their predictions matter: then there is one column less, and ``basis`` makes the outputs' parameters from them.
-    ``share`` is each row's share of the weight, ``l1`` and ``l2`` are the factors of the norm and of half the squared
-    parameters, and ``width`` is half that of the interval over which slopes and curvatures are means.
+    ``share`` is each sample's share of the weight, ``l1`` and ``l2`` are the factors of the norm and of half the
+    squared parameters, and ``width`` is half that of the interval over which slopes and curvatures are means.
     """
 
     width = 0.0
@@ -107,7 +107,7 @@ class Problem:
     # -- the data term ------------------------------------------------------------------------------------------------
 
     def losses(self, raw: np.ndarray) -> np.ndarray:
-        """Return the loss of each row and output for these predictions."""
+        """Return the loss of each sample and output for these predictions."""
         predictor = self.objective.predictor(raw)
         return self.objective.loss_values(self.target, self.objective.normalized(predictor))
 

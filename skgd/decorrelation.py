@@ -1,6 +1,6 @@
 r"""Linear combinations of correlated columns, in which gradient descent comes to the minimum soon.
 
-Where columns are correlated, the objective's curvature differs from direction to direction: steps that are right for
+Where features are correlated, the objective's curvature differs from direction to direction: steps that are right for
 the steepest are far too short for the others. With the second moments :math:`R` of the standardized columns, in which
 rows weigh as much as their loss is curved near the minimum, and the diagonal matrix :math:`D` of the penalty,
 combinations :math:`W` are taken for which :math:`W^\top (R + D) W` is the identity and :math:`W^\top D W` diagonal. In
@@ -8,11 +8,11 @@ these coordinates, the curvature is about one in all directions, and the L2 pena
 Each combination is then handed on in such units that this is the same penalty on its coefficient as on those of the
 columns, and training goes on as on any other columns.
 
-Directions in which columns differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
-combinations: with it, columns stay what they are.
+Directions in which features differ by rounding only, as duplicated ones do, are left out. An L1 penalty is none on
+combinations: with it, features stay what they are.
 
-A stream does the same with the second moments of the rows so far, all of the same weight in the curvature, where steps
-are implicit: others are too long for rows that lie far out in a combination that hardly varied so far.
+A stream does the same with the second moments of the samples so far, all of the same weight in the curvature, where
+steps are implicit: others are too long for samples that lie far out in a combination that hardly varied so far.
 
 References
 ----------
@@ -39,26 +39,26 @@ from skgd.plan import Plan
 from skgd.running import learned
 from skgd.state import Data, State
 
-_CONDITION = 200.0  # of the second moments, from which columns count as correlated
+_CONDITION = 200.0  # of the second moments, from which features count as correlated
 _STEPS = 5  # of Newton's, after which the curvature is about that at the minimum
 _STALE = 10.0  # of the second moments, from which combinations of a stream are recomputed
-_ROWS = 20  # of a stream, for each column, before correlations are looked at
-_EVERY = 8  # batches of a stream, one is enough for columns that were not correlated so far
-_FEW_COLUMNS = 100  # of a stream: each row costs the square of the number
-_LITTLE = 0.01  # of each row counts alike: those far from a border, or in tails, have no curvature
+_ROWS = 20  # of a stream, for each feature, before correlations are looked at
+_EVERY = 8  # batches of a stream, one is enough for features that were not correlated so far
+_FEW_COLUMNS = 100  # of a stream: each sample costs the square of the number
+_LITTLE = 0.01  # of each sample counts alike: those far from a border, or in tails, have no curvature
 
 
 class Decorrelation:
-    """Uncorrelated combinations of the columns of one ``fit``, and the states that go with either.
+    """Uncorrelated combinations of the features of one ``fit``, and the states that go with either.
 
     Parameters
     ----------
     objective : Objective
-        That of the columns of X.
-    columns : ColumnStatistics
+        That of the features of X.
+    features : ColumnStatistics
         Theirs.
     center : ndarray of shape (n_features,)
-        What is subtracted from the columns first.
+        What is subtracted from the features first.
     matrix : ndarray of shape (n_features, n_combinations)
         What they are multiplied by then.
     """
@@ -71,7 +71,7 @@ class Decorrelation:
         self._inverse = np.linalg.pinv(self._matrix)
 
     def rows(self, X: np.ndarray) -> np.ndarray:
-        """Return the combinations of the columns of X."""
+        """Return the combinations of the features of X."""
         return ((X - self._center) @ self._matrix).astype(X.dtype, copy=False)
 
     def begun(self, state: State) -> State:
@@ -89,7 +89,7 @@ class Decorrelation:
         )
 
     def whole(self, state: State) -> State:
-        """Return the state for the columns of X."""
+        """Return the state for the features of X."""
         inner, outer = state.objective, replace(self._objective, worth=state.objective.worth)
 
         def moved(theta: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ class Decorrelation:
         return replace(state, objective=outer, columns=self._columns, iterate=iterate)
 
     def _slot_of(self, inner: Objective) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what makes a slot for the columns of X: what gradients, or their squares, leave there, nearly."""
+        """Return what makes a slot for the features of X: what gradients, or their squares, leave there, nearly."""
         of_inner, of_outer = (np.asarray(part.coordinates.scale) for part in (inner, self._objective))
         matrix = self._inverse.T * of_inner / of_outer[:, np.newaxis]
 
@@ -116,7 +116,7 @@ class Decorrelation:
 
 
 def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | None:
-    """Return combinations of the columns that are not correlated, if the columns are, and few, and dense."""
+    """Return combinations of the features that are not correlated, if the features are, and few, and dense."""
     objective, (X, _, _) = state.objective, data
     if not isinstance(X, np.ndarray) or objective.hidden_layer_sizes or not plan.precondition:
         return None
@@ -161,7 +161,7 @@ def follows_correlations(objective: Objective, optimizer: Optimizer, plan: Plan,
 
 
 def no_moments(columns: ColumnStatistics) -> CoMoments:
-    """Return the co-moments of no rows of a stream with such columns."""
+    """Return the co-moments of no samples of a stream with such features."""
     return CoMoments.begin(columns.largest, _ROWS * len(columns.largest))
 
 
@@ -174,10 +174,10 @@ def stride_of(together: CoMoments, combinations: Combinations | None) -> int:
 def combined(
     state: State, plan: Plan, X: Matrix, counted: Matrix, weight: np.ndarray | None, reach: float
 ) -> tuple[State, Combinations | None]:
-    """Return the state of a stream with what new rows say of its co-moments, and the combinations to take.
+    """Return the state of a stream with what new samples say of its co-moments, and the combinations to take.
 
     The state has the statistics of its columns with these rows, and of the combinations, if there are any. ``counted``
-    are the rows as they count in statistics of columns up to this ``reach``, see `skgd.running`.
+    are the samples as they count in statistics of features up to this ``reach``, see `skgd.running`.
     """
     combinations = state.objective.coordinates.combinations
     if not follows_correlations(state.objective, state.optimizer, plan, X):
@@ -218,7 +218,7 @@ def _apt_combinations(state: State, plan: Plan) -> Combinations | None:
 
 
 def _shares_of_curvature(problem: Problem, state: State) -> tuple[np.ndarray, float]:
-    """Return each row's share of the objective's curvature near the minimum, and the mean curvature."""
+    """Return each sample's share of the objective's curvature near the minimum, and the mean curvature."""
     loss = problem.objective.loss
     if isinstance(loss, SquaredError) or not (loss.smooth or loss.smoothable):
         return problem.share, loss.curvature

@@ -1,4 +1,4 @@
-"""The loss and the score of rows that training does not learn from: a validation set."""
+"""The loss and the score of samples that training does not learn from: a validation set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def validation_score(state: State, validation: Data) -> float:
     *_, raw = forward(state.readout(), X, state.objective.activation)
     if y.dtype.kind != "f":
         predicted = raw > 0.0
-        if y.ndim == 2:  # multilabel: all labels of a row have to be right
+        if y.ndim == 2:  # multilabel: all labels of a sample have to be right
             return float(np.average((predicted == y).all(axis=1), weights=weight))
         return float(np.average((predicted[:, 0] if raw.shape[1] == 1 else raw.argmax(axis=1)) == y, weights=weight))
     if len(y) < 2:

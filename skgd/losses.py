@@ -243,7 +243,7 @@ class Huber(Loss):
 
     @property
     def smooth(self) -> bool:  # type: ignore[override]
-        return self.standardized  # a small epsilon leaves hardly a row whose loss is curved
+        return self.standardized  # a small epsilon leaves hardly a sample whose loss is curved
 
     def hyper(self):
         return (1.35 if self.standardized else float(self.epsilon),)

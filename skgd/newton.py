@@ -1,4 +1,4 @@
-"""Epochs of one step each, over all rows: Newton's, for a linear model of few columns.
+"""Epochs of one step each, over all samples: Newton's, for a linear model of few features.
 
 `skgd.automatic` says where ``fit`` takes them, `skgd.curvature` makes them, and `skgd.penalty` chooses the strength of
 the penalty first, which leads close to the minimum already: one epoch or two are left.
@@ -25,7 +25,7 @@ _SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval i
 
 
 def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return of how many rows each is a copy: its weight, if weights are whole numbers, else one."""
+    """Return of how many samples each is a copy: its weight, if weights are whole numbers, else one."""
     if weight is None or not (weight == np.rint(weight)).all():
         return np.ones(len(y))
     return weight
@@ -64,7 +64,7 @@ class NewtonEpochs:
         return self._problem.width
 
     def whole(self, state: State) -> State:
-        """Return the state for all columns."""
+        """Return the state for all features."""
         return state
 
     def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
@@ -81,7 +81,7 @@ class NewtonEpochs:
         theta = problem.flat(self._point.parameters).astype(state.dtype)
         slots = self._slots(state, self._point)
         state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
-        decrement = fall + 2.0 * added  # at the minimum, more rows are at kinks than here
+        decrement = fall + 2.0 * added  # at the minimum, more samples are at kinks than here
         summary = self._summary(before, gradient)._replace(decrement=decrement)
         n_rows = len(problem.rows)
         return Batches(*self.data, np.arange(n_rows), n_rows), 1.0, summary
@@ -93,7 +93,7 @@ class NewtonEpochs:
         return summarized(n_rows * record, penalties_of(objective, self._problem.flat(point.parameters)), n_rows)
 
     def _slots(self, state: State, point: Point) -> tuple[np.ndarray, ...]:
-        """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows in its batches."""
+        """Return what AdaGrad, with which a stream goes on, would remember of one pass over the samples."""
         problem, n_rows = self._problem, len(self._problem.rows)
         slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(point.raw)) @ problem.basis.T
         total = np.square(problem.rows).T @ np.square(slopes) / STREAM_BATCH**2

@@ -27,7 +27,7 @@ from skgd.losses import Loss
 from skgd.networks import Layer, backward, forward
 
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.
-# What is kept of each row is the predictor alone.
+# What is kept of each sample is the predictor alone.
 _COMFORTABLE_ENTRIES = 2**20
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -207,7 +207,7 @@ class Objective:
                 for a, delta in zip(inputs, deltas, strict=True)
             ]
             sums = [tuple(map(add, *both)) for both in zip(sums, parts, strict=True)] if sums else parts
-        # Where columns and target are centered, the intercept's gradient cancels. What is left is rounding, and a rule
+        # Where features and target are centered, the intercept's gradient cancels. What is left is rounding, and a rule
         # that divides by the gradient's size would follow it.
         eps, rows = np.finfo(theta.dtype).eps ** (2 / 3), sum(map(len, predictors))
         gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
@@ -308,7 +308,7 @@ class Objective:
 
 
 def in_coordinates(change: Callable, layers: Sequence[Layer], *coordinates: Coordinates) -> list[Layer]:
-    """Apply a change of coordinates: that of the columns to the first layer, that of the target to the last one."""
+    """Apply a change of coordinates: that of the features to the first layer, that of the target to the last one."""
     if len(layers) == 1:
         return [change(*coordinates, *layers[0])]
     first = change(*(part.of_input for part in coordinates), *layers[0])
@@ -347,7 +347,7 @@ def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:
 
 
 def count_rows(rows: slice | np.ndarray, X: Matrix) -> int:
-    """Return how many rows of X are meant."""
+    """Return how many samples of X are meant."""
     return len(range(*rows.indices(X.shape[0]))) if isinstance(rows, slice) else len(rows)
 
 

@@ -1,4 +1,4 @@
-"""The columns of sparse rows that matter, closer together, for as long as a training lasts."""
+"""The features of sparse samples that matter, closer together, for as long as a training lasts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skgd.state import State
 
 
 class Packing:
-    """The frequent columns of sparse rows first, and none without an entry, for parameters that begin at zero.
+    """The frequent features of sparse samples first, and none without an entry, for parameters that begin at zero.
 
-    Frequent columns then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
+    Frequent features then lie close together in the processor's cache, and empty ones, of hashed text, cost nothing.
     """
 
     def __init__(self, state: State, X: sp.csr_array):
@@ -29,13 +29,13 @@ class Packing:
         self._fewer = replace(state.objective, n_features=len(self._kept), coordinates=coordinates)
 
     def rows(self, X: sp.csr_array) -> sp.csr_array:
-        """Return rows with fewer columns."""
+        """Return samples with fewer features."""
         number = np.zeros(X.shape[1], dtype=X.indices.dtype)
         number[self._kept] = np.arange(len(self._kept))
         return sp.csr_array((X.data, renumbered(X, number), X.indptr), shape=(X.shape[0], len(self._kept)))
 
     def packed(self, state: State) -> State:
-        """Return the state for fewer columns."""
+        """Return the state for fewer features."""
 
         def pack(theta: np.ndarray, _: float) -> np.ndarray:
             [(coef, intercept)] = self._objective.layers(theta)
@@ -45,7 +45,7 @@ class Packing:
         return replace(state, objective=self._fewer, columns=self._columns.of_subset(self._kept), iterate=iterate)
 
     def unpacked(self, state: State) -> State:
-        """Return the state for all columns."""
+        """Return the state for all features."""
 
         def unpack(theta: np.ndarray, value: float) -> np.ndarray:
             [(coef, intercept)] = self._fewer.layers(theta)

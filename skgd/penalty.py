@@ -1,13 +1,13 @@
-r"""The strength of the penalty, chosen by the data: by how well each row is predicted from all others.
+r"""The strength of the penalty, chosen by the data: by how well each sample is predicted from all others.
 
-Without row i, the prediction of that row moves from the minimum over all rows by about :math:`(I - A_i C_i)^{-1} A_i
-g_i`, by one step of Newton's, where :math:`g_i` and :math:`C_i` are slope and curvature of its loss, and :math:`A_i =
-x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A weight that is a whole number counts as so many
-copies of the row, of which one is left out.
+Without sample i, the prediction of that sample moves from the minimum over all samples by about :math:`(I - A_i
+C_i)^{-1} A_i g_i`, by one step of Newton's, where :math:`g_i` and :math:`C_i` are slope and curvature of its loss, and
+:math:`A_i = x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A weight that is a whole number counts as
+so many copies of the sample, of which one is left out.
 
 The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from 1, decade by decade, while the loss
 falls: a penalty of 1 expects standardized coefficients of about one. Of those hardly worse than the best, that
-closest to 1 is taken, because the losses of rows left out are noisy, most of all where classes can be separated. For
+closest to 1 is taken, because the losses of samples left out are noisy, most of all where classes can be separated. For
 the squared error, all strengths cost little more than one, and the strength is a compromise between the lowest loss
 and the largest evidence, to the extent to which the loss does not object.
 
@@ -52,7 +52,7 @@ def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[flo
 
 
 class _Search:
-    """The strengths that are tried, by their decade, with the minimum of each and the losses of rows left out."""
+    """The strengths that are tried, by their decade, with the minimum of each and the losses of samples left out."""
 
     def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray):
         self._problem, self._copies, self._n_rows = problem, copies, copies.sum()
@@ -107,7 +107,7 @@ def minimum(problem: Problem, point: Point, enough: float, n_steps: int = _STEPS
 
 
 def leave_one_out(problem: Problem, point: Point, copies: np.ndarray) -> np.ndarray:
-    """Return the loss of each row, summed over outputs, where one copy of it is left out of the training, nearly."""
+    """Return the loss of each sample, summed over outputs, where one copy of it is left out of the training, nearly."""
     slopes, curvatures = problem.slopes(point.raw), problem.curvatures(point.raw)
     share = problem.share / copies
     move = _moves_together if problem.coupled else _moves_apart
@@ -116,7 +116,7 @@ def leave_one_out(problem: Problem, point: Point, copies: np.ndarray) -> np.ndar
 
 
 def _moves_apart(problem: Problem, share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
-    """Return by how much the prediction of each row moves without it, output by output."""
+    """Return by how much the prediction of each sample moves without it, output by output."""
     solves, identity = problem.inverses(curvatures), np.eye(problem.rows.shape[1])
     forms = {solve: share * _quadratic_forms(problem.rows, solve(identity)) for solve in dict.fromkeys(solves)}
     influence = np.column_stack([forms[solve] for solve in solves])
@@ -172,7 +172,7 @@ class _Ridge:
         return np.vstack([coef, -self._share @ self._problem.slopes(self._rows @ coef)])
 
     def _left_out_and_evidence(self, alpha: float) -> tuple[np.ndarray, float]:
-        """Return the squared error of each row without it, and the logarithm of the evidence, times two."""
+        """Return the squared error of each sample without it, and the logarithm of the evidence, times two."""
         divisors = self._variances + alpha
         weights = self._products / divisors[:, np.newaxis]
         errors = self._targets - self._scores @ weights
@@ -195,7 +195,7 @@ class _Ridge:
         return float(10.0 ** (support @ decades[between] / support.sum()) / self._n_rows)
 
     def _support(self, rise: np.ndarray) -> float:
-        """Return how little a rise of the losses of rows left out, from the lowest, objects to a strength."""
+        """Return how little a rise of the losses of samples left out, from the lowest, objects to a strength."""
         mean, error = float(self._share @ rise), standard_error(rise, self._share, self._n_rows)
         doubt = max(mean, 0.0) / max(_DOUBT * error, 1e-300)
         return float(np.exp(-0.5 * min(doubt, 100.0) ** 2))

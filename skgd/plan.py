@@ -52,7 +52,7 @@ class Plan:
         return _polynomial_decay if self.average == "polynomial" else _uniform
 
     def row_weights(self, y: np.ndarray, weight: np.ndarray | None, class_totals: np.ndarray) -> np.ndarray | None:
-        """Return the rows' weights times those of their classes; ``class_totals`` are the weights seen of each."""
+        """Return the samples' weights times those of their classes; ``class_totals`` are the weights seen of each."""
         if self.class_weight is None:
             return weight
         if isinstance(self.class_weight, str):  # "balanced"

@@ -48,7 +48,7 @@ class Beginning:
 
     parameters: Mapping[str, Any]
     data: int  # a checksum
-    states: Any  # of the random state, before rows were held out
+    states: Any  # of the random state, before samples were held out
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], data: Data, validation: Data | None, states: Any) -> Beginning:

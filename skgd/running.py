@@ -1,21 +1,21 @@
-r"""Running statistics of dense columns in a stream: outlying rows do not own them, and another unit renews them.
+r"""Running statistics of dense features in a stream: outlying samples do not own them, and another unit renews them.
 
-Rows are merged batch by batch, each value no farther from the mean so far than ten standard deviations. So a few
+Samples are merged batch by batch, each value no farther from the mean so far than ten standard deviations. So a few
 outliers, and the far end of a heavy tail, count as if they were there (Winsor's mean). Two things end such a memory:
 
-- most of the latest rows are that far away: what was known counts as one row from then on;
+- most of the latest samples are that far away: what was known counts as one sample from then on;
 - a window of the latest rows, up to 128, has less than 3 % of the standard deviation: it takes the
   place of all earlier ones.
 
-So statistics recover where the first row was an outlier, and where a column changes its unit. Combinations that take
-the place of correlated columns have such statistics, too, and their co-moments are those of values as they count.
+So statistics recover where the first sample was an outlier, and where a feature changes its unit. Combinations that
+take the place of correlated features have such statistics, too, and their co-moments are those of values as they count.
 
-Rows more than seven times as far away as usual have a smaller weight in the step, too, as in Mallows' estimators: it
+Samples more than seven times as far away as usual have a smaller weight in the step, too, as in Mallows' estimators: it
 depends on x alone, so that what is estimated stays the same.
 
-All this holds where a row's say is meant to be bounded: for classes, and for numbers whose loss grows no faster than
-linearly. Least squares are owned by what is far away, by definition: there, columns have plain means and variances, and
-windows alone renew them.
+All this holds where a sample's say is meant to be bounded: for classes, and for numbers whose loss grows no faster than
+linearly. Least squares are owned by what is far away, by definition: there, features have plain means and variances,
+and windows alone renew them.
 
 References
 ----------
@@ -48,17 +48,17 @@ REACH_OF_TARGETS = 5.0
 UNBOUNDED = np.inf
 _ENOUGH = 8.0  # rows, from which on it does
 _LATEST = 16.0  # rows, of which most are outlying where the unit has changed
-_FEWEST, _MOST = 16.0, 128.0  # rows of a window
+_FEWEST, _MOST = 16.0, 128.0  # samples of a window
 _FALLEN = 0.03  # of the standard deviation
-_OUTLYING = 49.0  # mean squares of the rows' norms: a row whose norm is larger counts as much less
+_OUTLYING = 49.0  # mean squares of the samples' norms: a sample whose norm is larger counts as much less
 
-# What is remembered of each column besides the measures of the rows that count: their weight, the measures of the
-# latest ones and their weight, and the share of outliers. A row of a stream weighs ``row`` in the mean.
+# What is remembered of each feature besides the measures of the samples that count: their weight, the measures of the
+# latest ones and their weight, and the share of outliers. A sample of a stream weighs ``row`` in the mean.
 N_MEMORIES = 7
 
 
 def memory_of(columns: ColumnStatistics) -> np.ndarray:
-    """Return what is remembered; where nothing is, all rows so far count, and none is among the latest."""
+    """Return what is remembered; where nothing is, all samples so far count, and none is among the latest."""
     if columns.memory is not None:
         return columns.memory
     memory = np.zeros((N_MEMORIES, len(columns.filled)))
@@ -67,7 +67,7 @@ def memory_of(columns: ColumnStatistics) -> np.ndarray:
 
 
 def bounds_of(measures: Measures, weight: Any, row: float, reach: float) -> tuple[Any, Any]:
-    """Return between which values those of a column count as they are; of a rare column, by what is not zero."""
+    """Return between which values those of a feature count as they are; of a rare feature, by what is not zero."""
     largest, mean, variance, filled = measures
     known = (weight >= _ENOUGH * row) & varies(mean, variance)
     distance = choose(known, reach * np.sqrt(variance / nonzero(filled)) * largest, np.inf)
@@ -82,7 +82,7 @@ def remembered(
     total: float,
     row: float,
 ) -> tuple[tuple, tuple]:
-    """Return the measures of a column and what is remembered besides, after new rows; elementwise.
+    """Return the measures of a feature and what is remembered besides, after new samples; elementwise.
 
     ``outlying`` is the share of these that were too far away, ``total`` their weight.
     """
@@ -128,19 +128,19 @@ def learned(
 
 
 def limit_of(squares: float, fit_intercept: bool) -> float:
-    """Return the square of the standardized norm up to which a row has its whole weight in a step."""
+    """Return the square of the standardized norm up to which a sample has its whole weight in a step."""
     return _OUTLYING * row_norm_of(squares, fit_intercept) ** 2
 
 
 def weight_of_row(square: Any, limit: float) -> Any:
-    """Return the weight of a row in a step, from the square of its norm."""
+    """Return the weight of a sample in a step, from the square of its norm."""
     return np.sqrt(np.minimum(limit / np.maximum(square, limit), 1.0))
 
 
 def without_outlying_rows(
     X: np.ndarray, weight: np.ndarray | None, columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool
 ) -> np.ndarray | None:
-    """Return the weights in a step, smaller for rows far from all others."""
+    """Return the weights in a step, smaller for samples far from all others."""
     limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
     counts = weight_of_row(np.square(coordinates.standardized(X.astype(np.float64))).sum(axis=1), limit)
     if (counts == 1.0).all():

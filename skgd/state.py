@@ -46,7 +46,7 @@ class State:
     engine: Engine = "vectorized"
     past: Past = Past()
     together: CoMoments | None = None  # of the columns, in a stream that may combine them
-    combined: ColumnStatistics | None = None  # of the combinations, where they take the place of the columns
+    combined: ColumnStatistics | None = None  # of the combinations, where they take the place of the features
 
     @property
     def whole(self) -> State:
@@ -107,7 +107,7 @@ class Progress:
     best: float
     best_iterate: Iterate | None
     waited: int
-    shuffler: Any  # the state of what draws the orders of rows
+    shuffler: Any  # the state of what draws the orders of samples
     stopped: bool = False
     past: Past = Past()
     watched: tuple[float, ...] = ()  # what stopping has been told of each epoch
@@ -126,7 +126,7 @@ def start_state(
     averaging: bool,
     random_state: np.random.RandomState,
 ) -> State:
-    """Return the state before the first row: all parameters of a linear model zero, those of a network random."""
+    """Return the state before the first sample: all parameters of a linear model zero, those of a network random."""
     theta: np.ndarray = np.zeros(objective.n_parameters, dtype=dtype)
     if objective.hidden_layer_sizes:
         layers = initial_layers(objective.layer_sizes, objective.activation, random_state)

@@ -48,11 +48,11 @@ def learn(
     scale: np.ndarray | None = None,
     measured: ColumnStatistics | None = None,
 ) -> tuple[State, Data]:
-    """Learn class totals, statistics and coordinates from new rows.
+    """Learn class totals, statistics and coordinates from new samples.
 
-    Return the state whose model is the same in the new coordinates, and the rows with weights, their running mean one.
-    For Newton's steps, which no scale hinders or helps, all columns are standardized alike. ``scale``, where it is
-    given, takes the place of the columns' own, and ``measured`` of their statistics.
+    Return the state whose model is the same in the new coordinates, and the samples with weights, their running mean
+    one. For Newton's steps, which no scale hinders or helps, all features are standardized alike. ``scale``, where it
+    is given, takes the place of the features' own, and ``measured`` of their statistics.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -78,7 +78,7 @@ def learn(
     elif regression:
         targets = targets.updated(y, weight)
     given_weight = weight
-    if weight is not None or columns.weight != columns.rows:  # rows without weights weigh one
+    if weight is not None or columns.weight != columns.rows:  # samples without weights weigh one
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
@@ -120,7 +120,7 @@ def without_unit(objective: Objective) -> ValueError:
 
 
 def _check_total(new: float, before: float) -> None:
-    """Refuse weights whose sum is no number above 0; in a stream, earlier rows' are part of it."""
+    """Refuse weights whose sum is no number above 0; in a stream, earlier samples' are part of it."""
     if not (new > 0.0 and before + new < np.inf):
         what = "small" if new == 0.0 else "large"
         raise ValueError(
@@ -192,7 +192,7 @@ class DivergenceError(ValueError):
 
 
 class Batches(NamedTuple):
-    """Rows with their weights, the order they are taken in, and the number of rows in a batch."""
+    """Samples with their weights, the order they are taken in, and the number of samples in a batch."""
 
     X: Matrix
     y: np.ndarray
@@ -237,17 +237,17 @@ def divergence(plan: Plan, where: str, what: str) -> DivergenceError:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Orders of rows
+# Orders of samples
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class Orders:
-    """The order of the rows in each epoch: shuffled where it makes a difference and is wanted, else as they come."""
+    """The order of the samples in each epoch: shuffled where it makes a difference and is wanted, else as they come."""
 
     def __init__(self, plan: Plan, n_rows: int, size: int, random_state: np.random.RandomState):
         self._n_rows = n_rows
         self._shuffler: np.random.Generator | None = None
-        if plan.shuffle and size < n_rows:  # in half the time of a RandomState, where rows are many
+        if plan.shuffle and size < n_rows:  # in half the time of a RandomState, where samples are many
             seed = random_state.randint(2**32, size=4, dtype=np.uint32)
             self._shuffler = np.random.Generator(np.random.PCG64(seed))
 
@@ -280,7 +280,7 @@ def _batches(orders: Orders, size: int) -> Iterator[np.ndarray]:
 class Walk:
     """The steps of ``fit``, one by one, for those who look at each: its coordinates, its batches and its rates.
 
-    ``data`` are X, y, and the weights of the rows with those of their classes.
+    ``data`` are X, y, and the weights of the samples with those of their classes.
     """
 
     @np.errstate(all="ignore")

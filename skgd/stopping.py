@@ -88,7 +88,7 @@ _DIVERGED = 1e10
 _HOPELESS = 2.0  # times that of the best constant model
 _HUGE = float(np.finfo(np.float64).max)
 
-_STATISTICAL = 1e-2  # what tol="auto" is where training ends by what rows tell
+_STATISTICAL = 1e-2  # what tol="auto" is where training ends by what samples tell
 _NUMERICAL = 1e-3  # and where it is to end at the minimum
 _WITH_KINKS = 1e-2  # of losses with kinks, whose certificate is not as sharp
 _OF_NEWTON = 1e-6  # steps nearly square it
@@ -97,7 +97,7 @@ _ROUNDING = 1e-12  # of the constant model's objective
 _NO_GAIN = 1e-3  # of it: less, where losses have kinks, is nothing to gain
 _SOON, _LATER = 1.1, 1.3  # times as many epochs before the next check, without and with progress
 _NOISY = 1.5  # times as far as the average from the minimum
-_FASTEST = 256.0  # times the rate, in batches of all rows
+_FASTEST = 256.0  # times the rate, in batches of all samples
 _SLOWER = 0.7  # times the rate
 _BETTER = 0.05  # of the distance: by less, a check is in vain
 _STALLED = 10  # checks in vain
@@ -160,7 +160,7 @@ class Stopping:
         self._ceiling = _DIVERGED * (1.0 + of_outliers + float(np.sum(unit * worth)))
         self._constant = 1.0 if self._has_intercept else value_of_zero(state, data) - of_outliers
         self._interval = _interval(state, data, n_steps)
-        self._batch = -(-len(data[1]) // n_steps)  # rows
+        self._batch = -(-len(data[1]) // n_steps)  # samples
         self._certificate: Certificate | None = None
 
     def resume(self, progress: Progress) -> None:
@@ -409,7 +409,7 @@ def _interval(state: State, data: Data, n_steps: int) -> int:
     if isinstance(X, np.ndarray) and has_few_columns(objective, X):
         seconds += 2e-10 * products_of_columns(objective, *X.shape)
     epochs = 10.0 * seconds / (2e-4 * n_steps + 1e-8 * n_entries)
-    return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few rows more, as of copies, do not change
+    return int(2.0 ** round(math.log2(max(epochs, 1.0))))  # which few samples more, as of copies, do not change
 
 
 def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: bool) -> float:
@@ -421,7 +421,7 @@ def _tolerance(state: State, plan: Plan, tol: float, n_steps: int, *, exact: boo
 
 
 def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
-    """Return how many epochs without progress end the training; short ones, and other rows' losses, say less."""
+    """Return how many epochs without progress end the training; short ones, and other samples' losses, say less."""
     if plan.n_iter_no_change != "auto":
         return plan.n_iter_no_change
     if plan.hidden_layer_sizes:
@@ -457,7 +457,7 @@ def _scale_of(objective: float) -> float:
 
 
 def fall_since_middle(state: State, batches: Batches, summary: EpochSummary) -> float:
-    """Return by how much the loss of some rows in the middle of an epoch has fallen since their steps.
+    """Return by how much the loss of some samples in the middle of an epoch has fallen since their steps.
 
     The next epoch will gain less. What the whole epoch gained does not tell, for it began with an untrained model.
     """
@@ -478,7 +478,7 @@ def _falls_within(losses: np.ndarray, tol: float) -> bool:
     """Say whether the loss still falls from the third quarter of an epoch to the last one, and is not all but gone.
 
     In a first epoch, that is the loss of new samples: if it has converged, more epochs would overfit (progressive
-    validation: Blum, Kalai and Langford, COLT 1999). No row counts for more than one.
+    validation: Blum, Kalai and Langford, COLT 1999). No sample counts for more than one.
     """
     quarter, losses = max(len(losses) // 4, 1), np.minimum(losses, 1.0)
     last, third = losses[-quarter:].mean(), losses[-2 * quarter : -quarter].mean()

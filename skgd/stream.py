@@ -1,4 +1,4 @@
-"""The loop of ``partial_fit``: one pass over rows in the given order, in coordinates learned on the way."""
+"""The loop of ``partial_fit``: one pass over samples in the given order, in coordinates learned on the way."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Stream:
         if follows_correlations(objective, optimizer, plan, X):
             together = state.together or no_moments(state.columns)
             stride = stride_of(together, objective.coordinates.combinations)
-        elif state.combined is not None:  # from now on, columns are what they are: a single batch sees to it
+        elif state.combined is not None:  # from now on, features are what they are: a single batch sees to it
             return None
         settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
         loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y), together, stride)
@@ -155,7 +155,7 @@ class Stream:
         return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past, *looked)
 
     def rows_to_go(self, n_rows: int, size: int) -> int:
-        """Return how many of the next rows come, in whole batches, before correlations are to be looked at."""
+        """Return how many of the next samples come, in whole batches, before correlations are to be looked at."""
         return n_rows if self.due == 0 else min(n_rows, size * max((self.due - self.rows - 1) // size, 0))
 
     def after(self, data: Data, size: int) -> tuple[Stream, Sequence[float], float] | None:

@@ -1,14 +1,14 @@
-r"""Newton's steps where rows are many: the Hessian of a sample of them, the gradient of all.
+r"""Newton's steps where samples are many: the Hessian of a subsample of them, the gradient of all.
 
-The minimum of the sample's objective is where they begin. With m of n rows in the sample, and p parameters, it is above
-the minimum over all rows by about n/m times as much as that is off the best model there is, because of the rows' noise.
-A step with the sample's Hessian leaves about p/m of that distance, so that one is enough where m is the root of 4pn:
-what is left is a quarter of what noise adds in any case. The decrement tells whether the distance is one that the
-sample explains (:meth:`~skgd.curvature.Problem.noise`); else, and where the minimum is asked for, more steps follow.
-Each takes one pass over X, of which no copy is made.
+The minimum of the subsample's objective is where they begin. With m of n samples in the subsample, and p parameters, it
+is above the minimum over all samples by about n/m times as much as that is off the best model there is, because of the
+samples' noise. A step with the subsample's Hessian leaves about p/m of that distance, so that one is enough where m is
+the root of 4pn: what is left is a quarter of what noise adds in any case. The decrement tells whether the distance is
+one that the subsample explains (:meth:`~skgd.curvature.Problem.noise`); else, and where the minimum is asked for, more
+steps follow. Each takes one pass over X, of which no copy is made.
 
-A sample says nothing of columns that hardly a row has, or whose variance a few rows own. Where there are any, these
-steps are not taken.
+A subsample says nothing of features that hardly a sample has, or whose variance a few samples own. Where there are any,
+these steps are not taken.
 
 References
 ----------
@@ -37,19 +37,19 @@ from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
 _SOME_ROWS = 2**12
-_FEWEST_ROWS = 20.0  # of these: what a smaller sample tells about fewer is chance
+_FEWEST_ROWS = 20.0  # of these: what a smaller subsample tells about fewer is chance
 _ALIKE = 2.0  # times as large as that of all rows, or as small: a mean square in the sample
-_CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is before the last step
+_CLOSE = 1e-3  # of the loss at the start: how near its minimum the subsample is before the last step
 _STEPS = 20
 _PIECE = 2**16  # entries of X that are read at once: they stay in the processor's cache meanwhile
-_FAR = 1e4  # deviations from zero: of columns that lie as far, differences lose too many digits
-_HIGH = 2.0  # times the objective at the start: then its minimum is none of all rows
+_FAR = 1e4  # deviations from zero: of features that lie as far, differences lose too many digits
+_HIGH = 2.0  # times the objective at the start: then its minimum is none of all samples
 _HALVINGS = 40
 _ROUNDING = 1e-12  # of the objective
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The sample
+# The subsample
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -65,9 +65,9 @@ class Sample(NamedTuple):
 def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
     """Return some of the rows, or None where they do not represent the others.
 
-    There is one row of each of so many stretches that weigh the same, at random places in them, which depend on no
-    random state. Rows that a constant predicts badly, as those of rare classes, are drawn more often, and weigh less in
-    turn.
+    There is one sample of each of so many stretches that weigh the same, at random places in them, which depend on no
+    random state. Samples that a constant predicts badly, as those of rare classes, are drawn more often, and weigh less
+    in turn.
     """
     X, y, weight = data
     size = rows_of_hessian(state.objective, X)
@@ -86,20 +86,20 @@ def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
 
 
 def columns_vary_in_many_rows(X: np.ndarray) -> bool:
-    """Say whether no column varies in a few rows only, as those of rare categories do, by some of the rows."""
+    """Say whether no feature varies in a few samples only, as those of rare categories do, by some of the samples."""
     some = X[:: -(-len(X) // _SOME_ROWS)].astype(np.float64)
     some -= some.mean(axis=0)
     some /= nonzero(np.abs(some).max(axis=0))
     squares = np.square(some, out=some)
-    # How many rows that vary alike have that much kurtosis.
+    # How many samples that vary alike have that much kurtosis.
     return bool((np.square(squares.sum(axis=0)) >= _FEWEST_ROWS * np.square(squares).sum(axis=0)).all())
 
 
 def _chances(objective: Objective, y: np.ndarray, weight: np.ndarray | None, constant: np.ndarray) -> np.ndarray | None:
-    """Return by how much more often each row is drawn because of its target, where the curvature depends on that.
+    """Return by how much more often each sample is drawn because of its target, where the curvature depends on that.
 
-    In half of the sample, rows count by how steep the loss of a constant is, for each output alike: so classes are
-    about as frequent as each other there.
+    In half of the subsample, samples count by how steep the loss of a constant is, for each output alike: so classes
+    are about as frequent as each other there.
     """
     if isinstance(objective.loss, SquaredError):
         return None
@@ -115,7 +115,7 @@ def _chances(objective: Objective, y: np.ndarray, weight: np.ndarray | None, con
 
 
 def _is_representative(state: State, sample: Sample) -> bool:
-    """Say whether the columns' mean squares in a sample are about those in all rows."""
+    """Say whether the features' mean squares in a subsample are about those in all samples."""
     coordinates, columns = state.objective.coordinates, state.columns
     of_all = columns.mean_squares(coordinates.center, coordinates.scale)
     weight = np.ones(len(sample.y)) if sample.weight is None else sample.weight
@@ -125,14 +125,14 @@ def _is_representative(state: State, sample: Sample) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# All rows
+# All samples
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class _Rows:
     """All rows, read in pieces, as they are: parameters are expressed in their units, and gradients in standard ones.
 
-    Where columns lie so far from zero that this would cost digits, the pieces are standardized.
+    Where features lie so far from zero that this would cost digits, the pieces are standardized.
     """
 
     def __init__(self, objective: Objective, data: Data):
@@ -172,7 +172,7 @@ class _Rows:
 
 
 class SubsampledEpochs:
-    """How the epochs of one ``fit`` are taken that are Newton's steps with the Hessian of a sample.
+    """How the epochs of one ``fit`` are taken that are Newton's steps with the Hessian of a subsample.
 
     They have the interface of `skgd.newton.NewtonEpochs`. A step that turns out, in the next epoch, to have led up is
     halved there.
@@ -186,7 +186,7 @@ class SubsampledEpochs:
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
-        """Return the state as these epochs change it; an untrained one begins at the sample's minimum."""
+        """Return the state as these epochs change it; an untrained one begins at the subsample's minimum."""
         self._rows = _Rows(state.objective, self.data)
         self._problem = problem = Problem(state.objective, *self._sample[:3])
         self._before = self._parameters = problem.parameters(state.iterate.theta)
@@ -200,7 +200,7 @@ class SubsampledEpochs:
         return state
 
     def whole(self, state: State) -> State:
-        """Return the state for all columns."""
+        """Return the state for all features."""
         return state
 
     def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:

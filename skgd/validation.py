@@ -71,7 +71,7 @@ def read_features(
 ) -> Any:
     """Return X checked: an ndarray or a CSR array, finite, of one of the dtypes.
 
-    It has the columns that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
+    It has the features that the estimator knows, or, with ``reset``, becomes the one that tells them. Scikit-learn's
     checks take a tenth of a millisecond, and ten the first time. What they would return as it is, is returned at once.
     With ``order="C"``, dense X is in this order, which the compiled loops of streams read: data frames are often not.
     """
@@ -100,7 +100,7 @@ def _explain_text(X: Any, name: str, error: Exception) -> None:
     else:
         try:
             table = np.asarray(X, dtype=object)
-        except ValueError:  # rows of several lengths
+        except ValueError:  # samples of several lengths
             return
         if table.ndim == 1 and any(isinstance(value, str) for value in table):
             raise ValueError(f"{name}: could not convert text to numbers. TfidfVectorizer does so.") from error
@@ -131,7 +131,7 @@ def _is_number(text: str) -> bool:
 
 
 def read_target(estimator: Any, y: Any, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
-    """Return y checked: an ndarray of one or two dimensions, finite, with as many rows as X."""
+    """Return y checked: an ndarray of one or two dimensions, finite, with as many samples as X."""
     y = as_numpy(y, name)
     if not (is_whole(y) if dtype is None else is_plain_target(y, dtype)):
         check_indices(y, name)
@@ -150,7 +150,7 @@ def single_column_raveled(y: np.ndarray, warn: bool = True) -> np.ndarray:
 
 
 def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
-    """Say whether X is plainly what an estimator that knows its columns takes; where it is unusual at all, say no."""
+    """Say whether X is plainly what an estimator that knows its features takes; where it is unusual at all, say no."""
     if type(X) not in (np.ndarray, sp.csr_array, sp.csr_matrix) or X.ndim != 2:
         return False
     known = X.shape[1] == estimator.n_features_in_ and "feature_names_in_" not in vars(estimator)
@@ -239,7 +239,7 @@ def in_range(weights: np.ndarray, lowest: float, highest: float) -> np.ndarray:
 
 
 def read_weight(weight: Any, n_rows: int, name: str, *, relative: bool = True) -> np.ndarray | None:
-    """Return checked weights, one a row, or None; if they are ``relative``, to each other only, their sum is finite."""
+    """Return checked weights, one per sample, or None; if ``relative``, to each other only, their sum is finite."""
     if weight is None:
         return None
     if isinstance(weight, Real):

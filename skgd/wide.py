@@ -1,7 +1,7 @@
 """Wide streams: ``partial_fit`` on sparse rows of very many columns, as of hashed text, at the cost of their entries.
 
 Each row is a step. What is known of a column, its coefficient in the user's units among it, lies in a table, of which a
-step reads and writes the rows of the columns that it has: their scale is evaluated when they are seen, and what the
+step reads and writes the rows of the features that it has: their scale is evaluated when they are seen, and what the
 penalty did meanwhile is made up for then. Nothing is done with the many others. `skgd.automatic` says where this is the
 way of a stream.
 """
@@ -68,7 +68,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_FEW_ENTRIES = 2**16  # of a call: more are looked through for columns that occur again
+_FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
 @dataclass(eq=False)
@@ -82,10 +82,10 @@ class WideStream:
     t: int
     precondition: bool
     regression: bool
-    shared: bool  # whether the outputs of a column share its slots
+    shared: bool  # whether the outputs of a feature share its slots
     dtype: np.dtype
     numbers: np.ndarray  # see `skgd.wide_table`
-    centered: np.ndarray  # how many columns are centered, and which
+    centered: np.ndarray  # how many features are centered, and which
     table: Table
     version: object
     engine: Engine = "vectorized"
@@ -217,7 +217,7 @@ class WideStream:
         return center, normal_scale(scale, np.finfo(self.dtype).smallest_normal)
 
     def _are_far(self, rows: np.ndarray) -> np.ndarray:
-        """Say which columns are to be centered."""
+        """Say which features are to be centered."""
         known, weight = _known(rows), self.numbers[WEIGHT]
         frequent = is_frequent(known[0] / weight) & self.precondition & (self.numbers[ROWS] >= SOON)
         if not frequent.any():
@@ -238,7 +238,7 @@ class WideStream:
         return penalty_rates(objective.alpha, objective.l1_ratio, scale[:, np.newaxis], target_scale, objective.unit)
 
     def _caught_up(self, rows: np.ndarray, objective: Objective, scale: np.ndarray) -> np.ndarray:
-        """Return standardized coefficients after what the penalty did since the columns were last seen."""
+        """Return standardized coefficients after what the penalty did since the features were last seen."""
         v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if not objective.alpha:
             return v
@@ -310,7 +310,7 @@ class WideStream:
         return self.loop
 
     def _take_compiled(self, loop: Any, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
-        """Take a step for each row in a compiled loop; return the sums and the last rate, or None if it is too hard."""
+        """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if too hard."""
         n_rows = len(data[1])
         factors = self._plan.schedule.evaluate(
             np.arange(self.t, self.t + n_rows), memory=self.past.memory.get("objective")
@@ -334,7 +334,7 @@ class WideStream:
         return divergence(self._plan, where, "is no longer finite")
 
     def _take_row(self, array: np.ndarray, data: Data) -> tuple[list[float], float]:
-        """Take the step of one row: this defines what a step is. Return the sums and the rate."""
+        """Take the step of one sample: this defines what a step is. Return the sums and the rate."""
         X, y, weight = data
         numbers, s = self.numbers, 1.0 if weight is None else float(weight[0])
         if self.regression:
@@ -373,7 +373,7 @@ class WideStream:
         return [summary.loss, *summary.squared_norms, float(numbers[PENALTY]), progress], rate
 
     def _learn(self, rows: np.ndarray, columns: np.ndarray, x: np.ndarray, s: float) -> tuple[np.ndarray, np.ndarray]:
-        """Learn the columns from the values of a row of some weight; return their center and scale."""
+        """Learn the features from the values of a sample of some weight; return their center and scale."""
         numbers, known = self.numbers, _known(rows)
         total, before = numbers[WEIGHT], numbers[WEIGHT] - s
         numbers[ENTRIES] += s * np.count_nonzero(x)
@@ -403,7 +403,7 @@ class WideStream:
     def _of_few_columns(
         self, objective: Objective, rows: np.ndarray, v: np.ndarray, center: np.ndarray, scale: np.ndarray
     ) -> State:
-        """Return the state of the model of a dense row with these columns only."""
+        """Return the state of the model of a dense sample with these features only."""
         coordinates, shift = objective.coordinates, 0.0
         if self.precondition:
             coordinates = replace(coordinates, center=center, scale=scale)
@@ -433,7 +433,7 @@ class WideStream:
         return self._automatic_rate(), objective.join([(by_feature, of_intercepts)], np.float64)
 
     def _write(self, rows: np.ndarray, state: State, scale: np.ndarray, rate: float) -> None:
-        """Write what a step has made of the columns of a row."""
+        """Write what a step has made of the features of a sample."""
         [(coef, intercept)] = state.objective.to_user(state.iterate.theta)
         if not (np.abs(coef) <= np.finfo(self.dtype).max).all() or not np.isfinite(intercept).all():
             raise self._failure(self.t + 1, rate)
@@ -445,9 +445,9 @@ class WideStream:
         rows[:, TIME] = self.numbers[CLOCK]
 
     def _with_centered(self, X: Any, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the columns of a row and its values in them, with centered columns that it does not store.
+        """Return the features of a sample and its values in them, with centered features that it does not store.
 
-        Columns that few rows have by now are not centered any longer.
+        Features that few samples have by now are not centered any longer.
         """
         columns, x, now = X.indices, X.data.astype(np.float64), self.t + 1
         mine = columns[array[columns, CENTERED] > 0.0]
@@ -482,7 +482,7 @@ class WideStream:
         return user_coefficient(v, scale[:, np.newaxis], objective.coordinates.target_scale)
 
     def raw(self, X: Any) -> np.ndarray:
-        """Return the raw predictions for some rows."""
+        """Return the raw predictions for some samples."""
         with self.table.at(self.version) as array:
             if sp.issparse(X) and X.nnz < X.shape[1]:
                 columns, number = np.unique(X.indices, return_inverse=True)
@@ -531,7 +531,7 @@ class WideStream:
 
     @property
     def saved(self) -> SavedWideStream:
-        """The same without columns that no row has had, for a pickle."""
+        """The same without features that no sample has had, for a pickle."""
         with self.table.at(self.version) as array:
             used = np.flatnonzero(array.any(axis=1))
             of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
@@ -547,7 +547,7 @@ def _alpha(plan: Plan) -> float:
 
 
 def _shares(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
-    """Say whether the classes of a column share its slots."""
+    """Say whether the classes of a feature share its slots."""
     return plan.optimizer is None and not is_linear(optimizer) and objective.exclusive_classes
 
 
@@ -568,7 +568,7 @@ def _known(rows: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 class _OfColumns(AdaGrad):
-    """AdaGrad with one sum of squares for all outputs of a column, which is then known sooner."""
+    """AdaGrad with one sum of squares for all outputs of a feature, which is then known sooner."""
 
     def __init__(self, optimizer: Optimizer, n_outputs: int):
         super().__init__(**optimizer.get_params())

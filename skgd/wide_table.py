@@ -3,7 +3,7 @@
 A table is changed in place, and remembers what the last call has changed: a call that fails is undone, and whoever
 still holds the state before it, another thread say, sees that.
 
-Its functions are elementwise. They take numbers, or arrays with one for each column, and serve the compiled loop too.
+Its functions are elementwise. They take numbers, or arrays with one for each feature, and serve the compiled loop too.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 
 from skgd.coordinates import Measures, choose, nonzero, rare_scale, variance_of, wide_coordinates
 
-# Of each column: the weight of the rows that have it, its largest absolute value, in units of that the sum and the sum
-# of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
+# Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
+# sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
 # come the coefficients and the slots, by output.
 COUNT, LARGEST, SUM, SQUARES, TIME, CENTERED = range(6)
 N_STATISTICS = 6
-# Of the stream: rows and their weight, the sum of the squared norms of the rows, the weight of all entries, of those in
-# columns that most rows do not have, and of these in indicators; the clock of the penalty, which adds up the learning
-# rates; and the penalty, in the user's units and by its worth. Then come the intercepts, their slots, and the measures
-# of the targets.
+# Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
+# features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
+# learning rates; and the penalty, in the user's units and by its worth. Then come the intercepts, their slots, and the
+# measures of the targets.
 ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH = range(9)
 N_NUMBERS = 9
 SOON = 20  # rows, before which no column is centered
 
 
 def with_entry(known: Any, value: Any, weight: Any) -> Any:
-    """Return count, largest value, sum and sum of squares of a column with one more value."""
+    """Return count, largest value, sum and sum of squares of a feature with one more value."""
     count, largest, total, squares = known
     size = np.abs(value)
     unit = np.maximum(largest, size)
@@ -42,25 +42,25 @@ def with_entry(known: Any, value: Any, weight: Any) -> Any:
 
 
 def measures_in(known: Any, weight: Any) -> Measures:
-    """Return the measures of a column, of rows of so much weight."""
+    """Return the measures of a feature, of samples of so much weight."""
     count, largest, total, squares = known
     mean = total / weight
     return largest, mean, variance_of(squares / weight, mean), count / weight
 
 
 def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> tuple[Any, Any]:
-    """Return center and scale of a column, of rows of so much weight."""
+    """Return center and scale of a feature, of samples of so much weight."""
     return wide_coordinates(measures_in(known, weight), centered, text_like)
 
 
 def rare_scale_in(known: Any, weight: Any) -> Any:
-    """Return the scale of a column that is not frequent, which nothing centers: what `coordinates_in` says of it."""
+    """Return the scale of a feature that is not frequent, which nothing centers: what `coordinates_in` says of it."""
     count, largest, _, squares = known
     return rare_scale(largest * np.sqrt(squares / nonzero(count)), count / weight)
 
 
 def entries_in(known: Any, weight: Any) -> tuple[Any, Any]:
-    """Return the weight of a column's entries, and that of indicators, if most rows do not have it."""
+    """Return the weight of a feature's entries, and that of indicators, if most samples do not have it."""
     count, _, total, _ = known
     entries = choose(count <= 0.5 * weight, count, 0.0)
     return entries, choose(total >= (1.0 - 1e-9) * count, entries, 0.0)

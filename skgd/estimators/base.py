@@ -125,7 +125,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     n_features_in_ : int
         The number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        The names of the features, if X has string column names.
+        The names of the features, if X has string feature names.
     """
 
     _known_losses: ClassVar[dict[str, type[Loss]]]
@@ -201,7 +201,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     ) -> tuple[Loss, int, int]:
         """Learn from the first y; return the loss for it, the number of outputs and that of exclusive classes.
 
-        ``given`` has the rows of weight zero, too.
+        ``given`` has the samples of weight zero, too.
         """
         raise NotImplementedError
 
@@ -230,7 +230,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         plan, loss = self._plan(stream=stream)
         X, y, weight = self._read(X, y, sample_weight, resumed, stream)
         given = y
-        if weight is not None and not weight.all():  # a row of weight zero is no row
+        if weight is not None and not weight.all():  # a sample of weight zero is no sample
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]
         if resumed:

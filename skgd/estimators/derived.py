@@ -79,5 +79,5 @@ class DerivedAttributes:
 
 
 def _deviation(columns: ColumnStatistics) -> np.ndarray:
-    """Return the standard deviation of each column, also zero."""
+    """Return the standard deviation of each feature, also zero."""
     return np.where(columns.constant, 0.0, columns.standard_deviation)
