@@ -1,5 +1,6 @@
 """Every example, and every Python block of the README and the documentation, runs and prints what it says it does."""
 
+import ast
 import inspect
 import re
 import runpy
@@ -314,6 +315,37 @@ def test_page(page, capsys):
         printed = capsys.readouterr().out
         assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", expected).split()  # columns are as wide as numbers
         assert numbers(printed) == pytest.approx(numbers(expected), abs=0.03)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_of_pages_fits(page):
+    """In 78 columns, which a page shows without scrolling; what a terminal prints may be wider."""
+    blocks = re.findall(r"```(\w+|{code-block} python)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for kind, code in blocks if kind != "text" for line in code.splitlines()]
+    assert [line for line in lines if len(line) > 78] == []
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_code_of_examples_fits(name):
+    """In 78 columns; the docstring and the comments that begin a cell become paragraphs."""
+    text = EXAMPLES[name].read_text(encoding="utf-8")
+    code = text.replace(ast.get_docstring(ast.parse(text), clean=False), "")
+    code = re.sub(r"^# %%\n(#.*\n)*", "", code, flags=re.MULTILINE)
+    assert [line for line in code.splitlines() if len(line) > 78] == []
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples_have_a_thumbnail(name):
+    text = EXAMPLES[name].read_text(encoding="utf-8")
+    given = re.search(r"^# sphinx_gallery_thumbnail_path = '(.*)'$", text, re.MULTILINE)
+    assert "plt.show()" in text if given is None else (ROOT / "docs" / given[1]).exists()
+
+
+def test_links_to_examples_exist():
+    """Sphinx does not check the targets of figures."""
+    links = re.findall(r"gallery/([\w/]+)\.(?:html|rst)", "".join(page.read_text("utf-8") for page in PAGES))
+    assert len(links) > 30
+    assert [link for link in links if link != "index" and not (ROOT / "examples" / f"{link}.py").exists()] == []
 
 
 def table_column(page, number):
