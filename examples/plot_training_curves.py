@@ -2,8 +2,8 @@
 Training curves: convergence and overfitting
 ============================================
 
-``history_`` records the training of every model. `TrainingDisplay` plots it: the training loss, and the validation loss
-if a validation set is passed to ``fit``.
+``history_`` records the training of every model. ``TrainingDisplay`` plots it: the training loss, and the validation
+loss if a validation set is passed to ``fit``.
 
 The data are 40 noisy samples with 30 features, three of which are informative. Without a penalty, the training loss
 keeps decreasing, while the validation loss increases after some epochs: the model overfits.

@@ -23,7 +23,8 @@ A custom activation only needs these two functions:
 ...     def derivative(z, a, hyper):
 ...         return np.cos(z)
 >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
->>> model = GDClassifier(hidden_layer_sizes=(8,), activation=Sine(), tol=None, max_iter=200, random_state=0)
+>>> model = GDClassifier(hidden_layer_sizes=(8,), activation=Sine())
+>>> model = model.set_params(tol=None, max_iter=200, random_state=0)
 >>> model.fit(X, y).predict(X)
 array([0, 1, 1, 0])
 """

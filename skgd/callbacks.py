@@ -122,7 +122,8 @@ class EarlyStopping:
     >>> X, y = load_breast_cancer(return_X_y=True)
     >>> X, X_val, y, y_val = train_test_split(X, y, random_state=0)
     >>> model = GDClassifier(tol=None, max_iter=500, random_state=0)
-    >>> model = model.set_callbacks(EarlyStopping(X_val, y_val, monitor="roc_auc", patience=5))
+    >>> stop = EarlyStopping(X_val, y_val, monitor="roc_auc", patience=5)
+    >>> model = model.set_callbacks(stop)
     >>> model.fit(X, y).n_iter_ < 500
     True
     """
@@ -240,7 +241,8 @@ class Checkpoint:
     >>> from skgd.callbacks import Checkpoint
     >>> X, y = load_breast_cancer(return_X_y=True)
     >>> path = Path(tempfile.mkdtemp()) / "cancer.checkpoint"
-    >>> model = Checkpoint.load(path) if path.exists() else GDClassifier(random_state=0)
+    >>> new = GDClassifier(random_state=0)
+    >>> model = Checkpoint.load(path) if path.exists() else new
     >>> model.set_callbacks(Checkpoint(path, every_n_epochs=10)).fit(X, y)
     GDClassifier(random_state=0)
     """
@@ -438,7 +440,8 @@ class MLflowLogger:
     --------
     >>> from skgd import GDClassifier
     >>> from skgd.callbacks import MLflowLogger
-    >>> model = GDClassifier().set_callbacks(MLflowLogger(registered_model_name="churn"))
+    >>> logger = MLflowLogger(registered_model_name="churn")
+    >>> model = GDClassifier().set_callbacks(logger)
     """
 
     def __init__(self, *, log_model: bool = True, **options: Any):

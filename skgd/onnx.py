@@ -18,7 +18,8 @@ Examples
 >>> from skgd import GDClassifier
 >>> X, y = load_iris(return_X_y=True)
 >>> X = X.astype("float32")
->>> model = make_pipeline(PolynomialFeatures(), GDClassifier(random_state=0)).fit(X, y)
+>>> model = make_pipeline(PolynomialFeatures(), GDClassifier(random_state=0))
+>>> model = model.fit(X, y)
 >>> onnx_model = to_onnx(model, X[:1], options={"zipmap": False})
 >>> [output.name for output in onnx_model.graph.output]
 ['label', 'probabilities']

@@ -168,7 +168,8 @@ class Exponential(Schedule):
     Examples
     --------
     >>> from skgd.schedules import Exponential
-    >>> Exponential(learning_rate=0.1, decay_rate=0.5, decay_steps=10)([0, 10, 20])
+    >>> schedule = Exponential(learning_rate=0.1, decay_rate=0.5, decay_steps=10)
+    >>> schedule([0, 10, 20])
     array([0.1  , 0.05 , 0.025])
     """
 
@@ -234,7 +235,8 @@ class Piecewise(Schedule):
     Examples
     --------
     >>> from skgd.schedules import Piecewise
-    >>> Piecewise(learning_rate=1.0, boundaries=(10, 20), factors=(0.3, 0.2, 0.1))([0, 10, 20])
+    >>> schedule = Piecewise(1.0, boundaries=(10, 20), factors=(0.3, 0.2, 0.1))
+    >>> schedule([0, 10, 20])
     array([0.3, 0.2, 0.1])
     """
 
@@ -358,7 +360,8 @@ class Cosine(_Warmup):
     >>> from skgd.schedules import Cosine
     >>> Cosine(learning_rate=0.1, decay_steps=4)([0, 2, 4, 9]).round(3)
     array([0.1 , 0.05, 0.  , 0.  ])
-    >>> Cosine(learning_rate=0.1, decay_steps=4, restarts=True)([0, 2, 4, 6]).round(3)
+    >>> schedule = Cosine(learning_rate=0.1, decay_steps=4, restarts=True)
+    >>> schedule([0, 2, 4, 6]).round(3)
     array([0.1 , 0.05, 0.1 , 0.05])
     """
 
@@ -422,7 +425,8 @@ class OneCycle(Schedule):
     Examples
     --------
     >>> from skgd.schedules import OneCycle
-    >>> OneCycle(learning_rate=0.25, total_steps=12, warmup_fraction=0.5)([0, 5, 11]).round(3)
+    >>> schedule = OneCycle(0.25, total_steps=12, warmup_fraction=0.5)
+    >>> schedule([0, 5, 11]).round(3)
     array([0.01, 0.25, 0.  ])
     """
 
@@ -482,8 +486,10 @@ class ReduceOnPlateau(Schedule):
     --------
     >>> from skgd.schedules import ReduceOnPlateau
     >>> schedule = ReduceOnPlateau(learning_rate=0.1, factor=0.5, patience=1)
-    >>> schedule.evaluate([7], objectives=[3.0, 2.0, 2.0]), schedule.evaluate([7], objectives=[3.0, 2.0, 2.0, 2.0])
-    (array([1.]), array([0.5]))
+    >>> schedule.evaluate([7], objectives=[3.0, 2.0, 2.0])
+    array([1.])
+    >>> schedule.evaluate([7], objectives=[3.0, 2.0, 2.0, 2.0])
+    array([0.5])
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 The path of gradient descent
 ============================
 
-`DescentPathDisplay` plots the path of an optimizer over the contour lines of the objective, as a function of two
+``DescentPathDisplay`` plots the path of an optimizer over the contour lines of the objective, as a function of two
 coefficients. The minimum is the least-squares solution. All optimizers start at the same point, and every marker is one
 step.
 """

@@ -64,9 +64,12 @@ class DescentPathDisplay:
     >>> from skgd.optimizers import SGD
     >>> X = np.random.default_rng(0).normal(size=(100, 2)) * [1, 2]
     >>> y = X @ [3, 1]
-    >>> plain = GDRegressor(optimizer=SGD(0.3), batch_size=None, precondition=False, fit_intercept=False)
-    >>> heavy = GDRegressor(optimizer=SGD(0.1, momentum=0.9), batch_size=None, precondition=False, fit_intercept=False)
-    >>> display = DescentPathDisplay.from_estimator({"plain": plain, "momentum": heavy}, X, y, n_steps=40)
+    >>> settings = {"batch_size": None, "precondition": False, "fit_intercept": False}
+    >>> models = {
+    ...     "plain": GDRegressor(optimizer=SGD(0.3), **settings),
+    ...     "momentum": GDRegressor(optimizer=SGD(0.1, momentum=0.9), **settings),
+    ... }
+    >>> display = DescentPathDisplay.from_estimator(models, X, y, n_steps=40)
     >>> display.minimum.round(2), display.paths["plain"][-1].round(2)
     (array([3., 1.]), array([3., 1.]))
     """

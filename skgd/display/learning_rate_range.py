@@ -59,7 +59,8 @@ class LearningRateDisplay:
     >>> from skgd import GDClassifier
     >>> from skgd.display import LearningRateDisplay
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> display = LearningRateDisplay.from_estimator(GDClassifier(optimizer="adam", random_state=0), X, y)
+    >>> model = GDClassifier(optimizer="adam", random_state=0)
+    >>> display = LearningRateDisplay.from_estimator(model, X, y)
     >>> 0.001 < display.suggestion_ < 1
     True
     """

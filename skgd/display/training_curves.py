@@ -51,7 +51,8 @@ class TrainingDisplay:
     >>> from skgd import GDRegressor
     >>> from skgd.display import TrainingDisplay
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = GDRegressor(max_iter=30, tol=None).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    >>> model = GDRegressor(max_iter=30, tol=None)
+    >>> model = model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
     >>> display = TrainingDisplay.from_estimator(model)
     >>> list(display.lines_), display.ax_.get_xlabel()
     (['loss', 'validation_loss'], 'epoch')
