@@ -170,7 +170,11 @@ html_sidebars = {
     if page.stem not in ("online", "persistence")
 }
 html_theme_options = {
-    "logo": {"image_light": "_static/logo.svg", "text": "skgd"},
+    "logo": {
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+        "text": "skgd",
+    },
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher"],
