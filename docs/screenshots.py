@@ -42,8 +42,9 @@ const inScroller = element => {  // the whole article scrolls, too, but is not m
 };
 const shown = element => element.checkVisibility({ checkVisibilityCSS: true });
 const width = window.innerWidth, found = [];
-if (document.documentElement.scrollWidth > width)
-    found.push(`the page is ${document.documentElement.scrollWidth} pixels wide`);
+for (let each = document.querySelector("article"); each; each = each.parentElement)
+    if (each.scrollWidth > each.clientWidth + 1)
+        found.push(`${name(each)} is ${each.scrollWidth} pixels wide, on ${each.clientWidth}`);
 for (const element of document.body.querySelectorAll("*")) {
     const box = element.getBoundingClientRect();
     if (box.width && box.height && box.right > width + 1 && shown(element) && !inScroller(element))
