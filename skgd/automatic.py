@@ -104,6 +104,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     steps are implicit: the fraction λ of the step with φ'(λ) = λ φ'(0) is taken, where φ is the loss of the batch along
     the step. Why: a step cannot overshoot the minimum of the batch, so that ten times larger learning rates work, too.
 
+    ``fit`` of a network that starts at the linear model (see ``tol``): a third of that. Why: near a minimum, gradients
+    are mostly noise, and the first steps of Adam are as long as any.
+
 ``batch_size="auto"``
     ``fit``: full batches for linear regression with up to 1000 samples, unless X is sparse, and for any model with up
     to 64. Why: they converge fastest; the minimum for separable classes is at infinity, and mini-batches stop earlier.
@@ -135,13 +138,16 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skgd.activations import Identity
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
+from skgd.networks import represents_linear_model
 from skgd.objective import Objective
 from skgd.optimizers import SGD, AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
@@ -159,6 +165,8 @@ _MANY_ROWS = 100  # for each parameter
 _ROWS_AT_ROOT = 4  # times parameters and rows: the square of the size of a sample
 _ROWS_OF_SAMPLE = 20  # for each parameter, at least
 _ROWS_A_SAMPLED_ONE = 4  # at least
+_EPOCHS_OF_LINEAR_MODEL = 1000
+_NEAR_MINIMUM = 3.0  # times shorter steps
 _USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -180,6 +188,33 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
         return False
     loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
     return (loss.smooth or (loss.smoothable and asks_for_minimum)) and rows_of_hessian(objective, X) > 0
+
+
+def starts_at_linear_model(state: State, plan: Plan, X: Matrix) -> bool:
+    """Say whether ``fit`` of a network starts at the linear model: with all left to "auto" that says how far to go."""
+    free = plan.tol == plan.alpha == plan.n_iter_no_change == "auto" and plan.precondition and state.t == 0
+    if not free or not plan.hidden_layer_sizes:
+        return False
+    objective = state.objective
+    easily_fitted = not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0
+    return easily_fitted and represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
+
+
+def linear_plan(plan: Plan) -> Plan:
+    """Return the plan for the linear model that a network starts at, with default parameters."""
+    return replace(
+        plan,
+        optimizer=None,
+        schedule=Constant(),
+        batch_size="auto",
+        max_iter=_EPOCHS_OF_LINEAR_MODEL,
+        average="polynomial",
+        max_grad_norm=None,
+        verbose=0,
+        hidden_layer_sizes=(),
+        activation=Identity(),
+        reports=False,
+    )
 
 
 def has_few_columns(objective: Objective, X: Matrix) -> bool:
@@ -259,7 +294,9 @@ def alpha_for(state: State, plan: Plan) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def base_rate(state: State, plan: Plan, *, stream: bool = False) -> tuple[float, np.ndarray | None]:
+def base_rate(
+    state: State, plan: Plan, *, stream: bool = False, from_linear_model: bool = False
+) -> tuple[float, np.ndarray | None]:
     """Return the rate that the schedule multiplies and, for "auto", the largest sensible one of each parameter."""
     base, longest = plan.schedule.learning_rate, None
     if isinstance(base, str):  # "auto"
@@ -272,7 +309,7 @@ def base_rate(state: State, plan: Plan, *, stream: bool = False) -> tuple[float,
         one_hot = sparse * (state.columns.one_hot if stream else 1.0)
         of_data = row_norm, curvature, n_classes, one_hot
         base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
-        base /= max(len(objective.hidden_layer_sizes), 1)
+        base /= max(len(objective.hidden_layer_sizes), 1) * (_NEAR_MINIMUM if from_linear_model else 1.0)
         if not objective.hidden_layer_sizes:
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)

@@ -39,7 +39,8 @@ def best_constant(state: State, y: np.ndarray, weight: np.ndarray | None) -> np.
             center = np.asarray(without_outlying_targets(known, y, weight).target_center)
         return (center - coordinates.target_center) / coordinates.target_scale
     share = _shares(objective, y, weight)
-    share = np.clip(share, 0.5 / len(y), 1.0 - 0.5 / len(y))
+    n_rows = state.columns.rows
+    share = np.clip(share, 0.5 / n_rows, 1.0 - 0.5 / n_rows)
     if objective.loss.normalized:
         return np.log(share) - np.log(share).mean()
     return _root_of_slopes(objective, share)

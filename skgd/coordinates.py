@@ -424,6 +424,10 @@ class ColumnStatistics:
             return ColumnStatistics(n_rows, total, measures)
         return ColumnStatistics(self.rows + n_rows, total, merged_measures(self.measures, measures, weight / total))
 
+    def merged(self, other: ColumnStatistics) -> ColumnStatistics:
+        """Return the statistics of the rows of both."""
+        return self._merged(other.rows, other.weight, other.measures) if other.rows else self
+
     def of_subset(self, columns: np.ndarray) -> ColumnStatistics:
         """Return the statistics of some of the columns, where the others are empty."""
         subset = tuple(measure[columns] for measure in self.measures)

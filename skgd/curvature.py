@@ -49,17 +49,21 @@ class Problem:
 
     It has a column for each output. Where the outputs share one loss, as the classes of softmax do, only differences of
     their predictions matter: then there is one column less, and ``basis`` makes the outputs' parameters from them.
-    ``share`` is each sample's share of the weight, ``l1`` and ``l2`` are the factors of the norm and of half the
-    squared parameters, and ``width`` is half that of the interval over which slopes and curvatures are means.
+    ``share`` is each sample's share of the weight, which is ``total`` where there are other samples, ``l1`` and ``l2``
+    are the factors of the norm and of half the squared parameters, and ``width`` is half that of the interval over
+    which slopes and curvatures are means.
     """
 
     width = 0.0
 
-    def __init__(self, objective: Objective, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None):
+    def __init__(
+        self, objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None = None
+    ):
         self.objective = objective
         self.rows = self._standardized(objective, X)
         self.target = objective.target(y)
-        self.share = np.full(len(y), 1.0 / len(y)) if weight is None else weight / weight.sum()
+        weight = np.ones(len(y)) if weight is None else weight
+        self.share = weight / (weight.sum() if total is None else total)
         self.coupled = objective.loss.normalized and objective.n_outputs > 1
         together = self.coupled and not objective.l1_ratio  # whose penalty is one on each output's own parameters
         self.basis = _differences(objective.n_outputs) if together else np.eye(objective.n_outputs)
@@ -167,8 +171,18 @@ class Problem:
         ``solves`` are the :meth:`inverses` there, where they are known.
         """
         if self.l1.any():
-            return self._step_with_l1(point, gradient)
-        solves = solves or self.inverses(self.curvatures(point.raw))
+            return self._step_with_l1(point, gradient, self.hessians(self.curvatures(point.raw)), len(self.rows))
+        return self._step_without_l1(gradient, solves or self.inverses(self.curvatures(point.raw)))
+
+    def step_by_hessians(
+        self, point: Point, gradient: np.ndarray, hessians: list[np.ndarray], n_rows: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same where the Hessians are known: sums over so many rows, which need not be these."""
+        if self.l1.any():
+            return self._step_with_l1(point, gradient, hessians, n_rows)
+        return self._step_without_l1(gradient, [inverse(each, n_rows) for each in hessians])
+
+    def _step_without_l1(self, gradient: np.ndarray, solves: list[Solve]) -> tuple[np.ndarray, np.ndarray]:
         if self.coupled:
             step = -solves[0](gradient.T.ravel()).reshape(gradient.shape[::-1]).T
         else:
@@ -188,8 +202,9 @@ class Problem:
         moments = (self.rows.T @ (np.square(column)[:, np.newaxis] * self.rows) for column in slopes.T)
         return np.array([0.5 * np.trace(solve(moment)) for solve, moment in zip(solves, moments, strict=True)])
 
-    def _step_with_l1(self, point: Point, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        hessians, n_rows = self._hessians(self.curvatures(point.raw)), len(self.rows)
+    def _step_with_l1(
+        self, point: Point, gradient: np.ndarray, hessians: list[np.ndarray], n_rows: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         parameters, gradient, l1 = point.parameters.T, gradient.T, self.l1.T
         if self.coupled:
             there, fall = minimum_in_turns(hessians[0], parameters, gradient, l1, n_rows)
@@ -204,10 +219,10 @@ class Problem:
             return [inverse(self._coupled_hessian(curvatures), len(self.rows))]
         n_outputs = curvatures.shape[1]
         alike = (curvatures == curvatures[:, :1]).all() and (self.l2 == self.l2[:, :1]).all()
-        made = [inverse(each, len(self.rows)) for each in self._hessians(curvatures[:, :1] if alike else curvatures)]
+        made = [inverse(each, len(self.rows)) for each in self.hessians(curvatures[:, :1] if alike else curvatures)]
         return made * n_outputs if alike else made
 
-    def _hessians(self, curvatures: np.ndarray) -> list[np.ndarray]:
+    def hessians(self, curvatures: np.ndarray) -> list[np.ndarray]:
         """Return the Hessian of each output, or of all together where they share a loss."""
         if self.coupled:
             return [self._coupled_hessian(curvatures)]

@@ -7,10 +7,16 @@ first: with :math:`\delta` the loss's derivative with respect to a layer's z,
 .. math:: \frac{\partial \ell}{\partial W} = a_{in}^T \delta, \qquad \frac{\partial \ell}{\partial b} = \sum \delta,
           \qquad \delta_{in} = (\delta W^T) \odot \varphi'(z_{in})
 
+A pair of neurons with opposite inputs represents a linear function, exactly if :math:`\varphi(z) - \varphi(-z)` is
+proportional to z, as for rectifiers, and nearly where z is small, otherwise. So a network can start at a linear model
+(compare the looks-linear initialization of Balduzzi et al.).
+
 References
 ----------
 D. E. Rumelhart, G. E. Hinton and R. J. Williams, "Learning representations by back-propagating errors", Nature 323,
 1986.
+D. Balduzzi, M. Frean, L. Leary, J. P. Lewis, K. W.-D. Ma and B. McWilliams, "The shattered gradients problem: if
+resnets are the answer, then what is the question?", ICML 2017.
 """
 
 from __future__ import annotations
@@ -27,6 +33,8 @@ from skgd.coordinates import Matrix
 
 # The coefficients, (n_inputs, n_outputs), and the intercepts, (n_outputs,).
 Layer: TypeAlias = tuple[np.ndarray, np.ndarray]
+
+_SMALL = 0.25  # in units of the standardized inputs: where usual activations are nearly linear
 
 
 def forward(
@@ -69,3 +77,41 @@ def initial_layers(sizes: Sequence[int], activation: Activation, random_state: n
         coef = random_state.uniform(-bound, bound, (n_inputs, n_outputs))
         layers.append((coef, random_state.uniform(-bound, bound, n_outputs) if hidden else np.zeros(n_outputs)))
     return layers
+
+
+def represents_linear_model(layers: Sequence[Layer], activation: Activation) -> bool:
+    """Say whether each hidden layer has a pair of neurons per output, whose difference is linear."""
+    n_outputs = layers[-1][0].shape[1]
+    slope, _ = _linear_part(activation)
+    return min(coef.shape[1] for coef, _ in layers[:-1]) >= 2 * n_outputs and abs(slope) > 0.0
+
+
+def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activation) -> list[Layer]:
+    """Return layers that predict what a linear model does, by pairs of neurons; the others stay what they are.
+
+    The last layer ignores the other neurons at first: its coefficients of them are zero.
+    """
+    coef, intercept = linear
+    slope, reach = _linear_part(activation)
+    norms = np.sqrt(np.square(coef).sum(axis=0))
+    used = np.flatnonzero(norms)
+    shrunk = (np.sqrt(norms) if math.isinf(reach) else norms / reach)[used]
+    signs, pairs = np.tile([1.0, -1.0], len(used)), slice(0, 2 * len(used))
+    first, *others = [(w.copy(), b.copy()) for w, b in layers]
+    first[0][:, pairs] = signs * np.repeat(coef[:, used] / shrunk, 2, axis=1)
+    first[1][pairs] = 0.0
+    for w, b in others[:-1]:
+        w[:, pairs], b[pairs] = 0.0, 0.0
+        w[pairs, pairs] = np.kron(np.eye(len(used)), [[1.0, -1.0], [-1.0, 1.0]]) / slope
+    last = np.zeros_like(layers[-1][0])
+    last[np.arange(2 * len(used)), np.repeat(used, 2)] = signs * np.repeat(shrunk, 2) / slope
+    return [first, *others[:-1], (last, np.asarray(intercept))]
+
+
+def _linear_part(activation: Activation) -> tuple[float, float]:
+    """Return the slope of the difference of a pair of neurons, and up to which input it is linear."""
+    z, hyper = np.array([0.1, _SMALL, 1.0, 8.0]), activation.hyper()
+    slopes = (activation.value(z, hyper) - activation.value(-z, hyper)) / z
+    if np.allclose(slopes, slopes[0], rtol=1e-6):
+        return float(slopes[0]), math.inf
+    return float(slopes[1]), _SMALL

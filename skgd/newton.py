@@ -40,6 +40,16 @@ def with_chosen_penalty(state: State, data: Data, copies: np.ndarray) -> State:
     return replace(state, objective=replace(state.objective, alpha=alpha), iterate=iterate)
 
 
+def is_narrowed(fall: float, added: float) -> bool:
+    """Say whether the next interval around kinks is smaller: a step gains less than the interval adds to the loss."""
+    return fall <= _SMALL * added
+
+
+def narrower(width: float) -> float:
+    """Return half the width of the next smaller interval around kinks."""
+    return max(_NARROWER * width, float(WIDTHS[-1]))
+
+
 class NewtonEpochs:
     """How the epochs of one ``fit`` are taken that are Newton's steps, with the interface of those in batches."""
 
@@ -75,9 +85,9 @@ class NewtonEpochs:
         self._point = problem.moved(before, step, gradient)
         fall = float(falls @ problem.worth)
         added = float(problem.share @ problem.smoothing(before.raw) @ problem.worth) if problem.width else 0.0
-        if problem.width and fall <= _SMALL * added:
+        if problem.width and is_narrowed(fall, added):
             self._point = min(before, self._point, key=lambda point: point.value)
-            problem.width = max(_NARROWER * problem.width, float(WIDTHS[-1]))
+            problem.width = narrower(problem.width)
         theta = problem.flat(self._point.parameters).astype(state.dtype)
         slots = self._slots(state, self._point)
         state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)

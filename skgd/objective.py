@@ -236,6 +236,15 @@ class Objective:
             total_weight += len(target) if column is None else column.sum()
         return total * self.unit / total_weight
 
+    def losses_by_sample(self, theta: np.ndarray, X: Matrix, y: np.ndarray) -> np.ndarray:
+        """Return the loss of each sample, its outputs' by their worth, without the penalty."""
+        worth = self.unit * self.progress_worth
+        parts = [
+            (self.loss_values(target, self.normalized(self.raw(theta, Z))) * worth).sum(axis=1)
+            for Z, target, _ in self.chunks(X, y, None, slice(None))
+        ]
+        return np.concatenate(parts)
+
     def mean_losses_of_constant(
         self, constant: np.ndarray, y: np.ndarray, weight: np.ndarray | None, within: float = np.inf
     ) -> np.ndarray:

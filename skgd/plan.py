@@ -33,6 +33,7 @@ class Plan:
     hidden_layer_sizes: tuple[int, ...]
     activation: Activation
     class_weight: np.ndarray | str | None = None
+    reports: bool = True  # whether to warn, and to keep what there is at Ctrl-C
 
     def settings(self, average_every: int) -> StepSettings:
         """Return what stands around the optimizer's rule."""

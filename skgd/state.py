@@ -116,6 +116,8 @@ class Progress:
     best_epoch: int = 0  # whose parameters best_iterate has
     best_score: float = math.nan
     width: float = 0.0  # of the intervals around kinks
+    n_epochs: int | None = None  # as many as cross-validation has chosen
+    n_trainings: int = 0  # of a network that started at the linear model, those of cross-validation among them
 
 
 def start_state(

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, rows_of_hessian
+from skgd.combinations import Combinations
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is_robust, without_outlying_targets
 from skgd.coordinates import (
     ColumnStatistics,
@@ -61,7 +62,7 @@ def learn(
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
         weight = plan.row_weights(y, weight, class_totals)
     if weight is not None:
-        _check_total(weight.sum(), state.columns.weight)
+        check_total(weight.sum(), state.columns.weight)
     columns, targets, robust, counted = measured, state.targets, is_robust(state.objective, y), X
     reach = REACH if robust else UNBOUNDED
     if columns is None and stream and isinstance(X, np.ndarray):
@@ -83,32 +84,68 @@ def learn(
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
-    alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
-    state = replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
-    objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
-    coordinates, combinations = Coordinates(), None
+    state, combinations = with_penalty(state, plan), None
     if stream:
         state, combinations = combined(state, plan, X, counted, given_weight, reach)
+    state = with_coordinates(
+        state,
+        plan,
+        (y, weight),
+        stream=stream,
+        newton=newton,
+        sparse=sp.issparse(X),
+        scale=scale,
+        combinations=combinations,
+    )
+    if stream and robust and plan.precondition and isinstance(X, np.ndarray):
+        coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
+        weight = without_outlying_rows(X, weight, state.combined or columns, coordinates, fit_intercept)
+    return state, (X, y, weight)
+
+
+def with_penalty(state: State, plan: Plan) -> State:
+    """Return the state with the strength of the penalty, given or by the rule for ``alpha="auto"``."""
+    alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
+    return replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
+
+
+def with_coordinates(
+    state: State,
+    plan: Plan,
+    targets: tuple[np.ndarray, np.ndarray | None],
+    *,
+    stream: bool,
+    newton: bool,
+    sparse: bool,
+    scale: np.ndarray | None = None,
+    combinations: Combinations | None = None,
+) -> State:
+    """Return the state of the same model in the coordinates that follow from its statistics.
+
+    ``targets`` are y and the weights of its rows, whose median takes the place of the mean where outliers own that.
+    """
+    objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
+    coordinates, (y, weight) = Coordinates(), targets
     if plan.precondition:
-        inputs = state.combined or columns
-        of_data = {"sparse": sp.issparse(X), "fit_intercept": fit_intercept, "dtype": dtype}
+        inputs = state.combined or state.columns
+        of_data: dict[str, Any] = {"sparse": sparse, "fit_intercept": fit_intercept, "dtype": dtype}
         coordinates_of = standard_coordinates if newton else None
         coordinates = Coordinates.of_columns(inputs, **of_data, coordinates_of=coordinates_of)
         coordinates = replace(coordinates, combinations=combinations)
     if scale is not None:
         center = np.zeros_like(scale, dtype=dtype) if coordinates.centered else 0.0
         coordinates = replace(coordinates, center=center, scale=scale.astype(dtype))
-    if regression and (plan.precondition or objective.loss.standardized):
-        coordinates = coordinates.with_target(targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept)
+    if y.dtype.kind == "f" and (plan.precondition or objective.loss.standardized):
+        coordinates = coordinates.with_target(
+            state.targets, log_link=objective.loss.log_link, fit_intercept=fit_intercept
+        )
         if not stream and fit_intercept and has_linear_tails(objective):
             coordinates = without_outlying_targets(coordinates, y, weight)
     state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
-    if stream and robust and plan.precondition and isinstance(X, np.ndarray):
-        weight = without_outlying_rows(X, weight, state.combined or columns, coordinates, fit_intercept)
-    return state, (X, y, weight)
+    return state
 
 
 def without_unit(objective: Objective) -> ValueError:
@@ -119,7 +156,7 @@ def without_unit(objective: Objective) -> ValueError:
     )
 
 
-def _check_total(new: float, before: float) -> None:
+def check_total(new: float, before: float) -> None:
     """Refuse weights whose sum is no number above 0; in a stream, earlier samples' are part of it."""
     if not (new > 0.0 and before + new < np.inf):
         what = "small" if new == 0.0 else "large"

@@ -10,28 +10,30 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 
+from skgd.activations import Identity
 from skgd.automatic import (
-    average_every,
-    base_rate,
     batch_size,
     chooses_penalty,
     has_many_rows,
+    linear_plan,
     rows_of_hessian,
+    starts_at_linear_model,
     takes_newton_steps,
 )
 from skgd.constant import begun_at_constant, best_constant, yardstick
+from skgd.cross_validation import Begun, chosen_epochs, has_enough_samples, n_folds_of
 from skgd.decorrelation import decorrelation_of
-from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, EpochSummary, choose
+from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, initial_iterate
+from skgd.epochs import Epochs
 from skgd.evaluation import evaluated
-from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
+from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
+from skgd.networks import at_linear_model
 from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
-from skgd.optimizers import laziness_of
-from skgd.packing import Packing
+from skgd.optimizers import AdaGrad
 from skgd.plan import Plan
-from skgd.state import Approach, Data, Progress, State
-from skgd.steps import Batches, Orders, divergence, learn, rates_of, run
+from skgd.state import Data, Progress, State, start_state
+from skgd.steps import DivergenceError, divergence, learn
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 
@@ -91,10 +93,7 @@ def train_epochs(
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
         constant = best_constant(state, *data[1:])
-    worth, of_outliers = yardstick(state, constant, data)
-    state = begun_at_constant(state, plan, constant)
-    state.objective = replace(state.objective, worth=worth)
-    unit = worth[0] if state.objective.one_problem else 1.0  # of what a schedule watches
+    state, of_outliers, unit = _begun(state, plan, data, constant)
     if newton and chooses_penalty(state, plan):
         copies = copies_of(y, given_weight)
         if sample is None:
@@ -102,15 +101,30 @@ def train_epochs(
         else:
             state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
     epochs: Any
+    n_epochs, n_trainings = (None, 0) if resumed is None else (resumed.n_epochs, resumed.n_trainings)
+    if resumed is None and starts_at_linear_model(start, plan, X) and has_enough_samples(X):
+        n_trainings = 1 if validates else 1 + n_folds_of(X.shape[0])
+        if not validates:
+            n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
+        state = _at_linear_model(state, start, plan, (X, y, given_weight), random_state)
     if not newton:
-        epochs = _Epochs(state, plan, data, random_state, MANY_EPOCHS if to_minimum else USUAL_EPOCHS)
+        many = MANY_EPOCHS if to_minimum else USUAL_EPOCHS
+        epochs = Epochs(state, plan, data, random_state, many, n_trainings=n_trainings)
     elif sample is None:
         epochs = NewtonEpochs(plan, data, random_state)
     else:
         epochs = SubsampledEpochs(plan, data, random_state, sample)
     n_steps, orders = epochs.n_steps, epochs.orders
     stopping = Stopping(
-        state, plan, data, of_outliers, n_steps, shuffled=orders.shuffled, validates=validates, newton=newton
+        state,
+        plan,
+        data,
+        of_outliers,
+        n_steps,
+        shuffled=orders.shuffled,
+        validates=validates,
+        newton=newton,
+        n_epochs=n_epochs,
     )
     before = state.t - _steps_of(resumed, n_steps)
     if resumed is not None:
@@ -137,6 +151,8 @@ def train_epochs(
             best_epoch=best_epoch,
             best_score=best_score,
             width=epochs.width,
+            n_epochs=n_epochs,
+            n_trainings=n_trainings,
         )
 
     try:
@@ -154,7 +170,7 @@ def train_epochs(
             if validation is not None:
                 shown = whole_of(state)
                 losses, score = evaluated(shown, plan, validation)
-                validated, value = (float(losses.sum()), score), float((worth * losses).sum())
+                validated, value = (float(losses.sum()), score), float((state.objective.worth * losses).sum())
                 seen["validation_loss"] = value
             lowest = stopping.observe(value, state, batches, summary)
             suboptimality = stopping.check(epoch, state, epochs.data)
@@ -172,6 +188,8 @@ def train_epochs(
         if stopping.approach.epoch == epoch and "suboptimality" in history:  # a record of earlier releases has none
             history["suboptimality"][-1] = ending.suboptimality
     except KeyboardInterrupt:
+        if not plan.reports:
+            raise
         drop_unfinished(history)
         warn_interrupted(epoch)
         stopping.end("interrupted")
@@ -185,55 +203,48 @@ def train_epochs(
     return state, n_epochs, ending._replace(kept=best_epoch or n_epochs, score=best_score)
 
 
+def _begun(state: State, plan: Plan, data: Data, constant: np.ndarray) -> tuple[State, float, float]:
+    """Return the state at the best constant model, what outliers add to its loss, and the unit of what is watched."""
+    worth, of_outliers = yardstick(state, constant, data)
+    state = begun_at_constant(state, plan, constant)
+    state.objective = replace(state.objective, worth=worth)
+    return state, of_outliers, worth[0] if state.objective.one_problem else 1.0
+
+
+def _chosen_epochs(state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState) -> int:
+    """Return for how many epochs to train a network."""
+    _, y, _ = data
+    size = batch_size(state, plan, regression=y.dtype.kind == "f")
+    plan = replace(plan, batch_size=None if size == len(y) else size)  # the same in all folds
+
+    def begun(data: Data) -> Begun:
+        state, weighted = learn(start, plan, data, stream=False)
+        state, of_outliers, unit = _begun(state, plan, weighted, best_constant(state, *weighted[1:]))
+        return _at_linear_model(state, start, plan, data, random_state), weighted, of_outliers, unit
+
+    return chosen_epochs(begun, plan, data, random_state)
+
+
+def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState) -> State:
+    """Return the state of a network whose predictions are those of the linear model with default parameters."""
+    plan = linear_plan(plan)
+    objective = replace(start.objective, hidden_layer_sizes=(), activation=Identity())
+    linear = start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
+    history: dict[str, list[float]] = {key: [] for key in history_keys(1)}
+    try:
+        linear, _, _ = train_epochs(linear, plan, data, None, history, random_state)
+    except DivergenceError:
+        return state
+    objective = replace(state.objective, hidden_layer_sizes=())
+    [layer] = objective.layers(objective.from_user(linear.readout(), np.float64))
+    random = state.objective.layers(state.iterate.theta)
+    layers = at_linear_model(random, layer, state.objective.activation)
+    theta = state.objective.join(layers, np.float64).astype(state.dtype)
+    return replace(state, iterate=initial_iterate(theta, state.optimizer, state.averaging))
+
+
 def _steps_of(resumed: Progress | None, n_steps: int) -> int:
     """Return how many steps of a fit that goes on have been taken."""
     if resumed is None:
         return 0
     return resumed.epoch * n_steps if resumed.steps is None else resumed.steps
-
-
-class _Epochs:
-    """How the epochs of one ``fit`` are taken: in which batches and orders, with which engine, columns and rates."""
-
-    width = 0.0  # of the intervals around kinks, which Newton's steps have
-
-    def __init__(self, state: State, plan: Plan, data: Data, random_state: np.random.RandomState, n_epochs: int):
-        _, y, _ = data
-        self._plan, self.data, self._n_epochs = plan, data, min(plan.max_iter, n_epochs)
-        self._size = batch_size(state, plan, regression=y.dtype.kind == "f")
-        self._packing: Packing | None = None
-        self.n_steps = -(-len(y) // self._size)
-        self.orders = Orders(plan, len(y), self._size, random_state)
-
-    def begin(self, state: State, *, from_zero: bool, width: float) -> State:
-        """Return the state that these epochs change; ``from_zero``, if they are the first of its parameters."""
-        X, y, weight = self.data
-        state.engine = choose(
-            state.optimizer,
-            state.objective,
-            n_epochs=self._n_epochs,
-            n_steps=self.n_steps,
-            n_entries=X.size,
-            sparse=sp.issparse(X),
-        )
-        sparse = not isinstance(X, np.ndarray) and X.nnz > 0
-        if state.engine == "compiled" and sparse and from_zero and laziness_of(state.optimizer) == "rest":
-            self._packing = Packing(state, X)
-            state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
-        self._base, self._longest = base_rate(state, self._plan)
-        return state
-
-    def whole(self, state: State) -> State:
-        """Return the state for all columns."""
-        return state if self._packing is None else self._packing.unpacked(state)
-
-    def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
-        """Take an epoch; return its batches, last rate and summary. ``memory`` is what the schedule remembers."""
-        order = self.orders.draw()
-        size = min(self._size * approach.growth, len(order))
-        batches = Batches(*self.data, order, size)
-        rates = approach.slowdown * rates_of(self._base, state, self._plan, -(-len(order) // size), memory)
-        longest = None if self._longest is None else min(approach.slowdown, 1.0) * self._longest
-        every = average_every(size, state.columns)
-        summary = run(state, self._plan, batches, rates, longest, every, f"epoch {number}")
-        return batches, float(rates[-1]), summary

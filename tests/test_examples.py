@@ -27,6 +27,8 @@ NEEDED = {  # by pages and examples, beside what all tests need
     "onnx.md": ["skl2onnx", "onnxruntime"],
     "onnx_predictions": ["skl2onnx", "onnxruntime"],
     "mlflow.md": ["mlflow"],
+    "large_data.md": ["pyarrow"],
+    "cluster.md": ["dask", "distributed"],
     "mlflow_runs": ["mlflow"],
 }
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")

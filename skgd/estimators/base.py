@@ -94,8 +94,9 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         that is the criterion.
     stop_reason_ : str
         Why ``fit`` stopped: "converged" (the certificate is at most ``tol``), "no progress" or "validation" (the
-        objective, or the validation loss, no longer improved), "stalled" (no progress towards the minimum), "max_iter",
-        "callback", "interrupted"; "stream" after ``partial_fit``, and "unfinished" in a callback.
+        objective, or the validation loss, no longer improved), "cross-validation" (after as many epochs as it chose for
+        a network), "stalled" (no progress towards the minimum), "max_iter", "callback", "interrupted"; "stream" after
+        ``partial_fit``, and "unfinished" in a callback.
     suboptimality_ : float
         The last estimate of the distance of the objective to its minimum, relative to the gain of the minimum over the
         best constant model; nan if it was not computed.
@@ -204,6 +205,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         ``given`` has the samples of weight zero, too.
         """
         raise NotImplementedError
+
+    def _labels_in(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the labels in some of the rows, if y is one column of labels: a classifier's, but not multilabel."""
+        return None
 
     def _is_ready_target(self, y: Any, n_rows: int) -> bool:
         """Say whether y is plainly an array that `_encode` takes; where it is unusual in any way, say no."""

@@ -28,7 +28,7 @@ def _estimates_probabilities(loss: Loss | type[Loss]) -> bool:
     return loss.normalized or loss.probability is not None
 
 
-def _probability_means_something(estimator: GDClassifier) -> bool:
+def has_probabilities(estimator: GDClassifier) -> bool:
     """Say whether the loss estimates probabilities; raise the AttributeError that `hasattr` looks for, otherwise."""
     kind = estimator._loss_kind()
     learned = getattr(estimator, "loss_", kind)  # with which the model was trained, whatever the parameter is now
@@ -206,7 +206,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
             return (scores > 0.0).astype(np.int64)
         return self.classes_[(scores > 0.0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    @available_if(_probability_means_something)
+    @available_if(has_probabilities)
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the probability of each class, if the loss estimates it.
 
@@ -231,7 +231,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 return positive
             return positive / positive.sum(axis=1, keepdims=True)  # one-vs-rest
 
-    @available_if(_probability_means_something)
+    @available_if(has_probabilities)
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Return the logarithm of :meth:`predict_proba`.
 
@@ -272,6 +272,14 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 f"{type(self).__name__} needs at least 2 classes, but {where} one class only: {plain_repr(only)}.{also}"
             )
         return (loss, 1, 2) if n_classes == 2 else (loss.multiclass(), n_classes, n_classes)
+
+    def _labels_in(self, y):
+        if y.ndim == 2:
+            _type_of_labels(y, "y")
+            return None
+        labels = y if y.dtype.kind == "O" else np.unique(y)
+        _type_of_labels(np.repeat(labels, 3), "y")  # scikit-learn warns of as many labels as rows
+        return np.unique(labels)
 
     def _is_ready_target(self, y, n_rows):
         return is_whole(y) and y.dtype == self.classes_.dtype and len(y) == n_rows and not self._multilabel

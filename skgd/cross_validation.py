@@ -1,0 +1,157 @@
+"""For how many epochs a network is trained: as many as samples that it has not seen gain from.
+
+Each fold is trained without some samples, all folds at once, and from time to time their loss on these is added up. The
+number of epochs after which it is lowest is the one that all samples are then trained for. Training starts at the
+linear model, and more than that has to be better by a standard error: the rule of Breiman, Friedman, Olshen and Stone,
+*Classification and Regression Trees*, 1984.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+
+from skgd.coordinates import Matrix
+from skgd.engines import readout
+from skgd.epochs import Epochs
+from skgd.newton import copies_of
+from skgd.plan import Plan
+from skgd.schedules import Schedule
+from skgd.state import Approach, Data, State
+
+# The start of a training: the state, the samples, and what of the objective is outliers', and its unit, for schedules.
+Begun: TypeAlias = tuple[State, Data, float, float]
+
+_PARTS, _MANY_PARTS = 5, 10  # of the samples, one of which a fold leaves out
+_MANY = 10_000  # samples, of which a tenth is enough
+_LEFT_OUT = 500  # samples, in all folds together, are enough
+_FEWEST = 20  # samples, other than copies: of fewer, some that are left out say nothing
+_FEW = 64  # samples, in full batches: weights are to be the same as copies, whatever their order
+_LONGER = 1.25  # each check after so many times as many epochs
+_WAIT, _WAIT_STEPS = 1.5, 150  # times the best number of epochs, and steps
+_ERRORS = 1.5  # standard errors by which a network has to be better than the linear model
+_NOTEWORTHY = 0.02  # of the gain: less is not waited for
+
+
+def n_folds_of(n_samples: int) -> int:
+    """Return how many folds there are: one, if samples are many."""
+    n_parts = _PARTS if n_samples <= _MANY else _MANY_PARTS
+    return int(np.clip(-(-n_parts * _LEFT_OUT // n_samples), 1, n_parts))
+
+
+def has_enough_samples(X: Matrix) -> bool:
+    """Say whether samples can be left out."""
+    return X.shape[0] >= _FEWEST and _groups(X).max() + 1 >= _FEWEST
+
+
+def chosen_epochs(begun: Callable[[Data], Begun], plan: Plan, data: Data, random_state: np.random.RandomState) -> int:
+    """Return for how many epochs to train, the first of which is the linear model.
+
+    ``begun`` returns the start of a training on some samples.
+    """
+    X, y, _ = data
+    folds = [
+        Fold(begun(_part(data, ~left_out)), plan, _part(data, left_out), random_state)
+        for left_out in _folds(X, y, random_state)
+    ]
+    n_steps, copies = folds[0].n_steps, np.concatenate([fold.copies for fold in folds])
+    linear = _losses_after(1, folds)
+    best, best_epoch, noted, since = 0.0, 1, 0.0, 1
+    for epoch in _checks(plan.max_iter):
+        gains = _losses_after(epoch, folds) - linear
+        mean = np.average(gains, weights=copies)
+        error = np.sqrt(np.average((gains - mean) ** 2, weights=copies) / copies.sum())
+        bound = mean + _ERRORS * error
+        if bound < best:
+            best, best_epoch = bound, epoch
+        if bound < (1.0 + _NOTEWORTHY) * noted:
+            noted, since = bound, epoch
+        if (epoch - _WAIT * since) * n_steps > _WAIT_STEPS:
+            break
+    return best_epoch
+
+
+def _losses_after(epoch: int, folds: list[Fold]) -> np.ndarray:
+    return np.concatenate([fold.losses_after(epoch) for fold in folds])
+
+
+class Fold:
+    """The training of a network without some samples."""
+
+    def __init__(self, begun: Begun, plan: Plan, held_out: Data, random_state: np.random.RandomState):
+        state, data, self._of_outliers, self._unit = begun
+        self._plan, self._held_out, self._epoch = plan, held_out, 0
+        self._epochs = Epochs(
+            state, plan, data, random_state, n_trainings=1 + n_folds_of(len(data[1]) + len(held_out[1]))
+        )
+        self._state = self._epochs.begin(state, from_zero=True, width=0.0)
+        self.n_steps = self._epochs.n_steps
+        _, y, weight = held_out
+        self._weight = plan.row_weights(y, weight, state.class_totals)
+        self.copies = copies_of(y, weight)
+
+    def losses_after(self, epoch: int) -> np.ndarray:
+        """Return the loss of each sample that is left out, by its worth, after so many epochs."""
+        state = self._state
+        observes = type(self._plan.schedule).observe is not Schedule.observe
+        while self._epoch < epoch:
+            n_epochs = epoch - self._epoch if self._epoch and not observes else 1
+            memory = state.past.memory.get("objective")
+            _, _, summary = self._epochs.take(state, self._epoch + 1, Approach(), memory, n_epochs)
+            self._epoch += n_epochs
+            objective = summary.progress - self._of_outliers
+            state.past = state.past.followed_by({"objective": objective / self._unit}, self._plan.schedule)
+        whole, (X, y, _) = self._epochs.whole(state), self._held_out
+        theta = readout(whole.iterate, whole.optimizer, whole.objective)
+        losses = whole.objective.losses_by_sample(theta, X, y)
+        return losses if self._weight is None else losses * self._weight / self.copies
+
+
+def _checks(max_iter: int) -> Iterator[int]:
+    """Yield the numbers of epochs after which to look."""
+    epoch = 2
+    while epoch < max_iter:
+        yield epoch
+        epoch = max(epoch + 1, round(_LONGER * epoch))
+    yield max_iter
+
+
+def _folds(X: Matrix, y: np.ndarray, random_state: np.random.RandomState) -> list[np.ndarray]:
+    """Return which samples each fold leaves out: copies together, and of each class as many as there are of others."""
+    n_samples, groups = X.shape[0], _groups(X)
+    _, first = np.unique(groups, return_index=True)
+    order = random_state.permutation(len(first))
+    if y.dtype.kind != "f" and y.ndim == 1:
+        order = order[np.argsort(y[first[order]], kind="stable")]
+    n_parts = _PARTS if n_samples <= _MANY else _MANY_PARTS
+    part = np.empty(len(first), dtype=int)
+    part[order] = np.arange(len(first)) % n_parts
+    return [part[groups] == number for number in range(n_folds_of(n_samples))]
+
+
+def _groups(X: Matrix) -> np.ndarray:
+    """Return a number for each sample, the same for copies: in the order of their values, if samples are few."""
+    if X.shape[0] <= _FEW:
+        rows = X if isinstance(X, np.ndarray) else X.toarray()
+        return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    if isinstance(X, np.ndarray):
+        keys = [zlib.crc32(row) for row in np.ascontiguousarray(X)]
+    else:
+        ends = X.indptr
+        keys = [
+            zlib.crc32(X.data[begin:end].tobytes(), zlib.crc32(X.indices[begin:end].tobytes()))
+            for begin, end in pairwise(ends)
+        ]
+    _, first, groups = np.unique(keys, return_index=True, return_inverse=True)
+    numbers = np.empty(len(first), dtype=int)
+    numbers[np.argsort(first)] = np.arange(len(first))  # in the order of their first copies, whatever the units
+    return numbers[groups]
+
+
+def _part(data: Data, rows: np.ndarray) -> Data:
+    X, y, weight = data
+    return X[rows], y[rows], None if weight is None else weight[rows]
