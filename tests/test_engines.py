@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 import skgd.engines.compiled.dense
 import skgd.engines.compiled.networks
-import skgd.training
+import skgd.epochs
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
@@ -336,7 +336,7 @@ def test_packed_columns_change_nothing(base, average, batch_size):
     X = with_empty_columns()
     validation = {"X_val": X[::2], "y_val": y[::2]}
     packed = fit_with("compiled", model, X, y, **validation)
-    with mock.patch.object(skgd.training, "Packing", Unpacked):
+    with mock.patch.object(skgd.epochs, "Packing", Unpacked):
         unpacked = fit_with("compiled", model, X, y, **validation)
     for _ in range(2):
         assert_agree(packed, unpacked, 1e-12)
