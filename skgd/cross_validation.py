@@ -34,7 +34,8 @@ _FEW = 64  # samples, in full batches: weights are to be the same as copies, wha
 _LONGER = 1.25  # each check after so many times as many epochs
 _WAIT, _WAIT_STEPS = 1.5, 150  # times the best number of epochs, and steps
 _ERRORS = 1.5  # standard errors by which a network has to be better than the linear model
-_NOTEWORTHY = 0.02  # of the gain: less is not waited for
+_NOTEWORTHY = 0.02  # of the gain, and
+_NOTHING = 1e-3  # of the loss of the best constant model: less is not waited for
 
 
 def n_folds_of(n_samples: int) -> int:
@@ -68,7 +69,7 @@ def chosen_epochs(begun: Callable[[Data], Begun], plan: Plan, data: Data, random
         bound = mean + _ERRORS * error
         if bound < best:
             best, best_epoch = bound, epoch
-        if bound < (1.0 + _NOTEWORTHY) * noted:
+        if bound < noted - max(_NOTEWORTHY * -noted, _NOTHING):
             noted, since = bound, epoch
         if (epoch - _WAIT * since) * n_steps > _WAIT_STEPS:
             break

@@ -41,9 +41,10 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     without a validation set, the number of epochs is chosen by cross-validation, with five folds, or as many as leave
     out 500 samples (of more than 10000 samples, a tenth in a single fold): that with the lowest mean loss of samples
     left out plus 1.5 standard errors of its difference to the linear model, with checks after 2, 3, 4, ... epochs, each
-    number 25 % larger than the one before, until there has been no gain of 2 % for half as many epochs again and 150
-    steps. Copies of a sample are in the same fold. Then all samples are trained on. With fewer than 20 samples, there
-    is no cross-validation, and training starts at random coefficients. Why: the network is hardly ever worse than the
+    number 25 % larger than the one before, until there has been no gain of 2 %, and of 1e-3 of the loss of the best
+    constant model, for half as many epochs again and 150 steps. Copies of a sample are in the same fold. Then all
+    samples are trained on. With fewer than 20 samples, there is no cross-validation, and training starts at random
+    coefficients. Why: the network is hardly ever worse than the
     linear model, since it differs only if held-out data show that it is better; all samples are used.
 
 ``tol="auto"``, ``n_iter_no_change="auto"``

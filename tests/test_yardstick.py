@@ -1016,11 +1016,14 @@ def test_networks_go_on(estimator, optimizer):
 
 def test_networks_of_several_outputs():
     A, labels = make_multilabel_classification(n_samples=100, random_state=0)
-    for params in ({}, {"early_stopping": True}):
-        model = network(GDClassifier, "logistic", (30,), max_iter=2000, **params).fit(A, labels)
+    models = [
+        network(GDClassifier, "logistic", (30,), max_iter=2000, **params).fit(A, labels)
+        for params in ({}, {"early_stopping": True}, {"tol": None})
+    ]
+    for model in models:
         assert model.predict_proba(A).shape == labels.shape
         assert_array_equal(model.predict(A), model.predict_proba(A) > 0.5)
-    assert (network(GDClassifier, "logistic", (30,), max_iter=2000).fit(A, labels).predict(A) == labels).mean() > 0.9
+    assert (models[-1].predict(A) == labels).mean() > 0.9  # the default does not memorize the samples
     targets = np.column_stack([Y, np.abs(Y), -Y])
     assert network(GDRegressor, "relu", (50,)).fit(X, targets).score(X, targets) > 0.8
 
