@@ -2,8 +2,9 @@
 
 Each fold is trained without some samples, all folds at once, and from time to time their loss on these is added up. The
 number of epochs after which it is lowest is the one that all samples are then trained for. Training starts at the
-linear model, and more than that has to be better by a standard error: the rule of Breiman, Friedman, Olshen and Stone,
-*Classification and Regression Trees*, 1984.
+linear model, and more than that has to be better by standard errors, as in the rule of Breiman, Friedman, Olshen and
+Stone, *Classification and Regression Trees*, 1984. A loss may be large on few samples, of rare classes for example, and
+standard errors do not know of those that were not seen: so one more sample counts, on which the network is worse.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _FEWEST = 20  # samples, other than copies: of fewer, some that are left out say
 _FEW = 64  # samples, in full batches: weights are to be the same as copies, whatever their order
 _LONGER = 1.25  # each check after so many times as many epochs
 _WAIT, _WAIT_STEPS = 1.5, 150  # times the best number of epochs, and steps
-_ERRORS = 1.5  # standard errors by which a network has to be better than the linear model
+_ERRORS = 2.0  # standard errors by which a network has to be better than the linear model, and
+_UNSEEN = 5.0  # what one more sample may lose, in units of the loss of the best constant model
 _NOTEWORTHY = 0.02  # of the gain, and
 _NOTHING = 1e-3  # of the loss of the best constant model: less is not waited for
 
@@ -60,13 +62,14 @@ def chosen_epochs(begun: Callable[[Data], Begun], plan: Plan, data: Data, random
         for left_out in _folds(X, y, random_state)
     ]
     n_steps, copies = folds[0].n_steps, np.concatenate([fold.copies for fold in folds])
+    n_samples = copies.sum()
     linear = _losses_after(1, folds)
     best, best_epoch, noted, since = 0.0, 1, 0.0, 1
     for epoch in _checks(plan.max_iter):
         gains = _losses_after(epoch, folds) - linear
         mean = np.average(gains, weights=copies)
-        error = np.sqrt(np.average((gains - mean) ** 2, weights=copies) / copies.sum())
-        bound = mean + _ERRORS * error
+        error = np.sqrt(np.average((gains - mean) ** 2, weights=copies) / n_samples)
+        bound = mean + _ERRORS * error + _UNSEEN / n_samples
         if bound < best:
             best, best_epoch = bound, epoch
         if bound < noted - max(_NOTEWORTHY * -noted, _NOTHING):
