@@ -29,11 +29,11 @@ from skgd.epochs import Epochs
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.networks import at_linear_model
-from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
+from skgd.newton import NewtonEpochs, with_chosen_penalty
 from skgd.optimizers import AdaGrad
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
-from skgd.steps import DivergenceError, divergence, learn
+from skgd.steps import DivergenceError, copies_of, divergence, learn
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 

@@ -95,7 +95,7 @@ def test_network_of_a_linear_function_is_the_linear_model():
     assert network.stop_reason_ == "cross-validation"
     assert network.converged_
     assert network.n_iter_ == network.t_ == len(network.history_["objective"]) == 1
-    assert_allclose(network.history_["objective"][0], np.mean((y - linear.predict(X)) ** 2) / 2, rtol=1e-6)
+    assert_allclose(network.history_["loss"][0], np.mean((y - linear.predict(X)) ** 2) / 2, rtol=1e-6)
 
 
 def test_network_that_is_the_linear_model_learns_on_in_a_stream():
