@@ -75,6 +75,8 @@ class Strategy(BaseEstimator):
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"{type(self).__name__}({name}) must be an integer, got {plain_repr(value)}.")
+        if not is_finite(value):
+            raise ValueError(f"{type(self).__name__}({name}) must be finite as a float, got {value}.")
         check_scalar(value, f"{type(self).__name__}({name})", Integral, min_val=low)
 
 
