@@ -146,9 +146,7 @@ def test_a_function_of_the_step_gets_all_its_digits():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(
-    "optimizer", [ADOPT(epsilon=1.0) if name == "adopt" else name for name in OPTIMIZERS], ids=str
-)
+@pytest.mark.parametrize("optimizer", [ADOPT(epsilon=1.0) if name == "adopt" else name for name in OPTIMIZERS], ids=str)
 def test_bias_corrections_far_out(optimizer, dtype):
     """From some step on, the powers of the betas are zero, and the step number has no influence any more.
 

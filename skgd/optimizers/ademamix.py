@@ -34,7 +34,7 @@ class AdEMAMix(Optimizer):
     beta1, beta2 : float, default=0.9 and 0.999
         The decays of the fast moving mean and of the mean square, in [0, 1).
     beta3 : float, default=0.9999
-        The decay of the slow moving mean, in [0, 1); 0.999 is better for some thousand steps.
+        The decay of the slow moving mean, in [0, 1): it forgets half of a gradient in 6931 steps.
     alpha : float, default=5.0
         The weight :math:`\alpha` of the slow moving mean, nonnegative.
     epsilon : float, default=1e-8

@@ -11,9 +11,9 @@ class ADOPT(Optimizer):
     r"""Adam that divides each gradient by the root mean square of the gradients before it.
 
     Use it as ``GDClassifier(optimizer="adopt")`` or ``GDClassifier(optimizer=ADOPT(learning_rate=0.001))``. A gradient
-    and its divisor are then nearly independent, so that ADOPT converges with any ``beta2``, unlike :class:`Adam`. It
-    suits noisy gradients that are rarely large. The first step only initializes :math:`v` with the squared gradient,
-    without a change of :math:`w`.
+    and its divisor are then nearly independent, so that ADOPT converges with any ``beta2``, unlike :class:`Adam`. It is
+    for hidden layers; for linear models, :class:`Adam` and :class:`AdaGrad` are better. The first step only initializes
+    :math:`v` with the squared gradient, without a change of :math:`w`.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1)
               \,\mathrm{clip}\!\left(\frac{g}{\max(\sqrt{v}, \epsilon)}, \pm (t - 1)^{1/4}\right), \quad
