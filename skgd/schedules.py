@@ -29,11 +29,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_scalar
 
 from skgd.strategy import Strategy, is_finite, plain_repr, resolve
 
@@ -89,12 +88,6 @@ class Schedule(Strategy):
     def check(self) -> None:
         if self.learning_rate != "auto":
             self._check_real("learning_rate", 0.0, ends="neither")
-
-    def _check_steps(self, name: str, low: int = 1) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise TypeError(f"{type(self).__name__}({name}) must be an integer, got {plain_repr(value)}.")
-        check_scalar(value, f"{type(self).__name__}({name})", Integral, min_val=low)
 
 
 class Constant(Schedule):

@@ -10,7 +10,7 @@ import copy
 import math
 import sys
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -69,6 +69,15 @@ class Strategy(BaseEstimator):
         if not is_finite(value):
             raise ValueError(f"{full_name} must be finite, got {value}.")
         check_scalar(value, full_name, Real, min_val=low, max_val=high, include_boundaries=ends)
+
+    def _check_steps(self, name: str, low: int = 1) -> None:
+        """Check a hyperparameter that is a number of steps."""
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{type(self).__name__}({name}) must be an integer, got {plain_repr(value)}.")
+        if not is_finite(value):
+            raise ValueError(f"{type(self).__name__}({name}) must be finite as a float, got {value}.")
+        check_scalar(value, f"{type(self).__name__}({name})", Integral, min_val=low)
 
 
 def is_finite(value: Any) -> bool:

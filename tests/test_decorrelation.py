@@ -10,10 +10,11 @@ from sklearn.preprocessing import OneHotEncoder
 from skgd import GDClassifier, GDRegressor, decorrelation, training
 from skgd.callbacks import Checkpoint
 from skgd.combinations import diagonalizing
-from skgd.optimizers import OPTIMIZERS
+from skgd.optimizers import ADOPT, OPTIMIZERS, AdEMAMix
 
 ROWS, COLUMNS = 300, 8
-FOLLOWS = [name for name in OPTIMIZERS if name not in ("adamw", "ftrl", "schedule_free")]
+FORGETFUL = {"adopt": ADOPT(beta2=0.99), "ademamix": AdEMAMix(beta3=0.99)}  # by default, they remember 10,000 steps
+FOLLOWS = [FORGETFUL.get(name, name) for name in OPTIMIZERS if name not in ("adamw", "ftrl", "schedule_free")]
 
 
 def correlated(seed=0, condition=1e6):
@@ -50,7 +51,7 @@ def assert_is_ridge(model, A, y, weight=None, rtol=1e-3):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-6, 1e-2, 10.0])
-@pytest.mark.parametrize("optimizer", FOLLOWS)
+@pytest.mark.parametrize("optimizer", FOLLOWS, ids=str)
 def test_any_optimizer_finds_ridge_of_correlated_columns(optimizer, alpha, taken):
     model = GDRegressor(optimizer=optimizer, alpha=alpha, batch_size=None, tol=1e-8, max_iter=3000).fit(X, Y)
     assert_is_ridge(model, X, Y)

@@ -18,7 +18,7 @@ import skgd.epochs
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.optimizers import OPTIMIZERS, SGD, AdaGrad, Optimizer
+from skgd.optimizers import ADOPT, OPTIMIZERS, SGD, AdaGrad, Adan, AdEMAMix, Optimizer
 from skgd.schedules import SCHEDULES
 from skgd.steps import DivergenceError
 
@@ -87,12 +87,15 @@ def assert_engines_agree(estimator, *data, tolerance=1e-10, **more):
 # -- the registries ---------------------------------------------------------------------------------------------------
 
 
+LOSSES = [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES]
+MANY = max(len(OPTIMIZERS), len(LOSSES))
+
+
 def combinations():
     """Yield each optimizer and each loss with each format, and each kind of target; not their product."""
-    losses = [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES]
     for shift, form in enumerate(FORMATS):
-        for k in range(max(len(OPTIMIZERS), len(losses))):
-            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], losses[(k + 6 * shift) % len(losses)]
+        for k in range(MANY):
+            optimizer, loss = list(OPTIMIZERS)[k % len(OPTIMIZERS)], LOSSES[(k + 6 * shift) % len(LOSSES)]
             one, many = ("binary", ("classes", "labels")[k % 2]) if loss in CLASSIFIER_LOSSES else ("number", "numbers")
             yield optimizer, loss, many if (k % 3 == 0) == (form == "dense") else one, form
     yield "adagrad", "log_loss", "classes", "csr"
@@ -136,7 +139,7 @@ def test_loops_agree(optimizer, loss, kind, form, batch_size, penalty):
 @pytest.mark.parametrize(
     ("optimizer", "loss", "kind", "form", "batch_size"),
     # Each optimizer and each loss in one of the four loops. `BASES` go through all of them.
-    [(*combination, (1, 7)[k // 2 % 2]) for k, combination in enumerate(combinations()) if k % 2 == (k >= 14)],
+    [(*combination, (1, 7)[k // 2 % 2]) for k, combination in enumerate(combinations()) if k % MANY % 2 == k // MANY],
 )
 def test_compiled_rules_agree(optimizer, loss, kind, form, batch_size, penalty):
     check_agreement(optimizer, loss, kind, form, batch_size, penalty)
@@ -687,6 +690,14 @@ def test_networks_with_weight_decay():
     decayed = assert_engines_agree(*network(*base, learning_rate=0.02))
     plain = assert_engines_agree(*network(*NETWORKS[4], learning_rate=0.02))
     assert np.abs(decayed.coefs_[1]).sum() < np.abs(plain.coefs_[1]).sum()
+
+
+@over_sizes
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("optimizer", [ADOPT(weight_decay=0.1), Adan(), AdEMAMix(warmup_steps=9)], ids=str)
+def test_networks_with_rules_that_count_their_steps(optimizer, dtype, batch_size):
+    model, X, y = network(optimizer, *NETWORKS[1][1:], learning_rate=0.02, batch_size=batch_size)
+    assert_engines_agree(model, X.astype(dtype), y, tolerance=1e-10 if dtype is np.float64 else 2e-4)
 
 
 @over_sizes

@@ -9,7 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, basinhoppin
 from sklearn.base import clone
 
 from skgd import GDRegressor
-from skgd.optimizers import OPTIMIZERS, SGD, AdaDelta, Adam, AdamW, Optimizer, ScheduleFree
+from skgd.optimizers import OPTIMIZERS, SGD, AdaDelta, Adam, AdamW, AdEMAMix, Optimizer, ScheduleFree
 from skgd.schedules import Exponential, InverseScaling, OneCycle, ReduceOnPlateau
 
 rng = np.random.default_rng(0)
@@ -71,7 +71,8 @@ def test_the_minimum_is_reached(kind):
     rate = {"adagrad": 2.0, "ftrl": 2.0, "adadelta": 100.0, "sgd": 0.1}
     names = {value: name for name, value in OPTIMIZERS.items()}
     schedule = OneCycle(rate.get(names[kind], 0.3), total_steps=3000)
-    optimizer = kind(schedule, weight_decay=0.0) if kind is AdamW else kind(schedule)
+    own = {AdamW: {"weight_decay": 0.0}, AdEMAMix: {"beta3": 0.99}}  # by default, it remembers 10,000 steps
+    optimizer = kind(schedule, **own.get(kind, {}))
     result = minimize(loss, START, jac=slope, method=optimizer, options={"maxiter": 3000, "gtol": 1e-3})
     assert isinstance(result, OptimizeResult)
     assert result.success

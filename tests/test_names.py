@@ -234,6 +234,8 @@ def test_the_first_of_several_wrong_names_is_named(code):
         (Adam, "lr", "Did you mean 'learning_rate'?"),
         (Adam, "eps", "Did you mean 'epsilon'?"),
         (Adam, "betas", "Did you mean 'beta1' (and beta2, each a parameter of its own)?"),
+        (OPTIMIZERS["adan"], "beta_3", "Did you mean 'beta3'?"),
+        (OPTIMIZERS["ademamix"], "alpha_warmup", "Did you mean 'warmup_steps'?"),
         (Adam, "Beta1", "Did you mean 'beta1'?"),
         (Adam, "weight_decay", "Use alpha of the estimator, or AdamW(weight_decay=...)."),
         (Adam, "nesterov", "Use NAdam() or SGD(momentum=..., nesterov=True)."),

@@ -1,6 +1,7 @@
 """Each rule, alone and inside the estimator, against torch.optim and golden trajectories; then what all rules share.
 
-The goldens come from optax, the authors' packages and a paper's algorithm: see reference/optimizer_goldens.py.
+The goldens come from optax, pytorch-optimizer, authors' packages and a paper's algorithm: see
+reference/optimizer_goldens.py.
 """
 
 import json
@@ -17,6 +18,7 @@ from sklearn.base import clone
 import skgd.optimizers
 from skgd import GDRegressor
 from skgd.optimizers import (
+    ADOPT,
     FTRL,
     OPTIMIZERS,
     SGD,
@@ -26,6 +28,8 @@ from skgd.optimizers import (
     Adam,
     AdaMax,
     AdamW,
+    Adan,
+    AdEMAMix,
     Lion,
     NAdam,
     RAdam,
@@ -176,7 +180,7 @@ def golden(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, case in GOLDENS["cases"].items() if "noisy" in case and name != "lion_decay"]
+    "name", [name for name, case in GOLDENS["cases"].items() if "noisy" in case and not name.endswith("_decay")]
 )
 def test_rule_is_its_reference(name):
     case, optimizer, rate, _ = golden(name)
@@ -237,6 +241,7 @@ VARIANTS = [
     RMSProp(0.05, momentum=0.9, centered=True, epsilon=1e-2),
     Adam(0.05, amsgrad=True),
     RAdam(0.05, beta2=0.9),
+    AdEMAMix(0.05, warmup_steps=30),
     FTRL(0.05, beta=0.0, l1=0.5, l2=0.5, initial_accumulator=0.1),
 ]
 each_variant = pytest.mark.parametrize("optimizer", VARIANTS, ids=repr)
@@ -343,6 +348,10 @@ STATIONARY = {  # forgetting fast enough to be stationary after 2000 steps
     "radam_never_rectified": RAdam(0.01, beta2=0.5),
     "adabelief": AdaBelief(0.01, beta2=0.9, epsilon=1e-4),
     "yogi": Yogi(0.01, beta2=0.9),
+    "adopt": ADOPT(0.01, beta2=0.9),
+    "adan": Adan(0.01),
+    "ademamix": AdEMAMix(0.01, beta2=0.9),
+    "ademamix_warmup": AdEMAMix(0.01, beta2=0.9, beta3=0.97, warmup_steps=500),
 }
 
 
@@ -390,7 +399,9 @@ def test_hyper_parameters_reach_the_rule():
         for name, value in optimizer.get_params().items():
             if name == "nesterov" and not optimizer.momentum:
                 continue
-            change = not value if isinstance(value, bool) else value * 0.9 + 0.01
+            change = (
+                not value if isinstance(value, bool) else value + 9 if name == "warmup_steps" else value * 0.9 + 0.01
+            )
             other = clone(model).set_params(**{f"optimizer__{name}": change}).fit(X, Y).coef_
             assert not np.array_equal(reference, other), (optimizer, name)
 
@@ -414,6 +425,11 @@ BAD = [
     (AdaGrad(initial_accumulator=-1.0), ValueError, "AdaGrad.initial_accumulator"),
     (AdaGrad(epsilon=None), TypeError, "AdaGrad.epsilon"),
     (AdamW(weight_decay=-0.1), ValueError, "AdamW.weight_decay"),
+    (Adan(beta3=1.0), ValueError, "Adan.beta3"),
+    (ADOPT(epsilon=0.0), ValueError, "ADOPT.epsilon"),
+    (AdEMAMix(alpha=-1.0), ValueError, "AdEMAMix.alpha"),
+    (AdEMAMix(warmup_steps=2.5), TypeError, "AdEMAMix.warmup_steps.*integer"),
+    (AdEMAMix(beta1=0.0, warmup_steps=2), ValueError, "warmup_steps=2.* needs beta1 > 0 and beta3 > 0"),
     (FTRL(beta=-1.0), ValueError, "FTRL.beta"),
     (FTRL(l1=-1.0), ValueError, "FTRL.l1"),
     (FTRL(l2=-1.0), ValueError, "FTRL.l2"),

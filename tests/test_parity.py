@@ -353,6 +353,7 @@ RATES = dict.fromkeys(OPTIMIZERS, 0.5) | {"adagrad": 3.0, "adadelta": 3.0, "ftrl
 OWN_PARAMS = {
     "adamw": {"weight_decay": 0.0},  # decoupled decay is another objective
     "adadelta": {"epsilon": 1e-3},  # longer first steps
+    "ademamix": {"beta3": 0.99},  # by default, it remembers 10,000 steps
 }
 
 

@@ -270,7 +270,7 @@ BAD = [
         for bad in ((1.0, 0.0, 0.1), (1.0,), (1.0, -1.0, 0.1), (1.0, np.nan, 1.0), (1.0, np.inf, 1.0))
     ),
     *((kind, "end_factor", bad) for kind in (Linear, Cosine) for bad in (-0.1, 1.1)),
-    *((kind, "warmup_steps", -1) for kind in (Linear, Cosine)),
+    *((kind, "warmup_steps", bad) for kind in (Linear, Cosine) for bad in (-1, 10**400)),
     *((Cosine, "period_growth", bad) for bad in (0.9, np.nan)),
     *((OneCycle, "total_steps", bad) for bad in (0, 1)),
     *((OneCycle, "warmup_fraction", bad) for bad in (0.0, 1.0)),

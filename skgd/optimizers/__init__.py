@@ -43,6 +43,9 @@ from skgd.optimizers.base import Optimizer
 from skgd.optimizers.gradient_descent import SGD
 from skgd.optimizers.adaptive import AdaGrad, RMSProp, AdaDelta
 from skgd.optimizers.adam import Adam, AdamW, AdaMax, NAdam, RAdam, AdaBelief, Yogi
+from skgd.optimizers.adopt import ADOPT
+from skgd.optimizers.adan import Adan
+from skgd.optimizers.ademamix import AdEMAMix
 from skgd.optimizers.lion import Lion
 from skgd.optimizers.ftrl import FTRL
 from skgd.optimizers.schedule_free import ScheduleFree
@@ -52,14 +55,17 @@ from skgd.optimizers.base import LearningRate as LearningRate, is_linear as is_l
 # isort: on
 
 __all__ = [
+    "ADOPT",
     "FTRL",
     "SGD",
+    "AdEMAMix",
     "AdaBelief",
     "AdaDelta",
     "AdaGrad",
     "AdaMax",
     "Adam",
     "AdamW",
+    "Adan",
     "Lion",
     "NAdam",
     "Optimizer",
@@ -81,6 +87,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "radam": RAdam,
     "adabelief": AdaBelief,
     "yogi": Yogi,
+    "adopt": ADOPT,
+    "adan": Adan,
+    "ademamix": AdEMAMix,
     "lion": Lion,
     "ftrl": FTRL,
     "schedule_free": ScheduleFree,

@@ -208,6 +208,8 @@ _RANGES: dict[str, tuple[float, float | None, str]] = {
     "rho": (0.0, 1.0, "left"),
     "beta1": (0.0, 1.0, "left"),
     "beta2": (0.0, 1.0, "left"),
+    "beta3": (0.0, 1.0, "left"),
+    "alpha": (0.0, None, "left"),
     "beta": (0.0, None, "left"),
     "l1": (0.0, None, "left"),
     "l2": (0.0, None, "left"),

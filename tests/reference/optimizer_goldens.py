@@ -1,9 +1,11 @@
 """Make optimizer_goldens.json: trajectories of optimizers that torch.optim lacks, from their reference implementations.
 
-Yogi and Lion are optax's, AdaBelief and schedule-free AdamW their authors' packages, and FTRL is Algorithm 1 of McMahan
-et al. (KDD 2013), written out here one coordinate at a time. Nothing here imports skgd.
+Yogi, ADOPT, AdEMAMix and Lion are optax's, Adan is pytorch-optimizer's (optax 0.2.8 weights its differences otherwise
+than the paper and the authors do), AdaBelief and schedule-free AdamW are their authors' packages, and FTRL is Algorithm
+1 of McMahan et al. (KDD 2013), written out here one coordinate at a time. The warm-up of AdEMAMix is that of its
+paper's equations, written out here. Nothing here imports skgd.
 
-    pip install optax torch adabelief-pytorch schedulefree
+    pip install optax torch pytorch-optimizer adabelief-pytorch schedulefree
     python tests/reference/optimizer_goldens.py
 
 Each optimizer is run twice: "noisy", from ``start`` (FTRL from 0) with the gradient of a badly scaled least-squares
@@ -12,6 +14,7 @@ problem plus a noise, zero now and then; and "fit", from 0 with the gradient of 
 
 import importlib.metadata
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +129,57 @@ def yogi(learning_rate, beta1, beta2, epsilon, initial_accumulator):
     )
 
 
+def decayed(rule, learning_rate, weight_decay):
+    """Return how to make an optax transformation with decoupled weight decay."""
+    return lambda optax: optax.chain(
+        rule(optax), optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
+    )
+
+
+def adopt(learning_rate, beta1, beta2, epsilon, weight_decay):
+    return optax_trajectory(
+        decayed(lambda optax: optax.contrib.scale_by_adopt(beta1, beta2, epsilon), learning_rate, weight_decay)
+    )
+
+
+def ademamix(learning_rate, beta1, beta2, beta3, alpha, epsilon, weight_decay, warmup_steps):
+    """Run optax's rule; its schedules count steps from 0, those of the paper (equations 2 and 3) from 1."""
+
+    def alpha_at(t):
+        return min(t * alpha / warmup_steps, alpha)
+
+    def beta3_at(t):
+        share = t / warmup_steps
+        start, end = math.log(beta1), math.log(beta3)
+        return min(math.exp(start * end / ((1.0 - share) * end + share * start)), beta3) if share < 1.0 else beta3
+
+    def at_each_step(function):
+        import jax
+        import jax.numpy as jnp
+
+        jax.config.update("jax_enable_x64", True)
+        table = jnp.array([function(t) for t in range(1, max(NOISY_STEPS) + 1)])
+        return lambda count: table[count]
+
+    def rule(optax):
+        schedules = (at_each_step(beta3_at), at_each_step(alpha_at)) if warmup_steps else (beta3, alpha)
+        return optax.contrib.scale_by_ademamix(beta1, beta2, *schedules, epsilon)
+
+    return optax_trajectory(decayed(rule, learning_rate, weight_decay))
+
+
+def adan(learning_rate, beta1, beta2, beta3, epsilon, weight_decay):
+    def make(parameters):
+        from pytorch_optimizer import Adan
+
+        betas = (beta1, beta2, beta3)
+        return Adan(
+            parameters, lr=learning_rate, betas=betas, eps=epsilon, weight_decay=weight_decay, weight_decouple=True
+        )
+
+    return torch_trajectory(make)
+
+
 def lion(learning_rate, beta1, beta2, weight_decay):
     return optax_trajectory(lambda optax: optax.lion(learning_rate, beta1, beta2, weight_decay=weight_decay))
 
@@ -165,6 +219,87 @@ CASES = {
         yogi,
         "yogi",
         {"learning_rate": 0.02, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-2, "initial_accumulator": 0.1},
+        {},
+    ),
+    "adopt": (
+        adopt,
+        "adopt",
+        {"learning_rate": 0.05, "beta1": 0.9, "beta2": 0.9999, "epsilon": 1e-6, "weight_decay": 0.0},
+        {},
+    ),
+    "adopt_other": (
+        adopt,
+        "adopt",
+        {"learning_rate": 0.02, "beta1": 0.7, "beta2": 0.9, "epsilon": 0.3, "weight_decay": 0.0},
+        {},
+    ),
+    "adopt_decay": (
+        adopt,
+        "adopt",
+        {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6, "weight_decay": 0.3},
+        {},
+    ),
+    "adan": (
+        adan,
+        "adan",
+        {"learning_rate": 0.05, "beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "epsilon": 1e-8, "weight_decay": 0.0},
+        {},
+    ),
+    "adan_other": (
+        adan,
+        "adan",
+        {"learning_rate": 0.02, "beta1": 0.7, "beta2": 0.3, "beta3": 0.95, "epsilon": 1e-2, "weight_decay": 0.0},
+        {},
+    ),
+    "adan_decay": (
+        adan,
+        "adan",
+        {"learning_rate": 0.02, "beta1": 0.9, "beta2": 0.8, "beta3": 0.99, "epsilon": 1e-8, "weight_decay": 0.3},
+        {},
+    ),
+    "ademamix": (
+        ademamix,
+        "ademamix",
+        {
+            "learning_rate": 0.05,
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "beta3": 0.9999,
+            "alpha": 5.0,
+            "epsilon": 1e-8,
+            "weight_decay": 0.0,
+            "warmup_steps": 0,
+        },
+        {},
+    ),
+    "ademamix_warmup": (
+        ademamix,
+        "ademamix",
+        {
+            "learning_rate": 0.02,
+            "beta1": 0.8,
+            "beta2": 0.95,
+            "beta3": 0.98,
+            "alpha": 2.0,
+            "epsilon": 1e-2,
+            "weight_decay": 0.0,
+            "warmup_steps": 60,
+        },
+        {},
+    ),
+    "ademamix_decay": (
+        ademamix,
+        "ademamix",
+        {
+            "learning_rate": 0.02,
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "beta3": 0.99,
+            "alpha": 3.0,
+            "epsilon": 1e-8,
+            "weight_decay": 0.3,
+            "warmup_steps": 0,
+        },
         {},
     ),
     "lion": (lion, "lion", {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}, {}),
@@ -233,7 +368,7 @@ def main():
         }
         if "alpha" not in estimator:  # a rule alone knows no penalty
             cases[name]["noisy"] = trajectory(run(noisy_gradient, start, max(NOISY_STEPS)), NOISY_STEPS)
-    packages = ("optax", "jax", "torch", "adabelief-pytorch", "schedulefree")
+    packages = ("optax", "jax", "torch", "pytorch-optimizer", "adabelief-pytorch", "schedulefree")
     goldens = {
         "made_with": {package: importlib.metadata.version(package) for package in packages},
         "problem": {
