@@ -24,8 +24,8 @@ With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit
 (at least 1000 and at most 4096 of them, but no more than 10 %), until their loss does not decrease by a tenth of a
 percent in any of three passes. As this loss may jump from point to point, that of the average of the points counts if
 it is lower; the n-th point has the weight 3 / (n + 2) in the average so far. From the best point, training continues on
-all samples, until the objective is as low as it was there on the samples that were not held out (*Goodfellow, Bengio
-and Courville*, "Deep Learning", 2016, algorithm 7.3).
+all samples, until the objective is as low as it was there on the samples that were not held out, for at most half as
+many passes again (*Goodfellow, Bengio and Courville*, "Deep Learning", 2016, algorithm 7.3).
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def _train(
         in_sample = start is not begun.iterate.theta
     objective, columns = state.objective, state.columns
     path: _Path | None = None
-    target = None  # the objective at which more passes would fit noise
+    target, last = None, 0  # the objective at which more passes would fit noise, and the last of these passes
     if not newton and known.held_out is None and validation is None and _stops_by_new_rows(objective, plan):
         n_held_out = min(max(_FEWEST_HELD_OUT, _SHARE_HELD_OUT * columns.rows), _MOST_HELD_OUT)
         fraction = min(_LARGEST_SHARE_HELD_OUT, n_held_out / columns.rows)
@@ -388,7 +388,7 @@ def _train(
                     losses, score = _validated(shown, plan, validation, total.of_average)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
             if target is not None:
-                target = target if summary.progress > target else None
+                target = target if summary.progress > target and epoch < last else None
             elif evaluation.accepted or validates:
                 if stopping.observe(value, state, None, summary) and validates:
                     best_theta, best_epoch, best_score = shown, epoch, score
@@ -402,6 +402,7 @@ def _train(
                 # All rows, from there on, until they are fitted as well as those were that were not held out.
                 assert isinstance(descent, LBFGS)
                 theta, target = path.back()
+                last = epoch + max(best_epoch // 2, 1)
                 descent, known = descent.begun_at(theta), replace(known, held_out=None)
                 validates, best_theta, best_epoch = False, None, 0
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
