@@ -158,14 +158,14 @@ def main() -> None:
         kind, folder, n_rows, n_partitions, limited = arguments.train
         train(kind, Path(folder), int(n_rows), int(n_partitions), limited == "True")
         return
-    n_rows, n_partitions = (12_500 if arguments.quick else 250_000), (4 if arguments.quick else 60)
+    n_rows, n_partitions = (12_500 if arguments.quick else 250_000), (4 if arguments.quick else 40)
     print("| Partitions | Data set | Peak, in partitions | |\n|---|---|---|---|", flush=True)
     with TemporaryDirectory() as folder:
         write(Path(folder), n_rows, n_partitions)
         for kind, limited in (("memory map", True), ("parquet by columns", True), ("parquet by pandas", False)):
             words = ["--train", kind, folder, str(n_rows), str(n_partitions), str(limited)]
             subprocess.run([sys.executable, "-m", "benchmarks.larger_than_memory", *words], check=False)
-    times(n_rows, n_partitions // 4 + 1)
+    times(n_rows, min(n_partitions, 16))
 
 
 if __name__ == "__main__":
