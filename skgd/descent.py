@@ -17,6 +17,7 @@ G. Andrew and J. Gao, "Scalable training of L1-regularized log-linear models", I
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -220,6 +221,14 @@ class LBFGS:
         self._gradient: np.ndarray | None = None
         self._subgradient = self._direction = np.zeros_like(theta)
         self._share = 1.0
+
+    def begun_at(self, theta: np.ndarray) -> LBFGS:
+        """Return a descent from other parameters, or on other rows, which knows about the inverse of this Hessian."""
+        begun = copy(self)
+        begun._pairs = self._pairs.copy()
+        begun._next = begun._here = theta
+        begun._value, begun._gradient = np.inf, None
+        return begun
 
     @property
     def theta(self) -> np.ndarray:

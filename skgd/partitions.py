@@ -18,9 +18,14 @@ What the defaults are: the same standardization, penalty (`alpha_`) and stopping
 Medians, and with fewer than 100 samples per parameter the strength of the penalty, are those of a random sample of at
 least 4096 samples, if there are more. With 100 samples per parameter or more, ``alpha="auto"`` is 1 / n_samples, for
 Newton steps on losses other than the squared error. With L-BFGS steps, it is that of ``fit`` without Newton steps, but
-at least 1 / (n_samples √n_classes). With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit
-noise: 5 % of the samples are held out (at least 1000 and at most 4096 of them, but no more than 10 %), and training
-ends when their loss no longer decreases.
+at least 1 / (n_samples √n_classes).
+
+With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit noise. 5 % of the samples are held out
+(at least 1000 and at most 4096 of them, but no more than 10 %), until their loss does not decrease by a tenth of a
+percent in any of three passes. As this loss may jump from point to point, that of the average of the points counts if
+it is lower; the n-th point has the weight 3 / (n + 2) in the average so far. From the best point, training continues on
+all samples, until the objective is as low as it was there on the samples that were not held out, for at most half as
+many passes again (*Goodfellow, Bengio and Courville*, "Deep Learning", 2016, algorithm 7.3).
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ from skgd.coordinates import ColumnStatistics, without_outliers, without_outlyin
 from skgd.curvature import Problem
 from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent
 from skgd.engines import EpochSummary, initial_iterate
-from skgd.engines.vectorized import penalties_of, summarized
+from skgd.engines.vectorized import penalties_of, summarized, with_zeros
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.losses import SquaredError
@@ -48,8 +53,10 @@ from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
 from skgd.partition_sums import (
     HeldOut,
+    HeldOutSums,
     Known,
     Partition,
+    Request,
     Sums,
     Survey,
     in_tree,
@@ -73,6 +80,8 @@ _FEW_COLUMNS = 500
 _FEW_PRODUCTS = 1e6  # for each row
 _CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is where training begins
 _STEPS = 20
+_EPOCH = 30  # steps, which a pass of L-BFGS is worth, so that three without 0.1 % of progress are the last ones
+_LATEST = 3.0  # points: the n-th one has this weight in their average, divided by n + 2
 _POWER_ITERATIONS = 10
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
@@ -316,10 +325,12 @@ def _train(
         state, start = _begun_in_sample(begun, plan, sample, found)
         in_sample = start is not begun.iterate.theta
     objective, columns = state.objective, state.columns
+    path: _Path | None = None
+    target, last = None, 0  # the objective at which more passes would fit noise, and the last of these passes
     if not newton and known.held_out is None and validation is None and _stops_by_new_rows(objective, plan):
         n_held_out = min(max(_FEWEST_HELD_OUT, _SHARE_HELD_OUT * columns.rows), _MOST_HELD_OUT)
         fraction = min(_LARGEST_SHARE_HELD_OUT, n_held_out / columns.rows)
-        known = replace(known, held_out=HeldOut(fraction, _SEED))
+        known, path = replace(known, held_out=HeldOut(fraction, _SEED)), _Path(objective)
     known = replace(known, objective=objective, weight=columns.weight)
     validates = validation is not None or known.held_out is not None
     descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample))
@@ -332,13 +343,13 @@ def _train(
         plan,
         (sample[0], *targets),
         of_outliers,
-        1,
+        1 if path is None else _EPOCH,
         shuffled=False,
         validates=validates,
         newton=True,
         accuracy=None if newton else goal,
     )
-    epoch, rejected, best_epoch, best_score, best_theta = 0, 0, 0, np.nan, None
+    epoch, best_epoch, best_score, best_theta = 0, 0, np.nan, None
     before, began = state.t, len(history["objective"])
 
     def now() -> tuple[State, Progress]:
@@ -357,12 +368,13 @@ def _train(
         )
 
     try:
-        while epoch < plan.max_iter and not stopping.done:
+        while epoch < plan.max_iter and (not stopping.done or target is not None):
             if observer is not None:
                 observer.begin_epoch(*now())
             epoch += 1
             started = time.perf_counter()
-            total: Sums = engine.run(sums, known, descent.request)
+            request = descent.request if path is None else path.asked(descent.request)
+            total: Sums = engine.run(sums, known, request)
             evaluation = descent.take(total if known.held_out is None else total.means())
             summary = _summary_of(state, evaluation)
             if in_sample and epoch == 1 and summary.progress > _highest(state, targets, of_outliers):
@@ -370,24 +382,39 @@ def _train(
             value, validated = summary.progress, (np.nan, np.nan)
             if validates:
                 shown = _with_theta(state, evaluation.theta, total, before + epoch)
-                losses, score = _validated(shown, plan, validation, total)
+                losses, score = _validated(shown, plan, validation, total.held_out)
+                if path is not None and request.average is not None and path.is_better(total, worth):
+                    shown = _with_theta(state, request.average, total, before + epoch)
+                    losses, score = _validated(shown, plan, validation, total.of_average)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
-            rejected = 0 if evaluation.accepted else rejected + 1
-            if evaluation.accepted or validates:
-                lowest = stopping.observe(value, state, None, summary)
+            if target is not None:
+                target = target if summary.progress > target and epoch < last else None
+            elif evaluation.accepted or validates:
+                if stopping.observe(value, state, None, summary) and validates:
+                    best_theta, best_epoch, best_score = shown, epoch, score
+                    if path is not None:
+                        path.mark(evaluation.theta, summary.progress, total, worth)
             else:
                 stopping.reject()
-                lowest = False
-            if lowest and validates:
-                best_theta, best_epoch, best_score = shown, epoch, score
+            if path is not None and evaluation.accepted:
+                path.add(evaluation.theta)
+            if path is not None and validates and stopping.ending.reason == "validation":
+                # All rows, from there on, until they are fitted as well as those were that were not held out.
+                assert isinstance(descent, LBFGS)
+                theta, target = path.back()
+                last = epoch + max(best_epoch // 2, 1)
+                descent, known = descent.begun_at(theta), replace(known, held_out=None)
+                validates, best_theta, best_epoch = False, None, 0
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            state.iterate = _with_theta(state, descent.theta, total, before + epoch).iterate
+            theta = descent.theta if path is None else path.model(descent.theta)
+            state.iterate = _with_theta(state, theta, total, before + epoch).iterate
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
+                target = None
         ending = stopping.conclude(state, (sample[0], *targets))
     except KeyboardInterrupt:
         drop_unfinished(history)
@@ -400,6 +427,50 @@ def _train(
         state.iterate = best_theta.iterate
     n_passes = len(history["objective"]) - began
     return state, n_passes, ending._replace(kept=best_epoch or n_passes, score=best_score)
+
+
+class _Path:
+    """The points of a descent and their average, with larger weights of later ones: the better one is the model.
+
+    The loss of other rows may jump from one point of L-BFGS to the next; that of an average of points hardly does.
+    Where it does not jump, an average is behind.
+    """
+
+    def __init__(self, objective: Objective):
+        self._l1, _ = objective.penalty_by_parameter()
+        self._average, self._number = np.zeros_like(self._l1), 0
+        self._averages = True
+        self._best: tuple[np.ndarray, int, bool, np.ndarray, float] | None = None
+
+    def asked(self, request: Request) -> Request:
+        """Return a request that asks rows which are held out about the average, too."""
+        return request._replace(average=self.model(request.theta)) if self._number else request
+
+    def is_better(self, total: Sums, worth: np.ndarray) -> bool:
+        """Say whether the average is better than the point, on rows that are held out."""
+        if total.of_average is None or total.held_out is None:
+            return False
+        return bool(worth @ total.of_average.mean_losses < worth @ total.held_out.mean_losses)
+
+    def model(self, last: np.ndarray) -> np.ndarray:
+        """Return the average of the points so far, with the zeros of the last one where the penalty makes them."""
+        return with_zeros(self._average, last, self._l1 > 0.0) if self._averages and self._number else last
+
+    def add(self, theta: np.ndarray) -> None:
+        """Add a point to the average."""
+        self._number += 1
+        share = _LATEST / (self._number + _LATEST - 1.0)
+        self._average = self._average + share * (theta - self._average)
+
+    def mark(self, theta: np.ndarray, objective: float, total: Sums, worth: np.ndarray) -> None:
+        """Remember a point and the average before it as the best ones so far."""
+        self._best = self._average, self._number, self.is_better(total, worth), theta, objective
+
+    def back(self) -> tuple[np.ndarray, float]:
+        """Go back to where the better one was best, and return that point, and the objective there."""
+        assert self._best is not None
+        self._average, self._number, self._averages, theta, objective = self._best
+        return theta, objective
 
 
 def _stops_by_new_rows(objective: Objective, plan: Plan) -> bool:
@@ -521,10 +592,12 @@ def _with_theta(state: State, theta: np.ndarray, total: Sums, t: int) -> State:
     return replace(state, iterate=iterate)
 
 
-def _validated(state: State, plan: Plan, validation: Data | None, total: Sums) -> tuple[np.ndarray, float]:
+def _validated(
+    state: State, plan: Plan, validation: Data | None, held_out: HeldOutSums | None
+) -> tuple[np.ndarray, float]:
     """Return the losses and the score of the validation set, or of the rows that are held out."""
     if validation is not None:
         return evaluated(state, plan, validation)
-    if total.held_out is None:
+    if held_out is None:
         raise ValueError("The sample weights of all samples that early_stopping=True held out are zero.")
-    return total.held_out.mean_losses, total.held_out.mean_score
+    return held_out.mean_losses, held_out.mean_score

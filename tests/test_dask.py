@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 import skgd
 from skgd import partitions
@@ -216,3 +218,18 @@ def test_cluster_of_processes_of_which_one_is_killed(data, loop, monkeypatch):
     assert len(killed) == len(passes) >= 2
     for fitted in (persisted, model):
         assert np.array_equal(fitted.coef_, loop.coef_)
+
+
+def test_search_on_the_workers(data):
+    distributed = pytest.importorskip("distributed")
+    X, y = data
+    search = GridSearchCV(skgd.GDClassifier(random_state=0), {"alpha": [1e-3, 1.0]}, cv=3)
+    expected = clone(search).fit(X, y)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        search.fit(X, y)
+    assert np.array_equal(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    assert search.best_params_ == expected.best_params_

@@ -174,7 +174,13 @@ def test_many_features_by_default(dense):
     model = partitions.fit(GDClassifier(), split(X[:4000], y[:4000], by=y[:4000]))
     assert model.score(X[4000:], y[4000:]) >= expected - 0.02
     assert model.stop_reason_ == "validation"
-    assert model.best_iter_ <= model.n_iter_
+    # The last passes are over all samples, but for less than half as many as it took to the best one.
+    losses = np.array(model.history_["validation_loss"])
+    n_held_out = np.isfinite(losses).sum()
+    assert np.isfinite(losses[:n_held_out]).all()
+    assert n_held_out < model.n_iter_ == model.best_iter_
+    best = np.argmin(losses[:n_held_out]) + 1
+    assert model.n_iter_ <= n_held_out + best // 2
 
 
 def test_many_outputs_and_features_in_regression(wide):

@@ -1,0 +1,172 @@
+"""Train on partitions in little memory, and in how much time: ``python -m benchmarks.larger_than_memory``.
+
+A data set in a memory map and in a parquet file is trained on in a process whose data segment is limited to what it has
+at the start and 2.2 partitions (``RLIMIT_DATA``, Linux: all memory but that of mapped files, which the system can take
+back at any time). The peak is the largest ``RssAnon`` seen in samples every millisecond. Then the loop over partitions
+that are made in each pass is compared with making them alone, and with the same passes over partitions in memory, in
+CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+
+import numpy as np
+
+from skgd import GDClassifier, partitions
+
+N_COLUMNS = 50
+ALLOWED = 2.2  # partitions
+
+
+def made(n_rows: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a partition."""
+    rng = np.random.default_rng((1, number))
+    X = rng.standard_normal((n_rows, N_COLUMNS), dtype=np.float32)
+    score = X @ np.random.default_rng(0).standard_normal(N_COLUMNS, dtype=np.float32)
+    return X, score > rng.logistic(scale=5.0, size=n_rows)
+
+
+def write(folder: Path, n_rows: int, n_partitions: int) -> None:
+    """Write all partitions into a memory map and a parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shape = n_rows * n_partitions, N_COLUMNS
+    X = np.lib.format.open_memmap(folder / "X.npy", "w+", np.float32, shape)
+    y = np.lib.format.open_memmap(folder / "y.npy", "w+", bool, shape[:1])
+    names = [f"x{j}" for j in range(N_COLUMNS)]
+    schema = pa.schema([(name, pa.float32()) for name in names] + [("y", pa.bool_())])
+    with pq.ParquetWriter(folder / "data.parquet", schema, use_dictionary=False) as writer:
+        for number in range(n_partitions):
+            rows = slice(number * n_rows, (number + 1) * n_rows)
+            X[rows], y[rows] = made(n_rows, number)
+            columns = dict(zip(names, X[rows].T, strict=True)) | {"y": y[rows]}
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=n_rows)
+
+
+def read_by_pandas(path: Path, group: int) -> tuple:
+    """Return a row group as a data frame."""
+    import pyarrow.parquet as pq
+
+    frame = pq.ParquetFile(path).read_row_group(group, use_threads=False).to_pandas()
+    return frame[[f"x{j}" for j in range(N_COLUMNS)]], frame["y"]
+
+
+def read_by_columns(path: Path, group: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a row group as an array, into which one column after the other is read."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    X = np.empty((file.metadata.row_group(group).num_rows, N_COLUMNS), np.float32)
+    for j in range(N_COLUMNS):
+        X[:, j] = file.read_row_group(group, [f"x{j}"], use_threads=False)[0].to_numpy()
+    return X, file.read_row_group(group, ["y"], use_threads=False)[0].to_numpy()
+
+
+def parts_of(kind: str, folder: Path, n_rows: int, n_partitions: int) -> list:
+    """Return the partitions of a file."""
+    if kind == "memory map":
+        X, y = (np.load(folder / name, mmap_mode="r") for name in ("X.npy", "y.npy"))
+        return [(X[start : start + n_rows], y[start : start + n_rows]) for start in range(0, len(y), n_rows)]
+    read = read_by_columns if kind == "parquet by columns" else read_by_pandas
+    return [partial(read, folder / "data.parquet", group) for group in range(n_partitions)]
+
+
+def status(name: str) -> int:
+    """Return a size in bytes that Linux tells of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def train(kind: str, folder: Path, n_rows: int, n_partitions: int, limited: bool) -> None:
+    """Train, perhaps with little memory, and print what it took."""
+    import resource
+
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())  # which gives back what is no longer used
+    pa.set_cpu_count(1)
+    partitions.fit(GDClassifier(), [made(500, 0)])  # what is imported stays
+    first = parts_of(kind, folder, n_rows, n_partitions)[0]
+    for values in first() if callable(first) else ():
+        values[:1]
+    del first
+    size, data, base = 4 * n_rows * N_COLUMNS, status("VmData"), status("RssAnon")
+    limit = data + int(ALLOWED * size)
+    peaks, done = [base], Event()
+
+    def watch() -> None:
+        while not done.wait(1e-3):
+            peaks.append(status("RssAnon"))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    if limited:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    try:
+        model = partitions.fit(GDClassifier(), parts_of(kind, folder, n_rows, n_partitions))
+        ended = f"{model.n_iter_ + 1} passes"
+    except MemoryError:
+        ended = "MemoryError"
+    finally:
+        done.set()
+        watcher.join()
+    of_limit = f"{n_partitions * size / limit:.1f} x the limit" if limited else "no limit"
+    print(f"| {kind} | {of_limit} | {(max(peaks) - base) / size:.2f} | {ended} |", flush=True)
+
+
+def cpu(call: Callable[[], object]) -> float:
+    """Return the CPU time of a call, in seconds."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def times(n_rows: int, n_partitions: int) -> None:
+    """Print how much longer the loop takes than its parts."""
+    lazy = [partial(made, n_rows, number) for number in range(n_partitions)]
+    present = [part() for part in lazy]
+    models = [GDClassifier(), GDClassifier()]
+    in_memory = min(cpu(partial(partitions.fit, models[0], present)) for _ in range(2))
+    making = min(cpu(lambda: [len(part()) for part in lazy]) for _ in range(2)) * (models[0].n_iter_ + 1)
+    loop = min(cpu(partial(partitions.fit, models[1], lazy)) for _ in range(2))
+    assert np.array_equal(models[0].coef_, models[1].coef_)
+    print(
+        f"\n{n_rows * n_partitions:,} x {N_COLUMNS}, {models[0].n_iter_ + 1} passes: in memory {in_memory:.2f} s, "
+        f"making the partitions {making:.2f} s, the loop {loop:.2f} s: {loop / (in_memory + making):.2f} times both"
+    )
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.larger_than_memory", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="partitions of a twentieth: shows that it runs, no more")
+    parser.add_argument("--train", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.train:
+        kind, folder, n_rows, n_partitions, limited = arguments.train
+        train(kind, Path(folder), int(n_rows), int(n_partitions), limited == "True")
+        return
+    n_rows, n_partitions = (12_500 if arguments.quick else 250_000), (4 if arguments.quick else 40)
+    print("| Partitions | Data set | Peak, in partitions | |\n|---|---|---|---|", flush=True)
+    with TemporaryDirectory() as folder:
+        write(Path(folder), n_rows, n_partitions)
+        for kind, limited in (("memory map", True), ("parquet by columns", True), ("parquet by pandas", False)):
+            words = ["--train", kind, folder, str(n_rows), str(n_partitions), str(limited)]
+            subprocess.run([sys.executable, "-m", "benchmarks.larger_than_memory", *words], check=False)
+    times(n_rows, min(n_partitions, 16))
+
+
+if __name__ == "__main__":
+    main()
