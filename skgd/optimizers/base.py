@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
 from scipy.optimize import OptimizeResult
 
 from skgd.optimizers.minimization import minimize
@@ -225,6 +226,12 @@ def laziness_of(optimizer: Optimizer) -> str:
 def is_linear(optimizer: Optimizer) -> bool:
     """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
     return _is_of_rule(type(optimizer).__mro__, "linear") and bool(optimizer.linear)
+
+
+def is_adaptive(optimizer: Optimizer) -> bool:
+    """Say whether the rule returns a long-run learning rate for each parameter, not one number for all of them."""
+    numbers, slots = np.zeros(1), tuple(np.full(1, value) for value in optimizer.initial())
+    return isinstance(optimizer.rule(numbers, numbers, 1.0, 1, slots, optimizer.hyper())[1], np.ndarray)
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.engines.compiled.interface import narrow, strategies
+from skgd.engines.compiled.interface import adaptive, narrow, strategies
 from skgd.engines.compiled.steps import POWERS
 from skgd.objective import proximal_point
 
@@ -29,6 +29,7 @@ def shrink(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, miss
         for k in range(1 if narrow else theta.shape[1]):
             w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)
             length = strategies.rule(w, 0.0, 1.0, float(t + stop), before, hypers[0])[1]  # at a rate of one
+            length = min(length, 1.0) if adaptive else length
             first, second = length * l1[chunk, k], length * l2[chunk, k]
             series = has_series(second, powers, start, stop)
             if second != last:  # with many rules, it is the same for all outputs
@@ -90,4 +91,5 @@ def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty
                 before = strategies.skip(steps - 1, before, hypers[0])
                 w, length, after = strategies.rule(w, 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
                 strategies.keep_slots(slots, chunk, k, after)
+                length = min(length, rates[stop - 1]) if adaptive else length
                 theta[chunk, k] = proximal_point(w, length, l1[chunk, k], l2[chunk, k]) if penalty.penalized else w

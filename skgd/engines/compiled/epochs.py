@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from skgd.engines.compiled.workspace import Shape, work_for
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer, is_linear, laziness_of
+from skgd.optimizers import Optimizer, is_adaptive, is_linear, laziness_of
 
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
@@ -51,11 +52,12 @@ def run_epoch(
     size, n_steps = min(size, len(order)), len(rates)
     kind, longest = kind_of(objective, optimizer, X, y, size, rates, longest_step, theta.dtype)
     loop = loop_for(kind)
-    width = objective.n_outputs if kind.sparse or kind.row_by_row else objective.n_parameters
-    as_chunks = (objective.n_parameters // width, width)
-    theta = theta.copy()
-    slots = np.array(holder.iterate.slots, dtype=theta.dtype).reshape(-1, len(theta))
-    shown = np.empty(0, theta.dtype) if average is None else average.copy()
+    n_parameters = objective.n_parameters
+    width = objective.layer_sizes[1] if kind.sparse or kind.row_by_row else n_parameters
+    as_chunks = (-(-n_parameters // width), width)  # the last of them may not be full
+    theta, given = filled_up(theta, as_chunks, 0.0), zip(holder.iterate.slots, optimizer.initial(), strict=True)
+    slots = np.array([filled_up(slot, as_chunks, start) for slot, start in given], theta.dtype).reshape(-1, len(theta))
+    shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks, 0.0)
     shares = settings.averaging_shares(t, n_steps, averaged) if average is not None else np.zeros(n_steps)
     averaged_after = averaged + np.cumsum(shares > 0.0)
     hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
@@ -88,11 +90,11 @@ def run_epoch(
     )
     work, penalties_before = work_for(shape, kind), (0.0, 0.0)
     if kind.centered:
-        note_centered(work.of_rows[-1], scales.center)
+        note_centered((work.of_rows if kind.activation is None else work.of_rows[0])[-1], scales.center)
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
-            penalties_before = penalties_of(objective, theta)
+            penalties_before = penalties_of(objective, theta[:n_parameters])
         if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
@@ -109,13 +111,13 @@ def run_epoch(
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
         holder.iterate = holder.iterate._replace(
-            theta=theta,
-            slots=tuple(slots),
-            average=None if average is None else shown,
+            theta=theta[:n_parameters],
+            slots=tuple(slots[:, :n_parameters]),
+            average=None if average is None else shown[:n_parameters],
             t=t + end,
             averaged=int(averaged_after[end - 1]),
         )
-    if not np.isfinite(theta).all():
+    if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
     return summarized(record, penalties_before, len(order))
 
@@ -148,6 +150,7 @@ def kind_of(
         loss=type(objective.loss),
         target=target_of(objective, y),
         activation=type(objective.activation) if network else None,
+        adaptive=network and is_adaptive(optimizer),
         sparse=sparse,
         centered=sparse and objective.coordinates.centered,
         single=objective.n_outputs == 1,
@@ -181,7 +184,12 @@ def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int]) -> Penal
     if not objective.alpha > 0.0:
         return Penalty(np.empty((0, as_chunks[1])), np.empty((0, as_chunks[1])), False)
     l1, l2 = objective.penalty_by_parameter()
-    return Penalty(l1.reshape(as_chunks), l2.reshape(as_chunks), True)
+    return Penalty(*(filled_up(part, as_chunks, 0.0).reshape(as_chunks) for part in (l1, l2)), True)
+
+
+def filled_up(parameters: np.ndarray, as_chunks: tuple[int, int], value: float) -> np.ndarray:
+    """Return a copy whose last chunk is full."""
+    return np.append(parameters, np.full(math.prod(as_chunks) - len(parameters), value, parameters.dtype))
 
 
 def limits_of(
@@ -199,17 +207,19 @@ def limits_of(
 
 def data_of(objective: Objective, X: Matrix) -> tuple:
     """Return the rows as loops read them."""
-    if not isinstance(X, np.ndarray):
-        return read_only_rows(X)
-    return (read_only(X), np.array(objective.layer_sizes)) if objective.hidden_layer_sizes else (read_only(X),)
+    rows = read_only(X) if isinstance(X, np.ndarray) else read_only_rows(X)
+    if objective.hidden_layer_sizes:
+        return rows, np.array(objective.layer_sizes)
+    return (rows,) if isinstance(X, np.ndarray) else rows
 
 
 def steps_in_a_slab(objective: Objective, X: Matrix, size: int) -> int:
     """Return how many steps to take before an interrupt is heard."""
-    if objective.hidden_layer_sizes:
-        products = objective.n_coefficients + _PRODUCTS_A_NEURON * sum(objective.hidden_layer_sizes)
-        return max(1, int(_SLAB_PRODUCTS / (size * products)))
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / len(X.indptr)
+    if objective.hidden_layer_sizes:
+        of_inputs = (entries - X.shape[1]) * objective.layer_sizes[1]
+        products = objective.n_coefficients + of_inputs + _PRODUCTS_A_NEURON * sum(objective.hidden_layer_sizes)
+        return max(1, int(_SLAB_PRODUCTS / (size * products)))
     return max(1, int(_SLAB_ENTRIES / max(entries * size * objective.n_outputs, 1)))
 
 

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     catch_up: Callable  # of sparse rows: what their other columns have missed
     measure: Callable  # of streams
     coordinates_of: Callable
-    multiply: Callable | None = None  # matrix products for one output or many, of dense rows
+    multiply: Callable | None = None  # of dense rows and networks: products with the coefficients of the first layer
     accumulate: Callable | None = None
 
 
@@ -57,6 +57,8 @@ slope_along: Any = None  # in the place of that of `skgd.engines.vectorized`
 single = False  # whether there is one output
 narrow = False  # whether chunks have one parameter
 hidden = False  # whether there are hidden layers
+adaptive = False  # of networks: whether parameters have long-run rates of their own
+dense = False  # whether the rows are
 has_intercept = True
 centered = False  # whether columns of sparse rows are centered
 lazy = False  # whether steps leave out the columns that their rows do not have
@@ -72,7 +74,6 @@ shared = False  # whether the outputs of a column share its slots
 regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardized targets
-dense = False  # whether the rows are
 robust = False  # whether outliers are to have no say
 precondition = True
 gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place

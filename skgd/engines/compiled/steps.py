@@ -12,8 +12,10 @@ from skgd.engines.compiled.interface import (
     Penalty,
     Scales,
     Work,
+    adaptive,
     bounded,
     decays,
+    dense,
     has_intercept,
     hidden,
     implicit,
@@ -54,7 +56,7 @@ def take_steps(
         if lazy:
             rows.catch_up(chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         for u in range(n_chunks):
-            for k in range(0 if hidden else 1 if narrow else theta.shape[1]):
+            for k in range(0 if hidden and dense else 1 if narrow else theta.shape[1]):
                 grad[u, k] = 0.0
                 if lazy:
                     local[u, k] = theta[chunks[u], k]
@@ -135,7 +137,7 @@ def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, 
                 point[u, k] = to
                 lengths[u, k] = length
             elif penalty.penalized and proximal:
-                if hidden and grad[u, k] == 0.0:
+                if adaptive and grad[u, k] == 0.0:
                     length = min(length, rate)
                 theta[chunk, k] = proximal_point(to, length, penalty.l1[chunk, k], penalty.l2[chunk, k])
             else:

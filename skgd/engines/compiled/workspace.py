@@ -35,10 +35,10 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         of_rows: tuple = entries, columns, sparse.centered_workspace(n_chunks if kind.centered else 0)
     elif kind.sparse:
         of_rows = sparse.workspace(size, shape.n_entries, n_chunks, dtype)
-    elif kind.activation is not None:
-        of_rows = networks.workspace(size, np.array(shape.layer_sizes), dtype)
-    else:
+    elif kind.activation is None:
         of_rows = dense.workspace(size, shape.layer_sizes[0], shape.n_outputs, dtype)
+    if kind.activation is not None:
+        of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, dtype)
 
     def parameters(wanted: bool) -> np.ndarray:
         return np.empty((n_chunks if wanted else 0, width), dtype)
