@@ -50,7 +50,8 @@ class Optimizer(Strategy):
     lazy : str
         The effect of the rule on a parameter with a zero gradient, which sparse samples can then skip: "rest" does not
         change the parameter and its slots; after "repeat", only the last of several such steps counts, and
-        :meth:`skip`. If empty, each step updates every parameter.
+        :meth:`skip`; by "drift", it follows its momentum, see :meth:`drift`. If empty, each step updates every
+        parameter.
     linear : bool
         Whether the rule returns ``w - step * g`` with a ``step`` that is proportional to ``lr`` and the same for all
         parameters, slots and t: slots need not be kept then, and a step of one sample is a multiple of this sample.
@@ -83,8 +84,24 @@ class Optimizer(Strategy):
 
     @staticmethod
     def skip(steps: int, slots: tuple, hyper: tuple) -> tuple:
-        """Return the slots after this number of steps with zero gradients, if ``lazy`` is "repeat"."""
+        """Return the slots after this number of steps with zero gradients, if ``lazy`` is "repeat" or "drift"."""
         return slots
+
+    @staticmethod
+    def drift(steps: Any, t: Any, hyper: tuple) -> tuple[Any, Any]:
+        r"""Return by what momentum and size are multiplied, if ``lazy`` is "drift".
+
+        In step ``t``, the last of a number of ``steps`` with zero gradients, the rule moves a parameter by
+        :math:`-\eta \, a m / (b s + \epsilon)`: a and b are what this returns, both of them a function of ``steps``
+        times one of ``t``, also at infinity, and m, s and :math:`\epsilon` what :meth:`momentum_and_size` makes of the
+        slots after the last gradient.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def momentum_and_size(slots: tuple, hyper: tuple) -> tuple[Any, Any, Any]:
+        """Return what :meth:`drift` refers to."""
+        raise NotImplementedError
 
     @staticmethod
     def rebase(transform: Callable[[Any], Any], w: Any, slots: tuple, hyper: tuple) -> tuple:

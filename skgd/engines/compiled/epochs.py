@@ -14,7 +14,7 @@ from skgd.engines.compiled.kinds import Kind, loop_for
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import announced
-from skgd.engines.compiled.workspace import Shape, work_for
+from skgd.engines.compiled.workspace import Shape, drifts, work_for
 
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
@@ -100,6 +100,9 @@ def run_epoch(
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
             work.missed[0][:] = 0
+            if kind.laziness == "drift":
+                missed = *work.missed[:-1], drifts(optimizer, t + begin, end - begin)
+                work = work._replace(missed=missed)
             work = work._replace(
                 active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center)
             )
@@ -136,6 +139,8 @@ def kind_of(
     sparse, network = not isinstance(X, np.ndarray), bool(objective.hidden_layer_sizes)
     laziness = laziness_of(optimizer) if sparse else ""
     if laziness == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
+        laziness = ""
+    if laziness == "drift" and (not network or objective.alpha * objective.l1_ratio):
         laziness = ""
     row_by_row = size == 1 and (not sparse or laziness != "") and not network
     linear = is_linear(optimizer)

@@ -20,6 +20,7 @@ class Strategies(NamedTuple):
     rule: Callable
     readout: Callable
     skip: Callable
+    momentum_and_size: Callable
     auto_learning_rate: Callable  # of streams
     value: Callable
     gradient: Callable
@@ -101,7 +102,7 @@ class Work(NamedTuple):
     chunks: np.ndarray  # that the step touches
     active: np.ndarray  # chunks that are averaged
     everywhere: np.ndarray  # all chunks
-    missed: tuple  # up to which step each chunk has caught up, the rate of each step, sums of the powers of these rates
+    missed: tuple  # see `missed_by`
     of_rows: tuple  # what the kind of rows wants beside
 
 

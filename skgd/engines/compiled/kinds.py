@@ -73,6 +73,7 @@ class Kind(NamedTuple):
             rule=optimizer.rule,
             readout=optimizer.readout,
             skip=optimizer.skip,
+            momentum_and_size=optimizer.momentum_and_size,
             auto_learning_rate=optimizer.auto_learning_rate,
             value=loss.value,
             gradient=loss.gradient,

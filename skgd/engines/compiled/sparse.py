@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import sparse_coordinates
-from skgd.engines.compiled.catch_up import repeat_steps, shrink
+from skgd.engines.compiled.catch_up import drift, repeat_steps, shrink
 from skgd.engines.compiled.columns import measure_sparse_rows
 from skgd.engines.compiled.interface import Rows, centered, has_intercept, hidden, lazy, prefetch, single
 from skgd.engines.compiled.loss import slopes_of_loss
@@ -191,7 +191,7 @@ def sparse_rows(laziness: str) -> Rows:
         read_row=read_row,
         place=place,
         look_ahead=look_ahead,
-        catch_up=repeat_steps if laziness == "repeat" else shrink,
+        catch_up={"repeat": repeat_steps, "drift": drift}.get(laziness, shrink),
         measure=measure_sparse_rows,
         coordinates_of=sparse_coordinates,
     )

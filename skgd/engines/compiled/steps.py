@@ -177,7 +177,7 @@ def add_to_average(share, active, theta, slots, average, hypers):
 
 def record_rate(chunks, n_chunks, step, rate, missed):
     """Note that the chunks are done with this step, and the rate of the step for those that are not."""
-    done, taken, powers = missed
+    done, taken, powers, _ = missed
     for u in range(n_chunks):
         done[chunks[u]] = step + 1
     taken[step] = rate
