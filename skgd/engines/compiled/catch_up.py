@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.engines.compiled.interface import adaptive, narrow, strategies
+from skgd.engines.compiled.interface import adaptive, hidden, narrow, prefetch, strategies
 from skgd.engines.compiled.steps import POWERS
 from skgd.objective import proximal_point
 
+_AHEAD = 4  # chunks, so early a chunk is fetched
 _SMALL = 0.03  # up to which the series of a logarithm is exact
 _NOTHING = 1e-18  # beside one
 _TINY = 1e-3  # five terms of an exponential's series are exact
@@ -31,7 +32,8 @@ def shrink(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, miss
             w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)
             length = strategies.rule(w, 0.0, 1.0, float(t + stop), before, hypers[0])[1]  # at a rate of one
             length = min(length, 1.0) if adaptive else length
-            first, second = length * l1[chunk, k], length * l2[chunk, k]
+            at = 0 if hidden else k
+            first, second = length * l1[chunk, at], length * l2[chunk, at]
             series = has_series(second, powers, start, stop)
             if second != last:  # with many rules, it is the same for all outputs
                 last = second
@@ -93,7 +95,8 @@ def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty
                 w, length, after = strategies.rule(w, 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
                 strategies.keep_slots(slots, chunk, k, after)
                 length = min(length, rates[stop - 1]) if adaptive else length
-                theta[chunk, k] = proximal_point(w, length, l1[chunk, k], l2[chunk, k]) if penalty.penalized else w
+                at = 0 if hidden else k
+                theta[chunk, k] = proximal_point(w, length, l1[chunk, at], l2[chunk, at]) if penalty.penalized else w
 
 
 def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, missed):
@@ -107,18 +110,23 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
     for u in range(n_chunks):
         chunk = chunks[u]
         start = done[chunk]
+        if u + _AHEAD < n_chunks:
+            for k in range(0, width, 64 // theta.itemsize):
+                prefetch(theta, (chunks[u + _AHEAD], k))
+                for slot in range(len(slots)):
+                    prefetch(slots, (slot, chunks[u + _AHEAD], k))
         if start == stop:
             continue
         of_penalty = penalty.l2[chunk, 0] if penalty.penalized else 0.0
         if of_penalty > 0.0:
-            largest = 0.0
+            n_large, nearest = 0, fading[1, 1] * of_steps[1, start]
             for k in range(width):
                 _, size, epsilon = strategies.momentum_and_size(strategies.slots_of(slots, chunk, k), hypers[0])
-                largest = max(largest, size * fading[1, 1] * of_steps[1, start] + epsilon)
+                n_large += size * nearest + epsilon > 1.0
             if not adaptive:
                 before = strategies.slots_of(slots, chunk, 0)
                 of_penalty *= strategies.rule(0.0, 0.0, 1.0, float(t + stop), before, hypers[0])[1]
-            elif largest > 1.0:
+            elif n_large > 0:
                 replay(chunk, start, stop, rates, t, theta, slots, hypers, of_penalty)
                 continue
         step, end = start, min(stop, start + fading.shape[1] - 1)
@@ -159,7 +167,7 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
                 theta[chunk, k] *= factor
         for k in range(width):
             before = strategies.slots_of(slots, chunk, k)
-            strategies.keep_slots(slots, chunk, k, strategies.skip(stop - start, before, hypers[0]))
+            strategies.keep_slots(slots, chunk, k, strategies.skip(float(stop - start), before, hypers[0]))
 
 
 def replay(chunk, start, stop, rates, t, theta, slots, hypers, of_penalty):

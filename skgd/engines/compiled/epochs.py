@@ -55,9 +55,11 @@ def run_epoch(
     n_parameters = objective.n_parameters
     width = objective.layer_sizes[1] if kind.sparse or kind.row_by_row else n_parameters
     as_chunks = (-(-n_parameters // width), width)  # the last of them may not be full
-    theta, given = filled_up(theta, as_chunks, 0.0), zip(holder.iterate.slots, optimizer.initial(), strict=True)
-    slots = np.array([filled_up(slot, as_chunks, start) for slot, start in given], theta.dtype).reshape(-1, len(theta))
-    shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks, 0.0)
+    theta, given = filled_up(theta, as_chunks), holder.iterate.slots
+    slots = np.empty((len(given), len(theta)), theta.dtype)
+    for slot, before, start in zip(slots, given, optimizer.initial(), strict=True):
+        slot[:n_parameters], slot[n_parameters:] = before, start
+    shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks)
     shares = settings.averaging_shares(t, n_steps, averaged) if average is not None else np.zeros(n_steps)
     averaged_after = averaged + np.cumsum(shares > 0.0)
     hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
@@ -71,7 +73,7 @@ def run_epoch(
     n_centered = int(np.count_nonzero(scales.center))
     around = (
         tuple(scales),
-        tuple(penalty_as_chunks(objective, as_chunks)),
+        tuple(penalty_as_chunks(objective, as_chunks, kind.sparse and kind.activation is not None)),
         tuple(limits_of(objective, optimizer, settings, longest, width)),
     )
     record = np.zeros((n_steps, 1 + len(objective.layer_sizes)))  # see `summarized`
@@ -95,7 +97,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        if begin and begin != last:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -113,6 +115,8 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
+        if end == last:
+            continue
         holder.iterate = holder.iterate._replace(
             theta=theta[:n_parameters],
             slots=tuple(slots[:, :n_parameters]),
@@ -184,17 +188,21 @@ def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     )
 
 
-def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int]) -> Penalty:
-    """Return the penalty of each parameter."""
+def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int], by_feature: bool) -> Penalty:
+    """Return the penalty of each parameter; `by_feature` as in `Penalty`."""
     if not objective.alpha > 0.0:
         return Penalty(np.empty((0, as_chunks[1])), np.empty((0, as_chunks[1])), False)
-    l1, l2 = objective.penalty_by_parameter()
-    return Penalty(*(filled_up(part, as_chunks, 0.0).reshape(as_chunks) for part in (l1, l2)), True)
+    n_chunks, width = as_chunks
+    if by_feature:
+        n_chunks, width = objective.n_features + (n_chunks - objective.n_features) * width, 1
+    both = objective.penalty_by_parameter(by_feature=by_feature)
+    l1, l2 = (filled_up(part, (n_chunks, width)).reshape(n_chunks, width) for part in both)
+    return Penalty(l1, l2, True)
 
 
-def filled_up(parameters: np.ndarray, as_chunks: tuple[int, int], value: float) -> np.ndarray:
-    """Return a copy whose last chunk is full."""
-    return np.append(parameters, np.full(math.prod(as_chunks) - len(parameters), value, parameters.dtype))
+def filled_up(parameters: np.ndarray, as_chunks: tuple[int, int]) -> np.ndarray:
+    """Return a copy whose last chunk is full, with zeros."""
+    return np.append(parameters, np.zeros(math.prod(as_chunks) - len(parameters), parameters.dtype))
 
 
 def limits_of(
