@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size
 from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
@@ -58,7 +57,7 @@ class Epochs:
             n_steps=self.n_steps,
             n_entries=X.size,
         )
-        packs = sp.issparse(X) and X.nnz > 0 and not state.objective.hidden_layer_sizes
+        packs = not isinstance(X, np.ndarray) and X.nnz > 0 and not state.objective.hidden_layer_sizes
         if state.engine == "compiled" and packs and from_zero and laziness_of(state.optimizer) == "rest":
             self._packing = Packing(state, X)
             state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)

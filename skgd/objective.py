@@ -291,18 +291,17 @@ class Objective:
         shapes, intercepts = list(pairwise(self.layer_sizes)), np.zeros(self.n_parameters - self.n_coefficients)
         if by_feature:
             shapes[0] = self.n_features, 1
-        l1, l2 = (
-            np.concatenate([*(np.broadcast_to(rate, shape).ravel() for rate, shape in zip(rates, shapes, strict=True)), intercepts])
-            for rates in list(zip(*self._penalties, strict=True))[:2]
-        )
-        return l1, l2
+        penalties = list(zip(self._penalties, shapes, strict=True))
+        l1 = [np.broadcast_to(rate, shape).ravel() for (rate, _, _), shape in penalties]
+        l2 = [np.broadcast_to(rate, shape).ravel() for (_, rate, _), shape in penalties]
+        return np.concatenate([*l1, intercepts]), np.concatenate([*l2, intercepts])
 
     def penalty(self, theta: np.ndarray, worth: np.ndarray | float = 1.0) -> float:
         """Return the penalty, in the user's units, or with a worth of each output's."""
         if not self.alpha:
             return 0.0
         *hidden, last = zip(self.layers(theta), self._penalties, strict=True)
-        total = sum(_sum_of_penalty(coef, *penalty) for (coef, _), penalty in hidden)
+        total: Any = sum(_sum_of_penalty(coef, *penalty) for (coef, _), penalty in hidden)
         total = total * np.mean(self.unit * worth) / np.mean(self.unit)
         (coef, _), penalty = last
         return float(total + (penalty_of(coef, *penalty) * worth).sum())
@@ -362,8 +361,8 @@ def _sum_of_penalty(w: np.ndarray, l1: Any, l2: Any, unit: Any) -> float:
     total, size = 0.0, max(1, _CACHED_ENTRIES // w.shape[1])
     for start in range(0, len(w), size):
         rows = slice(start, start + size)
-        some = (part[rows] if np.ndim(part) == 2 else part for part in (l1, l2))
-        total += float(penalty_of(w[rows], *some, unit).sum())
+        first, second = (part[rows] if np.ndim(part) == 2 else part for part in (l1, l2))
+        total += float(penalty_of(w[rows], first, second, unit).sum())
     return total
 
 

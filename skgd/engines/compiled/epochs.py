@@ -97,7 +97,8 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        if begin and begin != last:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        # An interrupt is heard when the loop has ended: the holder's iterate is to be whole then.
+        if begin and begin != last:
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -220,10 +221,8 @@ def limits_of(
 
 def data_of(objective: Objective, X: Matrix) -> tuple:
     """Return the rows as loops read them."""
-    rows = read_only(X) if isinstance(X, np.ndarray) else read_only_rows(X)
-    if objective.hidden_layer_sizes:
-        return rows, np.array(objective.layer_sizes)
-    return (rows,) if isinstance(X, np.ndarray) else rows
+    rows: tuple = (read_only(X),) if isinstance(X, np.ndarray) else read_only_rows(X)
+    return (rows, np.array(objective.layer_sizes)) if objective.hidden_layer_sizes else rows
 
 
 def steps_in_a_slab(objective: Objective, X: Matrix, size: int) -> int:

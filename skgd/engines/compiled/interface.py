@@ -125,7 +125,8 @@ class Scales(NamedTuple):
 class Penalty(NamedTuple):
     """The strengths of the penalty for each parameter, and whether there is one.
 
-    In networks of sparse rows, these are (n, 1): one for each feature, then one for each parameter above the first layer.
+    In networks of sparse rows, these are (n, 1): one for each feature, then one for each parameter above its
+    layer.
     """
 
     l1: np.ndarray

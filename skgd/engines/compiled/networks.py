@@ -6,6 +6,8 @@ after these, which every step touches.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather, product
@@ -123,7 +125,7 @@ def add_product(inputs, delta, section, scratch, first):
 def multiply_dense(X, order, start, at, n_rows, scales, theta, of_inputs, z):
     """Write what the first layer's neurons receive of dense rows."""
     Z = of_inputs[0]
-    gather(X, order, start, start + n_rows, scales, Z)
+    gather(X[0], order, start, start + n_rows, scales, Z)
     product(Z[:n_rows], theta[0, : Z.shape[1] * z.shape[1]].reshape(Z.shape[1], z.shape[1]), z)
 
 
@@ -190,8 +192,7 @@ def square_of_mean(grad, begin, end, n_rows):
 
 def network_rows(of_inputs: Rows | None) -> Rows:
     """Return what rows do in a network, from what sparse rows do, if they are."""
-    passes = {"gradient": gradient, "complete_gradient": complete_gradient}
+    passes: dict[str, Any] = {"gradient": gradient, "complete_gradient": complete_gradient}
     if of_inputs is None:
         return dense_rows(False)._replace(**passes, multiply=multiply_dense, accumulate=accumulate_dense)
-    more = {"multiply": multiply_sparse, "accumulate": accumulate_sparse}
-    return of_inputs._replace(**passes, **more, touch=touch_sparse)
+    return of_inputs._replace(**passes, multiply=multiply_sparse, accumulate=accumulate_sparse, touch=touch_sparse)
