@@ -97,8 +97,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        # An interrupt is heard when the loop has ended: the holder's iterate is to be whole then.
-        if begin and begin != last:
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -116,8 +115,6 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
-        if end == last:
-            continue
         holder.iterate = holder.iterate._replace(
             theta=theta[:n_parameters],
             slots=tuple(slots[:, :n_parameters]),
