@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits, make_classification, make_friedman1
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from benchmarks.common import Row
+from benchmarks.common import Row, medians, seconds, text
 from benchmarks.defaults import compare
 from skgd import GDClassifier, GDRegressor
 
@@ -30,3 +30,14 @@ def rows(shrink: int) -> Iterator[Row]:
     theirs = MLPClassifier(batch_size=200, max_iter=10, tol=0.0, random_state=0)
     case = f"10 classes, {X.shape[0]:,} x {X.shape[1]} float32, (100,), 10 epochs of batches of 200"
     yield from compare(case, ours, (theirs,), X.astype(np.float32), y)
+    X, y = text(25_000 // shrink, 45_000)
+    common = {"hidden_layer_sizes": (64,), "random_state": 0}
+    for more in ({}, {"batch_size": 200}):
+        ours = GDClassifier(max_iter=4, tol=None, **common, **more)
+        one, three = (MLPClassifier(max_iter=n_epochs, tol=0.0, **common) for n_epochs in (1, 3))
+        times = medians(
+            lambda ours=ours: ours.fit(X, y).history_["seconds"][1:],
+            lambda one=one, three=three: [(seconds(lambda: three.fit(X, y)) - seconds(lambda: one.fit(X, y))) / 2.0],
+        )
+        batches = "batches of 200" if more else "defaults"
+        yield Row.of_times(f"an epoch of text, {X.shape[0]:,} x {X.shape[1]:,}, (64,), {batches}", 0.2, *times)

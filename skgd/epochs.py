@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from skgd.automatic import average_every, base_rate, batch_size
 from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
@@ -57,10 +56,9 @@ class Epochs:
             n_epochs=self._n_epochs,
             n_steps=self.n_steps,
             n_entries=X.size,
-            sparse=sp.issparse(X),
         )
-        sparse = not isinstance(X, np.ndarray) and X.nnz > 0
-        if state.engine == "compiled" and sparse and from_zero and laziness_of(state.optimizer) == "rest":
+        packs = not isinstance(X, np.ndarray) and X.nnz > 0 and not state.objective.hidden_layer_sizes
+        if state.engine == "compiled" and packs and from_zero and laziness_of(state.optimizer) == "rest":
             self._packing = Packing(state, X)
             state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
         self._base, self._longest = base_rate(state, self._plan, from_linear_model=self._evaluates_start)

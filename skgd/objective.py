@@ -29,6 +29,7 @@ from skgd.networks import Layer, backward, forward
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.
 # What is kept of each sample is the predictor alone.
 _COMFORTABLE_ENTRIES = 2**20
+_CACHED_ENTRIES = 2**15
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -282,20 +283,25 @@ class Objective:
             for of_input, of_output, unit in zip(of_inputs, of_outputs, units, strict=True)
         ]
 
-    def penalty_by_parameter(self) -> tuple[np.ndarray, np.ndarray]:
-        r"""Return the factors of \|v\| and of v**2 / 2 in the optimizer's objective, flat: zero for intercepts."""
-        l1, l2 = np.zeros((2, self.n_parameters))
-        for rates, flat in zip(zip(*self._penalties, strict=True), (l1, l2), strict=False):
-            for rate, (coef, _) in zip(rates, self.layers(flat), strict=True):
-                coef[:] = rate
-        return l1, l2
+    def penalty_by_parameter(self, *, by_feature: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        r"""Return the factors of \|v\| and of v**2 / 2 in the optimizer's objective, flat: zero for intercepts.
+
+        With ``by_feature``, there is one for all neurons of the first hidden layer.
+        """
+        shapes, intercepts = list(pairwise(self.layer_sizes)), np.zeros(self.n_parameters - self.n_coefficients)
+        if by_feature:
+            shapes[0] = self.n_features, 1
+        penalties = list(zip(self._penalties, shapes, strict=True))
+        l1 = [np.broadcast_to(rate, shape).ravel() for (rate, _, _), shape in penalties]
+        l2 = [np.broadcast_to(rate, shape).ravel() for (_, rate, _), shape in penalties]
+        return np.concatenate([*l1, intercepts]), np.concatenate([*l2, intercepts])
 
     def penalty(self, theta: np.ndarray, worth: np.ndarray | float = 1.0) -> float:
         """Return the penalty, in the user's units, or with a worth of each output's."""
         if not self.alpha:
             return 0.0
         *hidden, last = zip(self.layers(theta), self._penalties, strict=True)
-        total = sum(penalty_of(coef, *penalty).sum() for (coef, _), penalty in hidden)
+        total: Any = sum(_sum_of_penalty(coef, *penalty) for (coef, _), penalty in hidden)
         total = total * np.mean(self.unit * worth) / np.mean(self.unit)
         (coef, _), penalty = last
         return float(total + (penalty_of(coef, *penalty) * worth).sum())
@@ -348,6 +354,16 @@ def penalty_rates(alpha: float, l1_ratio: float, scale: Any, target_scale: Any, 
 def penalty_of(w: Any, l1: Any, l2: Any, unit: Any) -> Any:
     """Return the penalty of each coefficient, in the user's units."""
     return (l1 * np.abs(w) + 0.5 * l2 * w * w) * unit
+
+
+def _sum_of_penalty(w: np.ndarray, l1: Any, l2: Any, unit: Any) -> float:
+    """Return the sum of the penalty of a layer, in pieces that stay in the processor's cache."""
+    total, size = 0.0, max(1, _CACHED_ENTRIES // w.shape[1])
+    for start in range(0, len(w), size):
+        rows = slice(start, start + size)
+        first, second = (part[rows] if np.ndim(part) == 2 else part for part in (l1, l2))
+        total += float(penalty_of(w[rows], first, second, unit).sum())
+    return total
 
 
 def proximal_point(w: Any, rate: Any, l1: Any, l2: Any) -> Any:

@@ -13,13 +13,14 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import skgd.engines.compiled.dense
+import skgd.engines.compiled.epochs
 import skgd.engines.compiled.networks
 import skgd.epochs
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
-from skgd.optimizers import ADOPT, OPTIMIZERS, SGD, AdaGrad, Adan, AdEMAMix, Optimizer
-from skgd.schedules import SCHEDULES
+from skgd.optimizers import ADOPT, OPTIMIZERS, SGD, AdaGrad, Adam, Adan, AdEMAMix, Optimizer
+from skgd.schedules import SCHEDULES, Cosine, InverseScaling
 from skgd.steps import DivergenceError
 
 FORMATS = {"dense": np.asarray, "csr": sp.csr_array}
@@ -655,32 +656,90 @@ NETWORKS = [
 over_networks = pytest.mark.parametrize(("optimizer", "loss", "kind", "activation", "layers"), NETWORKS)
 
 
-def network(optimizer, loss, kind, activation, layers, **parameters):
+def network(optimizer, loss, kind, activation, layers, form="dense", **parameters):
     """Return a network and its data."""
     hidden = {"hidden_layer_sizes": layers, "activation": activation}
-    return problem(optimizer, loss, kind, "dense", **{"l1_ratio": 0.0, **hidden, **parameters})
+    return problem(optimizer, loss, kind, form, **{"l1_ratio": 0.0, **hidden, **parameters})
 
 
 @over_networks
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("batch_size", [1, 7, 64, None])
 def test_networks_agree(optimizer, loss, kind, activation, layers, batch_size, penalty):
+    check_networks(optimizer, loss, kind, activation, layers, "dense", batch_size, penalty)
+
+
+def check_networks(optimizer, loss, kind, activation, layers, form, batch_size, penalty, rates=RATES):
     alpha, l1_ratio = PENALTIES[penalty]
     shift = [1, 7, 64, None].index(batch_size) + list(PENALTIES).index(penalty)
     # A small penalty: hidden layers whose coefficients are all zero have no gradient, and stay at zero.
     parameters = {"alpha": 0.1 * alpha, "l1_ratio": l1_ratio, "batch_size": batch_size, "max_iter": 2}
     for k, average in enumerate(AVERAGES):
         for clip, precondition in ((None, True), (0.1, True), (0.1, False)):
-            rate = RATES[(k + shift) % len(RATES)] if precondition else 0.01
+            rate = rates[(k + shift) % len(rates)] if precondition else 0.01
             more = {"average": average, "max_grad_norm": clip, "precondition": precondition, "learning_rate": rate}
-            assert_engines_agree(*network(optimizer, loss, kind, activation, layers, **parameters, **more))
+            assert_engines_agree(*network(optimizer, loss, kind, activation, layers, form, **parameters, **more))
 
 
-@pytest.mark.parametrize("base", NETWORKS[:2])
+# The ways in which a network's rules leave alone the columns that sparse rows do not have, or do not.
+SPARSE_NETWORKS = [
+    *NETWORKS[:2],
+    ("rmsprop", "poisson", "numbers", "silu", (1,)),
+    NETWORKS[5],
+    (SGD(momentum=0.9), "squared_error", "number", "gelu", (5, 2)),
+]
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, SGD(momentum=0.9, nesterov=True), Adam(amsgrad=True)], ids=str)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+def test_networks_of_sparse_rows_agree_for_each_optimizer(optimizer, batch_size, penalty):
+    _, loss, kind, activation, layers = NETWORKS[len(str(optimizer)) % len(NETWORKS)]
+    if penalty == "elastic net" and not OPTIMIZERS.get(optimizer, Adam).proximal:
+        return
+    # Not "auto": AdaGrad would follow gradients that cancel but for rounding.
+    base = optimizer, loss, kind, activation, layers
+    check_networks(*base, "csr", batch_size, penalty, rates=[0.03, 0.01, Cosine(0.02), InverseScaling(0.03)])
+
+
+@pytest.mark.parametrize(("optimizer", "loss", "kind", "activation", "layers"), SPARSE_NETWORKS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_networks_of_sparse_rows_agree(optimizer, loss, kind, activation, layers, batch_size, penalty):
+    check_networks(optimizer, loss, kind, activation, layers, "csr", batch_size, penalty)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", SGD(momentum=0.9)], ids=str)
+@pytest.mark.parametrize("alpha", [0.0, 1e-3])
+@pytest.mark.parametrize("rate", ["constant", "inverse_scaling"])
+@pytest.mark.parametrize("size", [1.0, 1e-4, 30.0])  # of gradients: beside epsilon, beside one
+def test_networks_make_up_for_steps_without_an_entry(optimizer, alpha, rate, size):
+    schedule = {"constant": 1e-4, "inverse_scaling": "inverse_scaling"}[rate]
+    model, *_ = network(optimizer, "log_loss", "binary", "identity", (3,), batch_size=1, max_iter=1, shuffle=False)
+    model.set_params(alpha=alpha, learning_rate=schedule, precondition=False)
+    rows = np.arange(2500)[:, np.newaxis]
+    X = np.where(rows % np.array(GAPS) == 0, 1.0 + 0.1 * np.cos(rows + np.arange(len(GAPS))), 0.0)
+    y = target("binary", np.random.default_rng(0).normal(size=(2500, 9)))[1]
+    if optimizer == "adam":
+        X = size * X
+    assert_engines_agree(model, sp.csr_array(X), y)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_networks_of_sparse_rows_in_slabs():
+    """After each, an interrupt is heard, and what is missed is made up for."""
+    for base in SPARSE_NETWORKS:
+        with mock.patch.object(skgd.engines.compiled.epochs, "_SLAB_PRODUCTS", 7 * 100):
+            assert_engines_agree(*network(*base, form="csr", learning_rate=0.01, average="polynomial"))
+
+
+@pytest.mark.parametrize("base", SPARSE_NETWORKS[:2])
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("precondition", [False, True])
-def test_networks_without_intercepts(base, precondition):
+def test_networks_without_intercepts(base, form, precondition):
     parameters = {"learning_rate": 0.02, "fit_intercept": False, "precondition": precondition}
-    compiled = assert_engines_agree(*network(*base, **parameters))
+    compiled = assert_engines_agree(*network(*base, form=form, **parameters))
     if not precondition or base[2] == "classes":
         assert not any(intercept.any() for intercept in compiled.intercepts_)
 
@@ -701,9 +760,10 @@ def test_networks_with_rules_that_count_their_steps(optimizer, dtype, batch_size
 
 
 @over_sizes
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("base", NETWORKS[:2])
-def test_networks_with_weights_validation_and_warm_start(base, batch_size):
-    model, X, y = network(*base, learning_rate=0.02, batch_size=batch_size)
+def test_networks_with_weights_validation_and_warm_start(base, form, batch_size):
+    model, X, y = network(*base, form=form, learning_rate=0.02, batch_size=batch_size)
     weight = np.random.default_rng(2).integers(0, 4, len(y)).astype(float)
     assert_engines_agree(model, X, y, weight)
     assert_engines_agree(model, X, y, weight, X[::2], y[::2], weight[::2])
@@ -713,9 +773,10 @@ def test_networks_with_weights_validation_and_warm_start(base, batch_size):
         assert_engines_agree(clone(model).set_params(class_weight="balanced"), X, y, weight)
 
 
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("base", NETWORKS[:2])
-def test_networks_in_float32(base):
-    model, X, y = network(*base, learning_rate=0.01)
+def test_networks_in_float32(base, form):
+    model, X, y = network(*base, form=form, learning_rate=0.01)
     compiled = assert_engines_agree(model, X.astype(np.float32), y.astype(np.float32), tolerance=2e-4)
     assert {part.dtype for part in (*compiled.coefs_, *compiled.intercepts_)} == {np.dtype(np.float32)}
 
@@ -727,15 +788,17 @@ def test_networks_from_other_memory_layouts(layout):
     assert_engines_agree(model, LAYOUTS[layout](X), y)
 
 
-def test_networks_on_batches_larger_than_a_block():
+@pytest.mark.parametrize("form", FORMATS)
+def test_networks_on_batches_larger_than_a_block(form):
     n_rows = skgd.engines.compiled.dense.PRODUCT_ENTRIES // 64 + 5
     X = features(n_rows)
     model = network(*NETWORKS[1][:-1], (64,), batch_size=None, learning_rate=0.02)[0]
-    assert_engines_agree(model, X, target("number", X)[1])
+    assert_engines_agree(model, FORMATS[form](X), target("number", X)[1])
 
 
 def test_networks_diverge_in_the_same_way():
-    assert_diverge_in_the_same_way(*network(*NETWORKS[0], learning_rate=1e200, max_iter=100))
+    for form in FORMATS:
+        assert_diverge_in_the_same_way(*network(*NETWORKS[0], form=form, learning_rate=1e200, max_iter=100))
 
 
 class Sine(Activation):
@@ -771,10 +834,15 @@ def test_activation_of_ones_own_compiles():
     assert not np.allclose(models[0].coefs_[0], models[1].coefs_[0])
 
 
-@pytest.mark.parametrize("activation", ["gelu", SineByName()], ids=str)
-def test_activations_that_cannot_be_compiled_fall_back(activation):
+def test_gelu_compiles():
+    """Its error function is another one in compiled loops than in NumPy."""
     optimizer, loss, kind, _, layers = NETWORKS[1]
-    model, X, y = network(optimizer, loss, kind, activation, layers, learning_rate=0.02)
+    assert_engines_agree(*network(optimizer, loss, kind, "gelu", layers, learning_rate=0.02))
+
+
+def test_activations_that_cannot_be_compiled_fall_back():
+    optimizer, loss, kind, _, layers = NETWORKS[1]
+    model, X, y = network(optimizer, loss, kind, SineByName(), layers, learning_rate=0.02)
     tried, vectorized, again = (fit_with(engine, model, X, y) for engine in ("compiled", "vectorized", "compiled"))
     assert tried.engine_ == again.engine_ == vectorized.engine_ == "vectorized"
     for other in (tried, again):
@@ -784,12 +852,16 @@ def test_activations_that_cannot_be_compiled_fall_back(activation):
     assert fit_with("compiled", linear, X, y).engine_ == "compiled"
 
 
-def test_networks_of_sparse_rows_are_vectorized():
-    model, X, y = network(*NETWORKS[0], learning_rate=0.02)
-    tried, vectorized = (fit_with(engine, model, sp.csr_array(X), y) for engine in ENGINES)
-    assert tried.engine_ == "vectorized"
-    for ours, theirs in zip(tried.coefs_, vectorized.coefs_, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_networks_of_sparse_and_of_dense_rows_are_the_same():
+    for base in SPARSE_NETWORKS[:2]:
+        dense, csr, csc = (
+            fit_with("compiled", model, form(X), y)
+            for form in (np.asarray, sp.csr_array, sp.csc_array)
+            for model, X, y in [network(*base, learning_rate=0.02, precondition=False)]
+        )
+        assert dense.engine_ == csr.engine_ == csc.engine_ == "compiled"
+        assert_agree(csr, dense)
+        assert_agree(csc, dense)
 
 
 def test_a_compiled_network_goes_on_with_sparse_rows():

@@ -36,6 +36,7 @@ from skgd.optimizers import (
     RMSProp,
     ScheduleFree,
     Yogi,
+    laziness_of,
 )
 
 GOLDENS = json.loads((Path(__file__).parent / "reference" / "optimizer_goldens.json").read_text())
@@ -353,6 +354,29 @@ STATIONARY = {  # forgetting fast enough to be stationary after 2000 steps
     "ademamix": AdEMAMix(0.01, beta2=0.9),
     "ademamix_warmup": AdEMAMix(0.01, beta2=0.9, beta3=0.97, warmup_steps=500),
 }
+
+
+@each_variant
+@pytest.mark.parametrize("t", [1, 30, 5000])
+def test_rules_drift_as_they_say(optimizer, t):
+    """Where they do: in steps with no gradient after some with one."""
+    if laziness_of(optimizer) != "drift":
+        return
+    hyper, slots = optimizer.hyper(), tuple(np.full(5, value) for value in optimizer.initial())
+    w = np.linspace(-1.0, 1.0, 5)
+    for step, g in enumerate(np.random.default_rng(0).normal(size=(3, 5)) * 10.0 ** -np.arange(0, 10, 2), start=t):
+        w, _, slots = optimizer.rule(w, g, 0.1, step, slots, hyper)
+    momentum, size, epsilon = optimizer.momentum_and_size(slots, hyper)
+    before = slots
+    for steps in range(1, 50):
+        at = t + 2 + steps
+        a, b = optimizer.drift(steps, at, hyper)
+        factors = zip(optimizer.drift(steps, np.inf, hyper), optimizer.drift(0.0, at, hyper), strict=True)
+        assert_allclose([one * other for one, other in factors], [a, b], **EXACT)
+        last, (w, _, slots) = w, optimizer.rule(w, 0.0, 0.2, at, slots, hyper)
+        assert_allclose(w - last, -0.2 * a * momentum / (b * size + epsilon), rtol=1e-8, atol=1e-14)
+        for one, other in zip(optimizer.skip(steps, before, hyper), slots, strict=True):
+            assert_allclose(one, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", STATIONARY)

@@ -66,16 +66,12 @@ _cannot_compile: set[tuple[Any, ...]] = set()
 _broken = False  # whether an import of Numba has failed, which is not tried again
 
 
-def choose(
-    optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps: int, n_entries: int, sparse: bool
-) -> Engine:
+def choose(optimizer: Optimizer, objective: Objective, *, n_epochs: int, n_steps: int, n_entries: int) -> Engine:
     """Return the engine for epochs of so many steps, which read so many entries of X.
 
     It depends on nothing else: with another engine, the last bits would differ.
     """
     if objective.hidden_layer_sizes:
-        if sparse:
-            return "vectorized"
         step, entry = _SECONDS_A_LAYER * (len(objective.layer_sizes) - 1), _SECONDS_A_PRODUCT * objective.layer_sizes[1]
         repays = _NETWORK_REPAYS * REPAYS_SECONDS
     else:
@@ -181,11 +177,10 @@ def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
     """Run an epoch with an engine; return what the epoch says of itself, and which engine it was in the end.
 
-    The arguments are those of `skgd.engines.vectorized.run_epoch`. It takes over where a rule cannot be compiled, and
-    for networks of sparse rows.
+    The arguments are those of `skgd.engines.vectorized.run_epoch`, which takes over where a rule cannot be compiled.
     """
-    objective, optimizer, _, _, X, *_ = arguments
-    if engine == "compiled" and (isinstance(X, np.ndarray) or not objective.hidden_layer_sizes):
+    objective, optimizer, *_ = arguments
+    if engine == "compiled":
         summary = _unless_beyond_numba(objective, optimizer, _compiled().run_epoch, *arguments)
         if summary is not None:
             return summary, "compiled"

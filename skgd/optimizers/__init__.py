@@ -51,7 +51,12 @@ from skgd.optimizers.ftrl import FTRL
 from skgd.optimizers.schedule_free import ScheduleFree
 
 # For the rest of skgd, not public.
-from skgd.optimizers.base import LearningRate as LearningRate, is_linear as is_linear, laziness_of as laziness_of
+from skgd.optimizers.base import (
+    LearningRate as LearningRate,
+    is_adaptive as is_adaptive,
+    is_linear as is_linear,
+    laziness_of as laziness_of,
+)
 # isort: on
 
 __all__ = [

@@ -85,6 +85,10 @@ class Adam(Optimizer):
     def hyper(self):
         return (float(self.beta1), float(self.beta2), float(self.epsilon), bool(self.amsgrad))
 
+    @property
+    def lazy(self) -> str:  # type: ignore[override]
+        return "drift" if self.beta1**2 < self.beta2 else ""
+
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):
         (mean, square, largest), (beta1, beta2, epsilon, amsgrad) = slots, hyper
@@ -94,6 +98,22 @@ class Adam(Optimizer):
         shown = largest if amsgrad else square
         step = lr / (np.sqrt(shown / (1.0 - beta2**t)) + epsilon)
         return w - step * mean / (1.0 - beta1**t), step, (mean, square, largest)
+
+    @staticmethod
+    def skip(steps, slots, hyper):
+        (mean, square, largest), (beta1, beta2, _, _) = slots, hyper
+        return beta1**steps * mean, beta2**steps * square, largest
+
+    @staticmethod
+    def drift(steps, t, hyper):
+        beta1, beta2, _, amsgrad = hyper
+        decay = 1.0 if amsgrad else beta2**steps
+        return beta1**steps / (1.0 - beta1**t), np.sqrt(decay / (1.0 - beta2**t))
+
+    @staticmethod
+    def momentum_and_size(slots, hyper):
+        (mean, square, largest), (_, _, epsilon, amsgrad) = slots, hyper
+        return mean, np.sqrt(largest if amsgrad else square), epsilon
 
 
 class AdamW(Adam):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
 
+import numpy as np
 from scipy.optimize import OptimizeResult
 
 from skgd.optimizers.minimization import minimize
@@ -49,7 +50,8 @@ class Optimizer(Strategy):
     lazy : str
         The effect of the rule on a parameter with a zero gradient, which sparse samples can then skip: "rest" does not
         change the parameter and its slots; after "repeat", only the last of several such steps counts, and
-        :meth:`skip`. If empty, each step updates every parameter.
+        :meth:`skip`; by "drift", it follows its momentum, see :meth:`drift`. If empty, each step updates every
+        parameter.
     linear : bool
         Whether the rule returns ``w - step * g`` with a ``step`` that is proportional to ``lr`` and the same for all
         parameters, slots and t: slots need not be kept then, and a step of one sample is a multiple of this sample.
@@ -82,8 +84,24 @@ class Optimizer(Strategy):
 
     @staticmethod
     def skip(steps: int, slots: tuple, hyper: tuple) -> tuple:
-        """Return the slots after this number of steps with zero gradients, if ``lazy`` is "repeat"."""
+        """Return the slots after this number of steps with zero gradients, if ``lazy`` is "repeat" or "drift"."""
         return slots
+
+    @staticmethod
+    def drift(steps: Any, t: Any, hyper: tuple) -> tuple[Any, Any]:
+        r"""Return by what momentum and size are multiplied, if ``lazy`` is "drift".
+
+        In step ``t``, the last of a number of ``steps`` with zero gradients, the rule moves a parameter by
+        :math:`-\eta \, a m / (b s + \epsilon)`: a and b are what this returns, both of them a function of ``steps``
+        times one of ``t``, also at infinity, and m, s and :math:`\epsilon` what :meth:`momentum_and_size` makes of the
+        slots after the last gradient.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def momentum_and_size(slots: tuple, hyper: tuple) -> tuple[Any, Any, Any]:
+        """Return what :meth:`drift` refers to."""
+        raise NotImplementedError
 
     @staticmethod
     def rebase(transform: Callable[[Any], Any], w: Any, slots: tuple, hyper: tuple) -> tuple:
@@ -227,6 +245,12 @@ def laziness_of(optimizer: Optimizer) -> str:
 def is_linear(optimizer: Optimizer) -> bool:
     """Return ``optimizer.linear``, but for a class that took it over and has a rule of its own."""
     return _is_of_rule(type(optimizer).__mro__, "linear") and bool(optimizer.linear)
+
+
+def is_adaptive(optimizer: Optimizer) -> bool:
+    """Say whether the rule returns a long-run learning rate for each parameter, not one number for all of them."""
+    numbers, slots = np.zeros(1), tuple(np.full(1, value) for value in optimizer.initial())
+    return isinstance(optimizer.rule(numbers, numbers, 1.0, 1, slots, optimizer.hyper())[1], np.ndarray)
 
 
 @lru_cache(maxsize=256)

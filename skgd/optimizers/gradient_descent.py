@@ -62,7 +62,7 @@ class SGD(Optimizer):
 
     @property
     def lazy(self) -> str:  # type: ignore[override]
-        return "rest" if self.linear else ""
+        return "rest" if self.linear else "drift"
 
     @property
     def linear(self) -> bool:  # type: ignore[override]
@@ -82,6 +82,19 @@ class SGD(Optimizer):
         buffer = momentum * buffer + g
         direction = g + momentum * buffer if nesterov else buffer
         return w - lr * direction, lr / (1.0 - momentum), (buffer,)
+
+    @staticmethod
+    def skip(steps, slots, hyper):
+        return (hyper[0] ** steps * slots[0],)
+
+    @staticmethod
+    def drift(steps, t, hyper):
+        return hyper[0] ** steps, 1.0
+
+    @staticmethod
+    def momentum_and_size(slots, hyper):
+        momentum, nesterov = hyper
+        return (momentum * slots[0] if nesterov else slots[0]), 1.0, 0.0
 
     @staticmethod
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):

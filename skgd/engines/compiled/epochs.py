@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from skgd.engines.compiled.kinds import Kind, loop_for
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import announced
-from skgd.engines.compiled.workspace import Shape, work_for
+from skgd.engines.compiled.workspace import Shape, drifts, work_for
 
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer, is_linear, laziness_of
+from skgd.optimizers import Optimizer, is_adaptive, is_linear, laziness_of
 
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
@@ -51,11 +52,14 @@ def run_epoch(
     size, n_steps = min(size, len(order)), len(rates)
     kind, longest = kind_of(objective, optimizer, X, y, size, rates, longest_step, theta.dtype)
     loop = loop_for(kind)
-    width = objective.n_outputs if kind.sparse or kind.row_by_row else objective.n_parameters
-    as_chunks = (objective.n_parameters // width, width)
-    theta = theta.copy()
-    slots = np.array(holder.iterate.slots, dtype=theta.dtype).reshape(-1, len(theta))
-    shown = np.empty(0, theta.dtype) if average is None else average.copy()
+    n_parameters = objective.n_parameters
+    width = objective.layer_sizes[1] if kind.sparse or kind.row_by_row else n_parameters
+    as_chunks = (-(-n_parameters // width), width)  # the last of them may not be full
+    theta, given = filled_up(theta, as_chunks), holder.iterate.slots
+    slots = np.empty((len(given), len(theta)), theta.dtype)
+    for slot, before, start in zip(slots, given, optimizer.initial(), strict=True):
+        slot[:n_parameters], slot[n_parameters:] = before, start
+    shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks)
     shares = settings.averaging_shares(t, n_steps, averaged) if average is not None else np.zeros(n_steps)
     averaged_after = averaged + np.cumsum(shares > 0.0)
     hypers: tuple = (optimizer.hyper(), objective.hyper, tuple(map(float, objective.loss.label_values)))
@@ -69,7 +73,7 @@ def run_epoch(
     n_centered = int(np.count_nonzero(scales.center))
     around = (
         tuple(scales),
-        tuple(penalty_as_chunks(objective, as_chunks)),
+        tuple(penalty_as_chunks(objective, as_chunks, kind.sparse and kind.activation is not None)),
         tuple(limits_of(objective, optimizer, settings, longest, width)),
     )
     record = np.zeros((n_steps, 1 + len(objective.layer_sizes)))  # see `summarized`
@@ -88,16 +92,19 @@ def run_epoch(
     )
     work, penalties_before = work_for(shape, kind), (0.0, 0.0)
     if kind.centered:
-        note_centered(work.of_rows[-1], scales.center)
+        note_centered((work.of_rows if kind.activation is None else work.of_rows[0])[-1], scales.center)
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
-            penalties_before = penalties_of(objective, theta)
+            penalties_before = penalties_of(objective, theta[:n_parameters])
         if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
             work.missed[0][:] = 0
+            if kind.laziness == "drift":
+                missed = *work.missed[:-1], drifts(optimizer, t + begin, end - begin)
+                work = work._replace(missed=missed)
             work = work._replace(
                 active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center)
             )
@@ -109,13 +116,13 @@ def run_epoch(
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
         holder.iterate = holder.iterate._replace(
-            theta=theta,
-            slots=tuple(slots),
-            average=None if average is None else shown,
+            theta=theta[:n_parameters],
+            slots=tuple(slots[:, :n_parameters]),
+            average=None if average is None else shown[:n_parameters],
             t=t + end,
             averaged=int(averaged_after[end - 1]),
         )
-    if not np.isfinite(theta).all():
+    if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
     return summarized(record, penalties_before, len(order))
 
@@ -135,6 +142,8 @@ def kind_of(
     laziness = laziness_of(optimizer) if sparse else ""
     if laziness == "repeat" and (rates.min() != rates.max() or rates[0] == 0.0):
         laziness = ""
+    if laziness == "drift" and (not network or objective.alpha * objective.l1_ratio):
+        laziness = ""
     row_by_row = size == 1 and (not sparse or laziness != "") and not network
     linear = is_linear(optimizer)
     longest = longest_step if longest_step is not None and optimizer.bounded else np.empty(0, dtype)
@@ -148,6 +157,7 @@ def kind_of(
         loss=type(objective.loss),
         target=target_of(objective, y),
         activation=type(objective.activation) if network else None,
+        adaptive=network and is_adaptive(optimizer),
         sparse=sparse,
         centered=sparse and objective.coordinates.centered,
         single=objective.n_outputs == 1,
@@ -176,12 +186,21 @@ def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     )
 
 
-def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int]) -> Penalty:
-    """Return the penalty of each parameter."""
+def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int], by_feature: bool) -> Penalty:
+    """Return the penalty of each parameter; `by_feature` as in `Penalty`."""
     if not objective.alpha > 0.0:
         return Penalty(np.empty((0, as_chunks[1])), np.empty((0, as_chunks[1])), False)
-    l1, l2 = objective.penalty_by_parameter()
-    return Penalty(l1.reshape(as_chunks), l2.reshape(as_chunks), True)
+    n_chunks, width = as_chunks
+    if by_feature:
+        n_chunks, width = objective.n_features + (n_chunks - objective.n_features) * width, 1
+    both = objective.penalty_by_parameter(by_feature=by_feature)
+    l1, l2 = (filled_up(part, (n_chunks, width)).reshape(n_chunks, width) for part in both)
+    return Penalty(l1, l2, True)
+
+
+def filled_up(parameters: np.ndarray, as_chunks: tuple[int, int]) -> np.ndarray:
+    """Return a copy whose last chunk is full, with zeros."""
+    return np.append(parameters, np.zeros(math.prod(as_chunks) - len(parameters), parameters.dtype))
 
 
 def limits_of(
@@ -199,17 +218,17 @@ def limits_of(
 
 def data_of(objective: Objective, X: Matrix) -> tuple:
     """Return the rows as loops read them."""
-    if not isinstance(X, np.ndarray):
-        return read_only_rows(X)
-    return (read_only(X), np.array(objective.layer_sizes)) if objective.hidden_layer_sizes else (read_only(X),)
+    rows: tuple = (read_only(X),) if isinstance(X, np.ndarray) else read_only_rows(X)
+    return (rows, np.array(objective.layer_sizes)) if objective.hidden_layer_sizes else rows
 
 
 def steps_in_a_slab(objective: Objective, X: Matrix, size: int) -> int:
     """Return how many steps to take before an interrupt is heard."""
-    if objective.hidden_layer_sizes:
-        products = objective.n_coefficients + _PRODUCTS_A_NEURON * sum(objective.hidden_layer_sizes)
-        return max(1, int(_SLAB_PRODUCTS / (size * products)))
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / len(X.indptr)
+    if objective.hidden_layer_sizes:
+        of_inputs = (entries - X.shape[1]) * objective.layer_sizes[1]
+        products = objective.n_coefficients + of_inputs + _PRODUCTS_A_NEURON * sum(objective.hidden_layer_sizes)
+        return max(1, int(_SLAB_PRODUCTS / (size * products)))
     return max(1, int(_SLAB_ENTRIES / max(entries * size * objective.n_outputs, 1)))
 
 

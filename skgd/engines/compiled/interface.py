@@ -20,6 +20,7 @@ class Strategies(NamedTuple):
     rule: Callable
     readout: Callable
     skip: Callable
+    momentum_and_size: Callable
     auto_learning_rate: Callable  # of streams
     value: Callable
     gradient: Callable
@@ -43,7 +44,7 @@ class Rows(NamedTuple):
     catch_up: Callable  # of sparse rows: what their other columns have missed
     measure: Callable  # of streams
     coordinates_of: Callable
-    multiply: Callable | None = None  # matrix products for one output or many, of dense rows
+    multiply: Callable | None = None  # of dense rows and networks: products with the coefficients of the first layer
     accumulate: Callable | None = None
 
 
@@ -57,6 +58,8 @@ slope_along: Any = None  # in the place of that of `skgd.engines.vectorized`
 single = False  # whether there is one output
 narrow = False  # whether chunks have one parameter
 hidden = False  # whether there are hidden layers
+adaptive = False  # of networks: whether parameters have long-run rates of their own
+dense = False  # whether the rows are
 has_intercept = True
 centered = False  # whether columns of sparse rows are centered
 lazy = False  # whether steps leave out the columns that their rows do not have
@@ -72,7 +75,6 @@ shared = False  # whether the outputs of a column share its slots
 regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardized targets
-dense = False  # whether the rows are
 robust = False  # whether outliers are to have no say
 precondition = True
 gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
@@ -100,7 +102,7 @@ class Work(NamedTuple):
     chunks: np.ndarray  # that the step touches
     active: np.ndarray  # chunks that are averaged
     everywhere: np.ndarray  # all chunks
-    missed: tuple  # up to which step each chunk has caught up, the rate of each step, sums of the powers of these rates
+    missed: tuple  # see `missed_by`
     of_rows: tuple  # what the kind of rows wants beside
 
 
@@ -121,7 +123,11 @@ class Scales(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """The strengths of the penalty for each parameter, and whether there is one."""
+    """The strengths of the penalty for each parameter, and whether there is one.
+
+    In networks of sparse rows, these are (n, 1): one for each feature, then one for each parameter above its
+    layer.
+    """
 
     l1: np.ndarray
     l2: np.ndarray

@@ -40,6 +40,7 @@ class Kind(NamedTuple):
     loss: Any
     target: Any
     activation: Any = None  # of networks
+    adaptive: bool = False
     sparse: bool = False
     centered: bool = False
     single: bool = False
@@ -65,13 +66,14 @@ class Kind(NamedTuple):
         network = (
             {} if activation is None else {"activate": activation.value, "slope_of_activation": activation.derivative}
         )
-        rows: Rows = (
-            sparse_rows(self.laziness) if self.sparse else network_rows() if network else dense_rows(self.single)
-        )
+        rows: Rows = sparse_rows(self.laziness) if self.sparse else dense_rows(self.single)
+        if network:
+            rows = network_rows(rows if self.sparse else None)
         strategies = Strategies(
             rule=optimizer.rule,
             readout=optimizer.readout,
             skip=optimizer.skip,
+            momentum_and_size=optimizer.momentum_and_size,
             auto_learning_rate=optimizer.auto_learning_rate,
             value=loss.value,
             gradient=loss.gradient,
@@ -84,8 +86,10 @@ class Kind(NamedTuple):
             "rows": rows,
             "slope_along": slope_of_loss_along,
             "single": self.single,
-            "narrow": self.single and (self.sparse or self.row_by_row),
+            "narrow": self.single and not network and (self.sparse or self.row_by_row),
             "hidden": activation is not None,
+            "adaptive": self.adaptive,
+            "dense": not self.sparse,
             "has_intercept": self.has_intercept,
             "centered": self.centered,
             "lazy": self.lazy,

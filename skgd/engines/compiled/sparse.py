@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import sparse_coordinates
-from skgd.engines.compiled.catch_up import repeat_steps, shrink
+from skgd.engines.compiled.catch_up import drift, repeat_steps, shrink
 from skgd.engines.compiled.columns import measure_sparse_rows
-from skgd.engines.compiled.interface import Rows, centered, has_intercept, lazy, prefetch, single
+from skgd.engines.compiled.interface import Rows, centered, has_intercept, hidden, lazy, prefetch, single
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.steps import complete_gradient
@@ -91,7 +91,11 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
     starts[end - begin] = n_entries
     if not lazy:
         return len(chunks)
-    if has_intercept:
+    if hidden:
+        for chunk in range(len(scale), len(chunks) - 1):
+            chunks[touched] = chunk
+            touched += 1
+    elif has_intercept:
         chunks[touched] = len(scale)
         touched += 1
     return touched
@@ -187,7 +191,7 @@ def sparse_rows(laziness: str) -> Rows:
         read_row=read_row,
         place=place,
         look_ahead=look_ahead,
-        catch_up=repeat_steps if laziness == "repeat" else shrink,
+        catch_up={"repeat": repeat_steps, "drift": drift}.get(laziness, shrink),
         measure=measure_sparse_rows,
         coordinates_of=sparse_coordinates,
     )

@@ -47,7 +47,7 @@ class CannotCompile(Exception):
 
 def specialized(function: Any, replacements: Mapping[str, Any]) -> Loop:
     """Return a loop, compiled when it is first called or read from the disk, with these things in their places."""
-    common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch}
+    common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch, "erf": math.erf}
     return Loop(*_Specializer({**common, **replacements}).copy(function))
 
 

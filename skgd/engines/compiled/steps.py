@@ -12,8 +12,10 @@ from skgd.engines.compiled.interface import (
     Penalty,
     Scales,
     Work,
+    adaptive,
     bounded,
     decays,
+    dense,
     has_intercept,
     hidden,
     implicit,
@@ -54,10 +56,11 @@ def take_steps(
         if lazy:
             rows.catch_up(chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         for u in range(n_chunks):
-            for k in range(0 if hidden else 1 if narrow else theta.shape[1]):
+            chunk = chunks[u] if lazy else u
+            for k in range(0 if hidden and dense else 1 if narrow else theta.shape[1]):
                 grad[u, k] = 0.0
                 if lazy:
-                    local[u, k] = theta[chunks[u], k]
+                    local[u, k] = theta[chunk, k]
         for k in range(len(losses)):
             losses[k] = 0.0
         for k in range(len(slope_sizes)):
@@ -115,31 +118,54 @@ def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, grad,
 
 def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand):
     """Move each local parameter; if steps are implicit, write where to, and how long its step is in the long run."""
-    chunks, grad, point, lengths = at_hand
-    longest = limits.longest
+    chunks = at_hand[0]
     width = 1 if narrow else theta.shape[1]
+    n_features = len(theta)
+    if hidden and width > 1:
+        n_features = (len(theta) * width - len(penalty.l2)) // (width - 1)  # see `Penalty`
+    around = theta, local, slots, hypers, limits, at_hand
     for u in range(n_chunks):
         chunk = chunks[u] if lazy else u
-        for k in range(width):
-            w, g, before = 1.0 * local[u, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
-            if not proximal and penalty.penalized:
-                g += penalty.l2[chunk, k] * w
-            if decays and chunk * width + k < limits.n_coefficients:
-                w *= 1.0 - rate * limits.weight_decay
-                local[u, k] = w
-            to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
-            if bounded and length > longest[chunk, k] and g != 0.0:
-                to, length, after = strategies.rule(w, g, rate * (longest[chunk, k] / length), now, before, hypers[0])
-            strategies.keep_slots(slots, chunk, k, after)
-            if implicit:
-                point[u, k] = to
-                lengths[u, k] = length
-            elif penalty.penalized and proximal:
-                if hidden and grad[u, k] == 0.0:
-                    length = min(length, rate)
-                theta[chunk, k] = proximal_point(to, length, penalty.l1[chunk, k], penalty.l2[chunk, k])
-            else:
-                theta[chunk, k] = to
+        if dense or not hidden:
+            for k in range(width):
+                l1 = penalty.l1[chunk, k] if penalty.penalized else 0.0
+                l2 = penalty.l2[chunk, k] if penalty.penalized else 0.0
+                move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+        elif chunk < n_features:
+            l1 = penalty.l1[chunk, 0] if penalty.penalized else 0.0
+            l2 = penalty.l2[chunk, 0] if penalty.penalized else 0.0
+            for k in range(width):
+                move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+        else:
+            first = n_features + (chunk - n_features) * width
+            for k in range(width):
+                l1, l2 = penalty.l1[first + k, 0], penalty.l2[first + k, 0]
+                move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+
+
+def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
+    """Move one of them."""
+    theta, local, slots, hypers, limits, (_, grad, point, lengths) = around
+    w, g, before = 1.0 * local[u, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
+    if not proximal and penalized:
+        g += l2 * w
+    if decays and chunk * (1 if narrow else theta.shape[1]) + k < limits.n_coefficients:
+        w *= 1.0 - rate * limits.weight_decay
+        local[u, k] = w
+    to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
+    if bounded and length > limits.longest[chunk, k] and g != 0.0:
+        shorter = rate * (limits.longest[chunk, k] / length)
+        to, length, after = strategies.rule(w, g, shorter, now, before, hypers[0])
+    strategies.keep_slots(slots, chunk, k, after)
+    if implicit:
+        point[u, k] = to
+        lengths[u, k] = length
+    elif penalized and proximal:
+        if adaptive and grad[u, k] == 0.0:
+            length = min(length, rate)
+        theta[chunk, k] = proximal_point(to, length, l1, l2)
+    else:
+        theta[chunk, k] = to
 
 
 def take_difference(n_chunks, local, grad, point):
@@ -175,7 +201,7 @@ def add_to_average(share, active, theta, slots, average, hypers):
 
 def record_rate(chunks, n_chunks, step, rate, missed):
     """Note that the chunks are done with this step, and the rate of the step for those that are not."""
-    done, taken, powers = missed
+    done, taken, powers, _ = missed
     for u in range(n_chunks):
         done[chunks[u]] = step + 1
     taken[step] = rate

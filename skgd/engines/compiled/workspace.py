@@ -10,6 +10,10 @@ from skgd.engines.compiled import dense, networks, sparse
 from skgd.engines.compiled.interface import Work
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.steps import POWERS
+from skgd.optimizers import Optimizer
+
+_FAINT = 1e-20  # beside one
+_LEAST = 1e-280  # a normal number
 
 
 class Shape(NamedTuple):
@@ -35,10 +39,10 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         of_rows: tuple = entries, columns, sparse.centered_workspace(n_chunks if kind.centered else 0)
     elif kind.sparse:
         of_rows = sparse.workspace(size, shape.n_entries, n_chunks, dtype)
-    elif kind.activation is not None:
-        of_rows = networks.workspace(size, np.array(shape.layer_sizes), dtype)
-    else:
+    elif kind.activation is None:
         of_rows = dense.workspace(size, shape.layer_sizes[0], shape.n_outputs, dtype)
+    if kind.activation is not None:
+        of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, dtype)
 
     def parameters(wanted: bool) -> np.ndarray:
         return np.empty((n_chunks if wanted else 0, width), dtype)
@@ -57,10 +61,25 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         chunks=np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere,
         active=everywhere,
         everywhere=everywhere,
-        missed=(
-            np.zeros(n_chunks if kind.lazy else 0, np.int64),
-            np.zeros(n_steps),
-            np.zeros((n_steps + 1, POWERS)),
-        ),
+        missed=missed_by(n_chunks if kind.lazy else 0, n_steps),
         of_rows=of_rows,
     )
+
+
+def missed_by(n_chunks: int, n_steps: int) -> tuple:
+    """Return up to which step each chunk has caught up, the rate of each step, and sums of the powers of these rates.
+
+    Where rules follow their momentum meanwhile, `drifts` takes the place of the last arrays.
+    """
+    of_drifts = np.ones((2, 1)), np.ones((2, 0)), np.zeros(POWERS)
+    return np.zeros(n_chunks, np.int64), np.zeros(n_steps), np.zeros((n_steps + 1, POWERS)), of_drifts
+
+
+def drifts(optimizer: Optimizer, t: int, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `Optimizer.drift` says of steps since the last gradient, and of the steps after t; and scratch."""
+    hyper, steps = optimizer.hyper(), np.arange(n_steps + 1.0)
+    fading = np.array([np.broadcast_to(part, len(steps)) for part in optimizer.drift(steps, np.inf, hyper)])
+    faint = (fading[0] < _FAINT * fading[1]) | (fading[0] < _LEAST)
+    fading = fading[:, : max(2, np.argmax(faint) if faint.any() else len(steps))]
+    of_steps = np.array([np.broadcast_to(part, n_steps) for part in optimizer.drift(0.0, t + 1.0 + steps[:-1], hyper)])
+    return fading, of_steps, np.zeros(POWERS)
