@@ -36,7 +36,7 @@ _LONGER = 1.25  # each check after so many times as many epochs
 _WAIT, _WAIT_STEPS = 1.5, 150  # times the best number of epochs, and steps
 _ERRORS = 2.0  # standard errors by which a network has to be better than the linear model, and
 _UNSEEN = 5.0  # what one more sample may lose, in units of the loss of the best constant model
-_NOTEWORTHY = 0.01  # of the gain, and
+_NOTEWORTHY = 0.02  # of the gain, and
 _NOTHING = 1e-3  # of the loss of the best constant model: less is not waited for
 
 

@@ -42,7 +42,7 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     out 500 samples (of more than 10000 samples, a tenth in a single fold): that with the lowest upper bound of the loss
     of samples left out, relative to the linear model: the mean difference plus two standard errors, as if one more
     sample had lost five times the loss of the best constant model. Checks take place after 2, 3, 4, ... epochs, each
-    number 25 % larger than the one before, until there has been no gain of 1 %, and of 1e-3 of the loss of the best
+    number 25 % larger than the one before, until there has been no gain of 2 %, and of 1e-3 of the loss of the best
     constant model, for half as many epochs again and 150 steps. Copies of a sample are in the same fold. Then all
     samples are trained on. With fewer than 20 samples, there is no cross-validation, and training starts at random
     coefficients. Why: the network is hardly ever worse than the linear model, since it differs only if held-out data
