@@ -123,9 +123,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     data; the estimates are noisy, and coefficients of the order of one are likely; with many samples, the penalty only
     keeps the coefficients of separable classes finite.
 
-    ``fit`` of a network: 2 / n_samples, at most 1e-3. Why: as for linear models; the mean loss on new data is lower on
-    136 tables, and by more on images. With few samples, 2 / n_samples would not let networks learn what linear models
-    do not.
+    ``fit`` of a network that starts at the linear model (see ``tol``): 2 / n_samples, at most 1e-3. Why: as for linear
+    models; the mean loss on new data is lower on 136 tables. With few samples, 2 / n_samples would not let networks
+    learn what linear models do not. Other networks have no such penalty, since an objective with it takes many more
+    epochs to converge.
 
     otherwise, and for a squared error with 100 samples or more per parameter, 1e-5 / √n_classes for sparse data, else
     0; 0 for plain SGD, and in streams of 2048 sparse features or more. It is a penalty on the standardized
@@ -284,16 +285,19 @@ def chooses_penalty(state: State, plan: Plan) -> bool:
     return plan.alpha == "auto" and loss.smooth and not (isinstance(loss, SquaredError) and has_many_rows(state))
 
 
-def alpha_for(state: State, plan: Plan, n_samples: float | None = None) -> float:
-    """Return the strength of the penalty; ``n_samples`` is the number of samples, copies included, of ``fit``."""
+def alpha_for(state: State, plan: Plan) -> float:
+    """Return the strength of the penalty."""
     if not isinstance(plan.alpha, str):
         return plan.alpha
-    if plan.hidden_layer_sizes and n_samples is not None:
-        return min(_PENALTY_OF_NETWORK / n_samples, _LARGEST_PENALTY_OF_NETWORK)
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
     if is_brief(state, plan) or state.combined is not None:
         return 0.0
     return auto_alpha(float(state.columns.filled.mean()), n_classes)
+
+
+def penalty_of_network(n_samples: float) -> float:
+    """Return the strength of the penalty of a network that starts at the linear model."""
+    return min(_PENALTY_OF_NETWORK / n_samples, _LARGEST_PENALTY_OF_NETWORK)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

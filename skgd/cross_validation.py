@@ -19,10 +19,10 @@ import numpy as np
 from skgd.coordinates import Matrix
 from skgd.engines import readout
 from skgd.epochs import Epochs
+from skgd.newton import copies_of
 from skgd.plan import Plan
 from skgd.schedules import Schedule
 from skgd.state import Approach, Data, State
-from skgd.steps import copies_of
 
 # The start of a training: the state, the samples, and what of the objective is outliers', and its unit, for schedules.
 Begun: TypeAlias = tuple[State, Data, float, float]

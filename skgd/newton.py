@@ -24,6 +24,13 @@ _NARROWER = 0.25
 _SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval is worth more than
 
 
+def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return of how many samples each is a copy: its weight, if weights are whole numbers, else one."""
+    if weight is None or not (weight == np.rint(weight)).all():
+        return np.ones(len(y))
+    return weight
+
+
 def with_chosen_penalty(state: State, data: Data, copies: np.ndarray) -> State:
     """Return the state with the strength of the penalty that the data choose, close to the minimum."""
     problem = Problem(state.objective, *data)

@@ -48,7 +48,7 @@ from skgd.engines.vectorized import penalties_of, summarized, with_zeros
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.losses import SquaredError
-from skgd.newton import with_chosen_penalty
+from skgd.newton import copies_of, with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
 from skgd.partition_sums import (
@@ -70,7 +70,7 @@ from skgd.plan import Plan
 from skgd.run import Beginning, Run, with_callbacks
 from skgd.schedules import Constant
 from skgd.state import Data, Progress, State
-from skgd.steps import check_total, copies_of, with_coordinates, with_penalty
+from skgd.steps import check_total, with_coordinates, with_penalty
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 from skgd.strategy import plain_repr
 

@@ -56,7 +56,6 @@ def learn(
     is given, takes the place of the features' own, and ``measured`` of their statistics.
     """
     X, y, weight = data
-    n_samples = None if stream else float(copies_of(y, weight).sum())
     regression = y.dtype.kind == "f"
     class_totals = state.class_totals
     if plan.class_weight is not None:
@@ -85,7 +84,7 @@ def learn(
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
-    state, combinations = with_penalty(state, plan, n_samples), None
+    state, combinations = with_penalty(state, plan), None
     if stream:
         state, combinations = combined(state, plan, X, counted, given_weight, reach)
     state = with_coordinates(
@@ -104,16 +103,9 @@ def learn(
     return state, (X, y, weight)
 
 
-def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return of how many samples each is a copy: its weight, if weights are whole numbers, else one."""
-    if weight is None or not (weight == np.rint(weight)).all():
-        return np.ones(len(y))
-    return weight
-
-
-def with_penalty(state: State, plan: Plan, n_samples: float | None = None) -> State:
+def with_penalty(state: State, plan: Plan) -> State:
     """Return the state with the strength of the penalty, given or by the rule for ``alpha="auto"``."""
-    alpha, automatic = alpha_for(state, plan, n_samples), isinstance(plan.alpha, str)
+    alpha, automatic = alpha_for(state, plan), isinstance(plan.alpha, str)
     return replace(state, objective=replace(state.objective, alpha=alpha, standardized_penalty=automatic))
 
 

@@ -17,6 +17,7 @@ from skgd.automatic import (
     chooses_penalty,
     has_many_rows,
     linear_plan,
+    penalty_of_network,
     rows_of_hessian,
     starts_at_linear_model,
     takes_newton_steps,
@@ -29,11 +30,11 @@ from skgd.epochs import Epochs
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.networks import at_linear_model
-from skgd.newton import NewtonEpochs, with_chosen_penalty
+from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
 from skgd.optimizers import AdaGrad
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
-from skgd.steps import DivergenceError, copies_of, divergence, learn
+from skgd.steps import DivergenceError, divergence, learn
 from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 
@@ -107,6 +108,8 @@ def train_epochs(
         if not validates:
             n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
         state = _at_linear_model(state, start, plan, (X, y, given_weight), random_state)
+    if n_trainings:
+        state = _with_penalty_of_network(state, y, given_weight)
     if not newton:
         many = MANY_EPOCHS if to_minimum else USUAL_EPOCHS
         epochs = Epochs(state, plan, data, random_state, many, n_trainings=n_trainings)
@@ -220,9 +223,15 @@ def _chosen_epochs(state: State, start: State, plan: Plan, data: Data, random_st
     def begun(data: Data) -> Begun:
         state, weighted = learn(start, plan, data, stream=False)
         state, of_outliers, unit = _begun(state, plan, weighted, best_constant(state, *weighted[1:]))
+        state = _with_penalty_of_network(state, *data[1:])
         return _at_linear_model(state, start, plan, data, random_state), weighted, of_outliers, unit
 
     return chosen_epochs(begun, plan, data, random_state)
+
+
+def _with_penalty_of_network(state: State, y: np.ndarray, weight: np.ndarray | None) -> State:
+    alpha = penalty_of_network(float(copies_of(y, weight).sum()))
+    return replace(state, objective=replace(state.objective, alpha=alpha))
 
 
 def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState) -> State:

@@ -950,4 +950,4 @@ def test_stays_within_bounds(tmp_path):
         NUMBA_OPT=0,
         NUMBA_CACHE_DIR=tmp_path,
     )
-    assert "9 passed" in printed
+    assert "14 passed" in printed
