@@ -70,6 +70,8 @@ PROBLEMS = {
     "sparse": ("binary", "sparse", adam("hinge")),
     "sparse, lazy, one row": ("classes", "sparse", {"optimizer": "sgd", "batch_size": 1, "alpha": 1e-3}),
     "network": ("classes", "dense", adam("log_loss", hidden_layer_sizes=[9, 7])),
+    "network, sparse, drift": ("classes", "sparse", adam("log_loss", hidden_layer_sizes=[9, 7], activation="gelu")),
+    "network, sparse, repeat": ("number", "sparse", {"optimizer": "adagrad", "hidden_layer_sizes": [9], "alpha": 1e-3}),
     "stream": ("number", "stream", {"optimizer": "rmsprop"}),
 }
 
