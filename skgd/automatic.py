@@ -196,10 +196,14 @@ def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
     return (loss.smooth or (loss.smoothable and asks_for_minimum)) and rows_of_hessian(objective, X) > 0
 
 
+def chooses_epochs(plan: Plan) -> bool:
+    """Say whether all is left to "auto" that says how far a network is trained."""
+    return bool(plan.hidden_layer_sizes) and plan.tol == plan.alpha == plan.n_iter_no_change == "auto"
+
+
 def starts_at_linear_model(state: State, plan: Plan, X: Matrix) -> bool:
-    """Say whether ``fit`` of a network starts at the linear model: with all left to "auto" that says how far to go."""
-    free = plan.tol == plan.alpha == plan.n_iter_no_change == "auto" and plan.precondition and state.t == 0
-    if not free or not plan.hidden_layer_sizes:
+    """Say whether ``fit`` of a network starts at the linear model."""
+    if not chooses_epochs(plan) or not plan.precondition or state.t:
         return False
     objective = state.objective
     easily_fitted = not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0

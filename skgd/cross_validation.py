@@ -51,17 +51,21 @@ def has_enough_samples(X: Matrix) -> bool:
     return X.shape[0] >= _FEWEST and _groups(X).max() + 1 >= _FEWEST
 
 
-def chosen_epochs(begun: Callable[[Data], Begun], plan: Plan, data: Data, random_state: np.random.RandomState) -> int:
-    """Return for how many epochs to train, the first of which is the linear model.
+def chosen_epochs(
+    begun: Callable[[Data], Begun], plan: Plan, data: Data, n_classes: int, random_state: np.random.RandomState
+) -> int | None:
+    """Return for how many epochs to train, the first of which is the linear model; None, if ``max_iter`` is too few.
 
     ``begun`` returns the start of a training on some samples.
     """
-    X, y, _ = data
+    X, y, weight = data
+    left_out = _folds(X, y, random_state)
+    worth, copies = _worth_of(plan, y, weight, n_classes), copies_of(y, weight)
     folds = [
-        Fold(begun(_part(data, ~left_out)), plan, _part(data, left_out), random_state)
-        for left_out in _folds(X, y, random_state)
+        Fold(begun(_part(data, ~rows)), plan, _part(data, rows), None if worth is None else worth[rows], random_state)
+        for rows in left_out
     ]
-    n_steps, copies = folds[0].n_steps, np.concatenate([fold.copies for fold in folds])
+    n_steps, copies = folds[0].n_steps, np.concatenate([copies[rows] for rows in left_out])
     n_samples = copies.sum()
     linear = _losses_after(1, folds)
     best, best_epoch, noted, since = 0.0, 1, 0.0, 1
@@ -75,8 +79,8 @@ def chosen_epochs(begun: Callable[[Data], Begun], plan: Plan, data: Data, random
         if bound < noted - max(_NOTEWORTHY * -noted, _NOTHING):
             noted, since = bound, epoch
         if (epoch - _WAIT * since) * n_steps > _WAIT_STEPS:
-            break
-    return best_epoch
+            return best_epoch
+    return None
 
 
 def _losses_after(epoch: int, folds: list[Fold]) -> np.ndarray:
@@ -86,17 +90,21 @@ def _losses_after(epoch: int, folds: list[Fold]) -> np.ndarray:
 class Fold:
     """The training of a network without some samples."""
 
-    def __init__(self, begun: Begun, plan: Plan, held_out: Data, random_state: np.random.RandomState):
+    def __init__(
+        self,
+        begun: Begun,
+        plan: Plan,
+        held_out: Data,
+        worth: np.ndarray | None,
+        random_state: np.random.RandomState,
+    ):
         state, data, self._of_outliers, self._unit = begun
-        self._plan, self._held_out, self._epoch = plan, held_out, 0
+        self._plan, self._held_out, self._worth, self._epoch = plan, held_out, worth, 0
         self._epochs = Epochs(
             state, plan, data, random_state, n_trainings=1 + n_folds_of(len(data[1]) + len(held_out[1]))
         )
         self._state = self._epochs.begin(state, from_zero=True, width=0.0)
         self.n_steps = self._epochs.n_steps
-        _, y, weight = held_out
-        self._weight = plan.row_weights(y, weight, state.class_totals)
-        self.copies = copies_of(y, weight)
 
     def losses_after(self, epoch: int) -> np.ndarray:
         """Return the loss of each sample that is left out, by its worth, after so many epochs."""
@@ -112,7 +120,17 @@ class Fold:
         whole, (X, y, _) = self._epochs.whole(state), self._held_out
         theta = readout(whole.iterate, whole.optimizer, whole.objective)
         losses = whole.objective.losses_by_sample(theta, X, y)
-        return losses if self._weight is None else losses * self._weight / self.copies
+        return losses if self._worth is None else losses * self._worth
+
+
+def _worth_of(plan: Plan, y: np.ndarray, weight: np.ndarray | None, n_classes: int) -> np.ndarray | None:
+    """Return what the loss of a copy of each sample is worth; the mean is one, in whatever unit weights are."""
+    totals = np.zeros(n_classes) if plan.class_weight is None else np.bincount(y, weight, n_classes)
+    weighted = plan.row_weights(y, weight, totals)
+    if weighted is None:
+        return None
+    copies = copies_of(y, weight)
+    return np.asarray(weighted / copies * (copies.sum() / weighted.sum()))
 
 
 def _checks(max_iter: int) -> Iterator[int]:
@@ -140,7 +158,7 @@ def _folds(X: Matrix, y: np.ndarray, random_state: np.random.RandomState) -> lis
 def _groups(X: Matrix) -> np.ndarray:
     """Return a number for each sample, the same for copies: in the order of their values, if samples are few."""
     if X.shape[0] <= _FEW:
-        rows = X if isinstance(X, np.ndarray) else X.toarray()
+        rows = X if isinstance(X, np.ndarray) else X[:, np.unique(X.indices)].toarray()
         return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
     if isinstance(X, np.ndarray):
         keys = [zlib.crc32(row) for row in np.ascontiguousarray(X)]

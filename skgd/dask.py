@@ -37,6 +37,7 @@ from dask.base import is_dask_collection
 from dask.delayed import Delayed, delayed
 from dask.optimization import cull
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from skgd import estimators
 from skgd.estimators.classifier import has_probabilities
@@ -290,6 +291,7 @@ class _DaskMixin:
 
     def _lazily(self: Any, X: Any, name: str) -> Any:
         """Return what a method predicts of each partition."""
+        check_is_fitted(self)
         method = _Method(self, name)
         n_features = self.n_features_in_
         columns = X.shape[1] if _is_array(X) else len(X.columns)

@@ -7,9 +7,9 @@ first: with :math:`\delta` the loss's derivative with respect to a layer's z,
 .. math:: \frac{\partial \ell}{\partial W} = a_{in}^T \delta, \qquad \frac{\partial \ell}{\partial b} = \sum \delta,
           \qquad \delta_{in} = (\delta W^T) \odot \varphi'(z_{in})
 
-A pair of neurons with opposite inputs represents a linear function, exactly if :math:`\varphi(z) - \varphi(-z)` is
-proportional to z, as for rectifiers, and nearly where z is small, otherwise. So a network can start at a linear model
-(compare the looks-linear initialization of Balduzzi et al.).
+A pair of neurons with opposite inputs represents a linear function if :math:`\varphi(z) - \varphi(-z)` is proportional
+to z, as for most rectifiers. So a network can start at a linear model (compare the looks-linear initialization of
+Balduzzi et al.).
 
 References
 ----------
@@ -33,8 +33,6 @@ from skgd.coordinates import Matrix
 
 # The coefficients, (n_inputs, n_outputs), and the intercepts, (n_outputs,).
 Layer: TypeAlias = tuple[np.ndarray, np.ndarray]
-
-_SMALL = 0.25  # in units of the standardized inputs: where usual activations are nearly linear
 
 
 def forward(
@@ -82,8 +80,7 @@ def initial_layers(sizes: Sequence[int], activation: Activation, random_state: n
 def represents_linear_model(layers: Sequence[Layer], activation: Activation) -> bool:
     """Say whether each hidden layer has a pair of neurons per output, whose difference is linear."""
     n_outputs = layers[-1][0].shape[1]
-    slope, _ = _linear_part(activation)
-    return min(coef.shape[1] for coef, _ in layers[:-1]) >= 2 * n_outputs and abs(slope) > 0.0
+    return min(coef.shape[1] for coef, _ in layers[:-1]) >= 2 * n_outputs and _slope_of_pair(activation) != 0.0
 
 
 def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activation) -> list[Layer]:
@@ -92,10 +89,10 @@ def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activati
     The last layer ignores the other neurons at first: its coefficients of them are zero.
     """
     coef, intercept = linear
-    slope, reach = _linear_part(activation)
+    slope = _slope_of_pair(activation)
     norms = np.sqrt(np.square(coef).sum(axis=0))
     used = np.flatnonzero(norms)
-    shrunk = (np.sqrt(norms) if math.isinf(reach) else norms / reach)[used]
+    shrunk = np.sqrt(norms)[used]
     signs, pairs = np.tile([1.0, -1.0], len(used)), slice(0, 2 * len(used))
     first, *others = [(w.copy(), b.copy()) for w, b in layers]
     first[0][:, pairs] = signs * np.repeat(coef[:, used] / shrunk, 2, axis=1)
@@ -108,10 +105,8 @@ def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activati
     return [first, *others[:-1], (last, np.asarray(intercept))]
 
 
-def _linear_part(activation: Activation) -> tuple[float, float]:
-    """Return the slope of the difference of a pair of neurons, and up to which input it is linear."""
-    z, hyper = np.array([0.1, _SMALL, 1.0, 8.0]), activation.hyper()
+def _slope_of_pair(activation: Activation) -> float:
+    """Return the slope of the difference of a pair of neurons, or 0 if it is not linear."""
+    z, hyper = np.array([0.1, 0.25, 1.0, 8.0]), activation.hyper()
     slopes = (activation.value(z, hyper) - activation.value(-z, hyper)) / z
-    if np.allclose(slopes, slopes[0], rtol=1e-6):
-        return float(slopes[0]), math.inf
-    return float(slopes[1]), _SMALL
+    return float(slopes[0]) if np.allclose(slopes, slopes[0], rtol=1e-6) else 0.0

@@ -33,10 +33,12 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
 ``tol="auto"``, ``hidden_layer_sizes``
     ``fit`` of a network starts at the linear model with default parameters if ``tol``, ``alpha`` and
     ``n_iter_no_change`` are "auto", ``precondition=True``, X is sparse or has few enough features for Newton steps, and
-    each hidden layer has at least two neurons per output: a pair of neurons with opposite coefficients represents each
-    output of the linear model, and the last layer ignores the other neurons at first. The first epoch takes no step: it
-    is the linear model. Why: on small tables, networks with random initialization memorize the samples and are far
-    worse than a linear model; from there, training only has to find what the linear model lacks.
+    each hidden layer has at least two neurons per output, with the activation relu, leaky_relu, silu, gelu or identity:
+    a pair of neurons with opposite coefficients represents each output of the linear model, and the last layer ignores
+    the other neurons at first. The first epoch takes no step: it is the linear model. Why: on small tables, networks
+    with random initialization memorize the samples and are far worse than a linear model; from there, training only has
+    to find what the linear model lacks. With other activations, pairs of neurons are linear only for small inputs, and
+    training does not leave the linear model.
 
     without a validation set, the number of epochs is chosen by cross-validation, with five folds, or as many as leave
     out 500 samples (of more than 10000 samples, a tenth in a single fold): that with the lowest upper bound of the loss
@@ -44,7 +46,8 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     sample had lost five times the loss of the best constant model. Checks take place after 2, 3, 4, ... epochs, each
     number 25 % larger than the one before, until there has been no gain of 2 %, and of 1e-3 of the loss of the best
     constant model, for half as many epochs again and 150 steps. Copies of a sample are in the same fold. Then all
-    samples are trained on. With fewer than 20 samples, there is no cross-validation, and training starts at random
+    samples are trained on. If ``max_iter`` epochs are too few for that, as many are taken, or fewer if the objective
+    converges. With fewer than 20 different samples, there is no cross-validation, and training starts at random
     coefficients. Why: the network is hardly ever worse than the linear model, since it differs only if held-out data
     show that it is better; all samples are used. Of rare classes, the few samples left out do not show how wrong a
     network may be: of 65 tables, 11 % were worse than the linear model by 5 % of the constant model's loss with 1.5
@@ -212,7 +215,7 @@ class Stopping:
 
     def _count(self) -> None:
         """Stop after as many epochs as cross-validation has chosen, unless more might be better."""
-        if self._plan.max_iter > (self._n_epochs or 0) <= len(self.watched):
+        if (self._n_epochs or 0) <= len(self.watched):
             self.end("cross-validation", converged=True)
 
     @property
@@ -385,7 +388,6 @@ class Stopping:
         n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."
         if math.isnan(suboptimality):
             what = "validation loss" if self._validates else "objective"
-            what = what if self._n_epochs is None else "loss of samples left out"
             return f"Training ended at max_iter={n_epochs} epochs, before the {what} converged. {enough}"
         asked = f"about {suboptimality:.2g} of the possible gain over a constant model, but tol={self._asked:.2g}."
         if self.ending.reason == "stalled":

@@ -14,6 +14,7 @@ import numpy as np
 from skgd.activations import Identity
 from skgd.automatic import (
     batch_size,
+    chooses_epochs,
     chooses_penalty,
     has_many_rows,
     linear_plan,
@@ -102,13 +103,20 @@ def train_epochs(
         else:
             state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
     epochs: Any
-    n_epochs, n_trainings = (None, 0) if resumed is None else (resumed.n_epochs, resumed.n_trainings)
-    if resumed is None and starts_at_linear_model(start, plan, X) and has_enough_samples(X):
+    n_epochs, n_trainings, interrupted = None, 0, False
+    if resumed is not None:
+        n_epochs, n_trainings = resumed.n_epochs if chooses_epochs(plan) else None, resumed.n_trainings
+    elif starts_at_linear_model(start, plan, X) and has_enough_samples(X):
         n_trainings = 1 if validates else 1 + n_folds_of(X.shape[0])
-        if not validates:
-            n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
+        try:
+            if not validates:
+                n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
+        except KeyboardInterrupt:
+            interrupted = plan.reports
+            if not interrupted:
+                raise
         state = _at_linear_model(state, start, plan, (X, y, given_weight), random_state)
-    if n_trainings:
+    if n_trainings and plan.alpha == "auto":
         state = _with_penalty_of_network(state, y, given_weight)
     if not newton:
         many = MANY_EPOCHS if to_minimum else USUAL_EPOCHS
@@ -159,6 +167,8 @@ def train_epochs(
         )
 
     try:
+        if interrupted:
+            raise KeyboardInterrupt
         while epoch < plan.max_iter and not stopping.done:
             if observer is not None:
                 observer.begin_epoch(*now())
@@ -214,8 +224,10 @@ def _begun(state: State, plan: Plan, data: Data, constant: np.ndarray) -> tuple[
     return state, of_outliers, worth[0] if state.objective.one_problem else 1.0
 
 
-def _chosen_epochs(state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState) -> int:
-    """Return for how many epochs to train a network."""
+def _chosen_epochs(
+    state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState
+) -> int | None:
+    """Return for how many epochs to train a network, see `skgd.cross_validation.chosen_epochs`."""
     _, y, _ = data
     size = batch_size(state, plan, regression=y.dtype.kind == "f")
     plan = replace(plan, batch_size=None if size == len(y) else size)  # the same in all folds
@@ -226,7 +238,7 @@ def _chosen_epochs(state: State, start: State, plan: Plan, data: Data, random_st
         state = _with_penalty_of_network(state, *data[1:])
         return _at_linear_model(state, start, plan, data, random_state), weighted, of_outliers, unit
 
-    return chosen_epochs(begun, plan, data, random_state)
+    return chosen_epochs(begun, plan, data, len(start.class_totals), random_state)
 
 
 def _with_penalty_of_network(state: State, y: np.ndarray, weight: np.ndarray | None) -> State:

@@ -17,16 +17,33 @@ from skgd.networks import at_linear_model, forward, initial_layers, represents_l
 RNG = np.random.RandomState
 
 
+LINEAR_IN_PAIRS = {"identity", "relu", "leaky_relu", "silu", "gelu"}
+
+
 @pytest.mark.parametrize("hidden", [(6,), (9,), (8, 6), (7, 7, 7)])
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(LINEAR_IN_PAIRS))
 def test_network_predicts_what_the_linear_model_does(name, hidden):
     activation = ACTIVATIONS[name]()
     coef, intercept = RNG(0).standard_normal((4, 3)), RNG(1).standard_normal(3)
     layers = at_linear_model(initial_layers((4, *hidden, 3), activation, RNG(2)), (coef, intercept), activation)
-    exact = name not in ("elu", "tanh", "logistic")
-    X = RNG(3).standard_normal((50, 4)) * (100.0 if exact else 0.01)
+    X = RNG(3).standard_normal((50, 4)) * 100.0
     *_, prediction = forward(layers, X, activation)
-    assert_allclose(prediction, X @ coef + intercept, rtol=1e-9 if exact else 0.05, atol=1e-9 if exact else 1e-3)
+    assert_allclose(prediction, X @ coef + intercept, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_only_exact_pairs_represent_the_linear_model(name):
+    activation = ACTIVATIONS[name]()
+    layers = initial_layers((4, 6, 3), activation, RNG(0))
+    assert represents_linear_model(layers, activation) == (name in LINEAR_IN_PAIRS)
+
+
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"identity"}))
+def test_every_activation_learns_a_sine(name):
+    X = RNG(0).uniform(-3.0, 3.0, (300, 1))
+    y = np.sin(2.0 * X[:, 0]) + 0.1 * RNG(1).standard_normal(300)
+    model = GDRegressor(hidden_layer_sizes=(50,), activation=name, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.7
 
 
 def test_linear_model_needs_two_neurons_per_output_and_an_activation_that_is_not_even():
@@ -153,10 +170,78 @@ def test_rare_classes_are_in_each_fold():
     assert [y[rows].sum() for rows in left_out] == [2] * 5
 
 
+def moons(n_samples):
+    return make_moons(n_samples, noise=0.3, random_state=0)
+
+
+def test_the_unit_of_weights_does_not_matter():
+    X, y = moons(600)
+    weight = RNG(0).uniform(0.5, 2.0, 600)
+    network = GDClassifier(hidden_layer_sizes=(20,), random_state=0)
+    expected = network.fit(X, y, weight)
+    n_iter, probability = expected.n_iter_, expected.predict_proba(X)
+    assert n_iter > 1
+    for unit in (1e-4, 1e4):
+        assert network.fit(X, y, unit * weight).n_iter_ == n_iter
+        assert_allclose(network.predict_proba(X), probability, atol=1e-6)
+    for of_class in (1.0, 1e-3, 1e3):
+        network.set_params(class_weight={0: of_class, 1: 2.0 * of_class}).fit(X, y)
+        assert network.n_iter_ > 1
+
+
+def test_balanced_classes_that_a_fold_lacks_count_as_in_all_samples():
+    X = RNG(0).standard_normal((200, 3))
+    y = (np.arange(200) == 7).astype(int)
+    weights = {"balanced": "balanced", "numbers": {0: 200 / (2 * 199), 1: 100.0}}
+    epochs = {
+        name: GDClassifier(hidden_layer_sizes=(20,), class_weight=weight, random_state=0).fit(X, y).n_iter_
+        for name, weight in weights.items()
+    }
+    assert epochs["balanced"] == epochs["numbers"]
+
+
+def test_more_epochs_after_a_checkpoint_that_had_too_few(tmp_path):
+    from skgd.callbacks import Checkpoint
+
+    X, y = moons(300)
+    network = GDClassifier(hidden_layer_sizes=(20,), max_iter=5, random_state=0)
+    path = tmp_path / "network"
+    with pytest.warns(ConvergenceWarning, match="max_iter=5"):
+        network.set_callbacks(Checkpoint(path)).fit(X, y)
+    assert network.n_iter_ == 5
+    model = Checkpoint.load(path).set_params(max_iter=1000).fit(X, y)
+    assert model.n_iter_ > 5
+    assert model.converged_
+
+
+def test_another_tolerance_after_a_checkpoint_ends_by_its_own_criterion(tmp_path):
+    from skgd.callbacks import Checkpoint
+
+    X, y = moons(300)
+    network = GDClassifier(hidden_layer_sizes=(20,), random_state=0)
+    chosen = network.set_callbacks(Checkpoint(tmp_path / "network")).fit(X, y)
+    assert chosen.stop_reason_ == "cross-validation"
+    model = Checkpoint.load(tmp_path / "network").set_params(tol=None, max_iter=chosen.n_iter_ + 7).fit(X, y)
+    assert model.n_iter_ == chosen.n_iter_ + 7
+
+
+def test_an_interrupt_while_epochs_are_chosen_keeps_the_linear_model(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    X, y = moons(300)
+    linear = GDClassifier(random_state=0).fit(X, y)
+    monkeypatch.setattr("skgd.training.chosen_epochs", interrupt)
+    with pytest.warns(UserWarning, match="interrupted in epoch 0"):
+        network = GDClassifier(hidden_layer_sizes=(20,), random_state=0).fit(X, y)
+    assert network.stop_reason_ == "interrupted"
+    assert_allclose(network.predict_proba(X), linear.predict_proba(X), atol=1e-9)
+
+
 def test_too_few_epochs_are_told():
     X, y = curved_data()
     network = GDRegressor(hidden_layer_sizes=(20,), max_iter=3, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs, before the loss of samples left out converged"):
+    with pytest.warns(ConvergenceWarning, match="max_iter=3 epochs, before the objective converged"):
         network.fit(X, y)
     assert network.stop_reason_ == "max_iter"
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 import skgd
@@ -218,6 +219,12 @@ def test_cluster_of_processes_of_which_one_is_killed(data, loop, monkeypatch):
     assert len(killed) == len(passes) >= 2
     for fitted in (persisted, model):
         assert np.array_equal(fitted.coef_, loop.coef_)
+
+
+def test_predictions_before_fit_are_refused(data):
+    X, _ = data
+    with pytest.raises(NotFittedError):
+        skgd_dask.GDClassifier().predict(da.from_array(X, chunks=(100, -1)))
 
 
 def test_search_on_the_workers(data):
