@@ -131,17 +131,19 @@ class TrainingParameters:
         samples up to[regressor: 1000 of them (with hidden layers 64)][classifier: 64 of them], else 32 to 256, and 8 in
         ``partial_fit``. See :doc:`/guide/batches`, and :doc:`/defaults` for the exceptions.
     max_iter : int, default=1000
-        The maximum number of epochs (passes over the data) of ``fit``.
+        The maximum number of epochs (passes over the data) of ``fit``. If a network starts at the linear model, the
+        first one only evaluates it.
     tol : float, "auto" or None, default="auto"
         The stopping tolerance. A nonnegative number trains a linear model until the objective is estimated to be above
         its minimum by at most ``tol`` times the gain of the minimum over the best constant model
-        (``suboptimality_``), "auto" until more epochs would not improve the model, or, with a number for ``alpha``,
-        like 1e-3; None runs ``max_iter`` epochs. Training that ends before it has converged raises a
-        ``ConvergenceWarning``. See :doc:`/how_to/convergence`, and :doc:`/defaults` for all rules.
+        (``suboptimality_``), "auto" until more epochs would not improve the model (for networks, cross-validation says
+        when), or, with a number for ``alpha``, like 1e-3; None runs ``max_iter`` epochs. Training that ends before it
+        has converged raises a ``ConvergenceWarning``. See :doc:`/how_to/convergence`, and :doc:`/defaults` for all
+        rules.
     n_iter_no_change : int or "auto", default="auto"
         The number of epochs without progress (see ``tol``) after which training stops. "auto" is 1 to 3, depending on
         the number of steps per epoch, 3 with a validation set, and with hidden layers as many epochs as have about 300
-        steps. See :doc:`/defaults`.
+        steps. With a number, cross-validation does not choose the epochs of a network. See :doc:`/defaults`.
     early_stopping : bool, default=False
         Whether to hold out a validation set, to stop when the validation loss no longer improves, and to keep the best
         epoch. Not needed if ``X_val`` and ``y_val`` are passed to ``fit``, which does the same.
@@ -202,9 +204,11 @@ class RunParameters:
     Parameters
     ----------
     warm_start : bool, default=False
-        Whether ``fit`` continues from the result of the last call.
+        Whether ``fit`` continues from the result of the last call. A network then trains until the objective converges:
+        pass a validation set, or a number for ``max_iter`` and ``tol=None``.
     random_state : int, RandomState or None, default=None
-        Determines the shuffling, the samples that ``early_stopping`` holds out, and the weight initialization.
+        Determines the shuffling, the samples that ``early_stopping`` holds out, the weight initialization, and the
+        folds that choose the number of epochs of a network.
     verbose : int, default=0
         Whether to print one line of ``history_`` per epoch, and at the end why training has stopped.
     """
