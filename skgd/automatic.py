@@ -123,10 +123,11 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     data; the estimates are noisy, and coefficients of the order of one are likely; with many samples, the penalty only
     keeps the coefficients of separable classes finite.
 
-    ``fit`` of a network that starts at the linear model (see ``tol``): 2 / n_samples, at most 1e-3. Why: as for linear
-    models; the mean loss on new data is lower on 136 tables. With few samples, 2 / n_samples would not let networks
-    learn what linear models do not. Other networks have no such penalty, since an objective with it takes many more
-    epochs to converge.
+    ``fit`` of a network that starts at the linear model (see ``tol``): 2 / n_samples, at most 1e-3, times twice the
+    loss of the best constant model, if that is less than the unit of the loss. Why: as for linear models; the mean loss
+    on new data is lower on 136 tables. With few samples, 2 / n_samples would not let networks learn what linear models
+    do not, nor would a penalty larger than the loss. Other networks have no such penalty, since an objective with it
+    takes many more epochs to converge.
 
     otherwise, and for a squared error with 100 samples or more per parameter, 1e-5 / √n_classes for sparse data, else
     0; 0 for plain SGD, and in streams of 2048 sparse features or more. It is a penalty on the standardized
@@ -299,9 +300,11 @@ def alpha_for(state: State, plan: Plan) -> float:
     return auto_alpha(float(state.columns.filled.mean()), n_classes)
 
 
-def penalty_of_network(n_samples: float) -> float:
+def penalty_of_network(objective: Objective, n_samples: float) -> float:
     """Return the strength of the penalty of a network that starts at the linear model."""
-    return min(_PENALTY_OF_NETWORK / n_samples, _LARGEST_PENALTY_OF_NETWORK)
+    n_problems = 1 if objective.one_problem else objective.n_outputs
+    of_constant = np.mean(1.0 / (objective.worth * objective.unit)) / n_problems  # a half for squared errors
+    return float(min(_PENALTY_OF_NETWORK / n_samples, _LARGEST_PENALTY_OF_NETWORK) * min(2.0 * of_constant, 1.0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

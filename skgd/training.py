@@ -242,7 +242,7 @@ def _chosen_epochs(
 
 
 def _with_penalty_of_network(state: State, y: np.ndarray, weight: np.ndarray | None) -> State:
-    alpha = penalty_of_network(float(copies_of(y, weight).sum()))
+    alpha = penalty_of_network(state.objective, float(copies_of(y, weight).sum()))
     return replace(state, objective=replace(state.objective, alpha=alpha))
 
 

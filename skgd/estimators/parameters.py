@@ -118,7 +118,7 @@ class TrainingParameters:
         numbers to learning rates. None uses the learning rate of the optimizer. See :doc:`/how_to/learning_rate`.
     alpha : float or "auto", default="auto"
         The strength of the penalty, nonnegative. With "auto" it is chosen by the loss on left-out samples if ``fit``
-        takes Newton steps, is 2 / n_samples, at most 1e-3, for networks that start at the linear model,
+        takes Newton steps, is at most 2 / n_samples and 1e-3 for networks that start at the linear model,
         1e-5[classifier: (divided by the square root of the number of classes, if there are three or more)] for sparse
         data, and else 0; it then applies to the coefficients of standardized features. See ``alpha_``,
         :doc:`/guide/regularisation` and :doc:`/defaults`.
