@@ -42,8 +42,12 @@ _NOTHING = 1e-3  # of the loss of the best constant model: less is not waited fo
 
 def n_folds_of(n_samples: int) -> int:
     """Return how many folds there are: one, if samples are many."""
-    n_parts = _PARTS if n_samples <= _MANY else _MANY_PARTS
+    n_parts = _n_parts_of(n_samples)
     return int(np.clip(-(-n_parts * _LEFT_OUT // n_samples), 1, n_parts))
+
+
+def _n_parts_of(n_samples: int) -> int:
+    return _PARTS if n_samples <= _MANY else _MANY_PARTS
 
 
 def has_enough_samples(X: Matrix) -> bool:
@@ -60,9 +64,10 @@ def chosen_epochs(
     """
     X, y, weight = data
     left_out = _folds(X, y, random_state)
-    worth, copies = _worth_of(plan, y, weight, n_classes), copies_of(y, weight)
+    copies = copies_of(y, weight)
+    worth = _worth_of(plan, y, weight, copies, n_classes)
     folds = [
-        Fold(begun(_part(data, ~rows)), plan, _part(data, rows), None if worth is None else worth[rows], random_state)
+        Fold(begun(_part(data, ~rows)), plan, _part(data, rows), worth[rows], random_state, 1 + len(left_out))
         for rows in left_out
     ]
     n_steps, copies = folds[0].n_steps, np.concatenate([copies[rows] for rows in left_out])
@@ -95,14 +100,13 @@ class Fold:
         begun: Begun,
         plan: Plan,
         held_out: Data,
-        worth: np.ndarray | None,
+        worth: np.ndarray,
         random_state: np.random.RandomState,
+        n_trainings: int,
     ):
         state, data, self._of_outliers, self._unit = begun
         self._plan, self._held_out, self._worth, self._epoch = plan, held_out, worth, 0
-        self._epochs = Epochs(
-            state, plan, data, random_state, n_trainings=1 + n_folds_of(len(data[1]) + len(held_out[1]))
-        )
+        self._epochs = Epochs(state, plan, data, random_state, n_trainings=n_trainings)
         self._state = self._epochs.begin(state, from_zero=True, width=0.0)
         self.n_steps = self._epochs.n_steps
 
@@ -119,17 +123,15 @@ class Fold:
             state.past = state.past.followed_by({"objective": objective / self._unit}, self._plan.schedule)
         whole, (X, y, _) = self._epochs.whole(state), self._held_out
         theta = readout(whole.iterate, whole.optimizer, whole.objective)
-        losses = whole.objective.losses_by_sample(theta, X, y)
-        return losses if self._worth is None else losses * self._worth
+        return whole.objective.losses_by_sample(theta, X, y) * self._worth
 
 
-def _worth_of(plan: Plan, y: np.ndarray, weight: np.ndarray | None, n_classes: int) -> np.ndarray | None:
+def _worth_of(plan: Plan, y: np.ndarray, weight: np.ndarray | None, copies: np.ndarray, n_classes: int) -> np.ndarray:
     """Return what the loss of a copy of each sample is worth; the mean is one, in whatever unit weights are."""
     totals = np.zeros(n_classes) if plan.class_weight is None else np.bincount(y, weight, n_classes)
     weighted = plan.row_weights(y, weight, totals)
     if weighted is None:
-        return None
-    copies = copies_of(y, weight)
+        return np.ones(len(y))
     return np.asarray(weighted / copies * (copies.sum() / weighted.sum()))
 
 
@@ -149,9 +151,8 @@ def _folds(X: Matrix, y: np.ndarray, random_state: np.random.RandomState) -> lis
     order = random_state.permutation(len(first))
     if y.dtype.kind != "f" and y.ndim == 1:
         order = order[np.argsort(y[first[order]], kind="stable")]
-    n_parts = _PARTS if n_samples <= _MANY else _MANY_PARTS
     part = np.empty(len(first), dtype=int)
-    part[order] = np.arange(len(first)) % n_parts
+    part[order] = np.arange(len(first)) % _n_parts_of(n_samples)
     return [part[groups] == number for number in range(n_folds_of(n_samples))]
 
 
