@@ -22,7 +22,7 @@ from skgd.epochs import Epochs
 from skgd.newton import copies_of
 from skgd.plan import Plan
 from skgd.schedules import Schedule
-from skgd.state import Approach, Data, State
+from skgd.state import Approach, Data, State, part_of
 
 # The start of a training: the state, the samples, and what of the objective is outliers', and its unit, for schedules.
 Begun: TypeAlias = tuple[State, Data, float, float]
@@ -67,7 +67,7 @@ def chosen_epochs(
     copies = copies_of(y, weight)
     worth = _worth_of(plan, y, weight, copies, n_classes)
     folds = [
-        Fold(begun(_part(data, ~rows)), plan, _part(data, rows), worth[rows], random_state, 1 + len(left_out))
+        Fold(begun(part_of(data, ~rows)), plan, part_of(data, rows), worth[rows], random_state, 1 + len(left_out))
         for rows in left_out
     ]
     n_steps, copies = folds[0].n_steps, np.concatenate([copies[rows] for rows in left_out])
@@ -173,8 +173,3 @@ def _groups(X: Matrix) -> np.ndarray:
     numbers = np.empty(len(first), dtype=int)
     numbers[np.argsort(first)] = np.arange(len(first))  # in the order of their first copies, whatever the units
     return numbers[groups]
-
-
-def _part(data: Data, rows: np.ndarray) -> Data:
-    X, y, weight = data
-    return X[rows], y[rows], None if weight is None else weight[rows]

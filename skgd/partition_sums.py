@@ -29,7 +29,7 @@ from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
 from skgd.objective import Objective
 from skgd.plan import Plan
-from skgd.state import Data
+from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
 
 Rows: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]  # X, y and perhaps the sample weights
@@ -278,7 +278,7 @@ def survey(partition: Partition, number: int, reader: Any, loss: Loss, held_out:
     if held_out is not None:
         mask = held_out.mask(number, len(y))
         n_held_out = int(np.count_nonzero(mask))
-        X, y, weight = X[~mask], y[~mask], None if weight is None else weight[~mask]
+        X, y, weight = part_of((X, y, weight), ~mask)
     X, y, weight = without_zeros((X, y, weight))
     if not len(y):
         return None
@@ -347,9 +347,8 @@ class Known:
         held_out: Data | None = None
         if self.held_out is not None:
             mask = self.held_out.mask(number, len(y))
-            held_out, (X, y, weight) = (
-                without_zeros((X[part], y[part], None if weight is None else weight[part])) for part in (mask, ~mask)
-            )
+            held_out = without_zeros(part_of((X, y, weight), mask))
+            X, y, weight = part_of((X, y, weight), ~mask)
         X, y, weight = without_zeros((X, y, weight))
         return (X, y, self.plan.row_weights(y, weight, self.class_totals)), held_out
 
@@ -489,8 +488,7 @@ def sums(partition: Partition, number: int, known: Known, request: Request) -> S
 def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float) -> Iterator[Data]:
     size = max(64, int(_PIECE / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
-        rows = slice(start, start + size)
-        yield X[rows], y[rows], None if weight is None else weight[rows]
+        yield part_of((X, y, weight), slice(start, start + size))
 
 
 def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:

@@ -20,6 +20,12 @@ from skgd.schedules import Schedule
 Data: TypeAlias = tuple[Matrix, np.ndarray, np.ndarray | None]
 
 
+def part_of(data: Data, rows: slice | np.ndarray) -> Data:
+    """Return some of the samples, with their weights."""
+    X, y, weight = data
+    return X[rows], y[rows], None if weight is None else weight[rows]
+
+
 @dataclass(frozen=True)
 class Past:
     """What the next epoch has to know of all earlier ones, of which the history may hold the latest only."""

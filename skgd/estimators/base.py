@@ -36,7 +36,7 @@ from skgd.optimizers import AdaGrad, Adam, Optimizer
 from skgd.persistence import loaded, saved
 from skgd.plan import Plan
 from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_callbacks
-from skgd.state import Data, Progress, State, start_state
+from skgd.state import Data, Progress, State, part_of, start_state
 from skgd.steps import Walk
 from skgd.stopping import Ending
 from skgd.strategy import Strategy, plain_repr, snapshot, strategies_of
@@ -589,7 +589,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 f"early_stopping=True could not hold out validation_fraction={plain_repr(self.validation_fraction)} of "
                 f"{X.shape[0]} samples: {error} Change validation_fraction, or pass X_val and y_val to fit."
             ) from None
-        train, validation = ((X[i], y[i], None if weight is None else weight[i]) for i in parts)
+        train, validation = (part_of((X, y, weight), rows) for rows in parts)
         return train, validation
 
     def _random_state(self) -> np.random.RandomState:
