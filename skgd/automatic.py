@@ -151,6 +151,7 @@ import numpy as np
 
 from skgd.activations import Identity
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
+from skgd.correlation import is_dense, some_rows, squared_correlations
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import represents_linear_model
@@ -165,8 +166,11 @@ _WIDE = 2**11
 _WIDE_ACCUMULATOR = 1.0
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
-_FEW_ENTRIES = 2**22
-_FEW_PRODUCTS = 2e9
+_FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
+_FEW_PRODUCTS, _MORE_PRODUCTS = 2e9, 5e10
+_STEPS_OF_SEARCH = 4  # as much time as for a squared error, to choose the penalty by Newton's steps
+_CORRELATED = 3.0  # times as many steps as with uncorrelated features
+_FEW_ROWS = 10  # for each parameter
 _MANY_ROWS = 100  # for each parameter
 _ROWS_AT_ROOT = 4  # times parameters and rows: the square of the size of a sample
 _ROWS_OF_SAMPLE = 20  # for each parameter, at least
@@ -186,15 +190,41 @@ def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
     return SGD() if _is_free(plan) and state.columns.text_like and not regression else state.optimizer
 
 
-def takes_newton_steps(plan: Plan, objective: Objective, X: Matrix) -> bool:
-    """Say whether ``fit`` takes Newton's steps: of few enough columns, with all left to "auto" that it depends on."""
+def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
+    """Return how many rows ``fit`` takes the Hessian of, for Newton's steps, or 0 where it takes other steps.
+
+    They are taken where features are few enough, with all left to "auto" that they depend on.
+    """
     free = plan.optimizer is None and not plan.hidden_layer_sizes and isinstance(plan.schedule, Constant)
     free = free and plan.schedule.learning_rate == plan.batch_size == plan.n_iter_no_change == "auto"
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
     if not free or plan.tol is None:
-        return False
+        return 0
     loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
-    return (loss.smooth or (loss.smoothable and asks_for_minimum)) and rows_of_hessian(objective, X) > 0
+    if not (loss.smooth or (loss.smoothable and asks_for_minimum)):
+        return 0
+    return rows_of_hessian(objective, X) or _rows_worth_time(plan, objective, X)
+
+
+def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
+    """Return the same where features are correlated, or samples few for each parameter: that is worth more time."""
+    (n_rows, n_columns), loss = X.shape, objective.loss
+    if not loss.smooth or objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
+        return 0
+    n_steps = 1 if isinstance(loss, SquaredError) else _STEPS_OF_SEARCH
+    sizes = _size_of_subsample(objective, X), n_rows if n_rows * n_columns <= _MORE_ENTRIES else 0
+    for size in filter(None, sizes):
+        if products_of_columns(objective, size, min(n_rows, n_columns)) * n_steps <= _MORE_PRODUCTS:
+            break
+    else:
+        return 0
+    some, few = some_rows(X), n_rows < _FEW_ROWS * _parameters_together(objective, n_columns)
+    return size if is_dense(some) and (few or squared_correlations(some) > _CORRELATED) else 0
+
+
+def spans(plan: Plan, objective: Objective) -> bool:
+    """Say whether coefficients at the minimum are combinations of the samples: the penalty is one for all features."""
+    return plan.alpha == "auto" and not objective.l1_ratio
 
 
 def chooses_epochs(plan: Plan) -> bool:
@@ -235,14 +265,25 @@ def has_few_columns(objective: Objective, X: Matrix) -> bool:
 
 def rows_of_hessian(objective: Objective, X: Matrix) -> int:
     """Return how many rows Newton's steps take the Hessian of: all, or a sample of many dense ones, or 0 for none."""
-    (n_rows, n_columns), loss = X.shape, objective.loss
+    n_rows, n_columns = X.shape
     if has_few_columns(objective, X):
         return n_rows
-    n_parameters = (n_columns + objective.fit_intercept) * (objective.n_outputs - 1 if loss.normalized else 1)
+    size = _size_of_subsample(objective, X)
+    return size if _has_few_products(objective, size, n_columns) else 0
+
+
+def _size_of_subsample(objective: Objective, X: Matrix) -> int:
+    """Return how many of many dense rows make a subsample for the Hessian, or 0 where they are too few."""
+    n_rows, n_columns = X.shape
+    n_parameters = _parameters_together(objective, n_columns + objective.fit_intercept)
     size = int(max((_ROWS_AT_ROOT * n_parameters * n_rows) ** 0.5, _ROWS_OF_SAMPLE * n_parameters))
     least = max(_MANY_ROWS * n_parameters, _ROWS_A_SAMPLED_ONE * size)
-    many = isinstance(X, np.ndarray) and loss.smooth and n_rows >= least
-    return size if many and _has_few_products(objective, size, n_columns) else 0
+    return size if isinstance(X, np.ndarray) and objective.loss.smooth and n_rows >= least else 0
+
+
+def _parameters_together(objective: Objective, n_inputs: int) -> int:
+    """Return how many parameters have one Hessian: those of an output, or of all that share a loss."""
+    return n_inputs * (objective.n_outputs - 1 if objective.loss.normalized else 1)
 
 
 def _has_few_products(objective: Objective, n_rows: int, n_columns: int) -> bool:

@@ -49,6 +49,7 @@ class Problem:
 
     It has a column for each output. Where the outputs share one loss, as the classes of softmax do, only differences of
     their predictions matter: then there is one column less, and ``basis`` makes the outputs' parameters from them.
+    ``standardized`` are the samples, and ``rows`` what the parameters are for.
     ``share`` is each sample's share of the weight, which is ``total`` where there are other samples, ``l1`` and ``l2``
     are the factors of the norm and of half the squared parameters, and ``width`` is half that of the interval over
     which slopes and curvatures are means.
@@ -60,7 +61,7 @@ class Problem:
         self, objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None = None
     ):
         self.objective = objective
-        self.rows = self._standardized(objective, X)
+        self.rows = self.standardized = self._standardized(objective, X)
         self.target = objective.target(y)
         weight = np.ones(len(y)) if weight is None else weight
         self.share = weight / (weight.sum() if total is None else total)
@@ -226,7 +227,9 @@ class Problem:
         """Return the Hessian of each output, or of all together where they share a loss."""
         if self.coupled:
             return [self._coupled_hessian(curvatures)]
-        return [self._products(curvatures[:, k]) + np.diag(self.l2[:, k]) for k in range(curvatures.shape[1])]
+        roots = np.sqrt(self.share[:, np.newaxis] * curvatures)
+        halves = (root[:, np.newaxis] * self.rows for root in roots.T)  # of a matrix by itself, BLAS computes one half
+        return [half.T @ half + np.diag(l2) for half, l2 in zip(halves, self.l2.T, strict=False)]
 
     def _coupled_hessian(self, curvatures: np.ndarray) -> np.ndarray:
         n_columns, n_inputs = curvatures.shape[1], self.rows.shape[1]

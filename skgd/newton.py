@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from skgd.automatic import STREAM_BATCH
+from skgd.automatic import STREAM_BATCH, spans
 from skgd.curvature import WIDTHS, Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
 from skgd.penalty import chosen
 from skgd.plan import Plan
+from skgd.spanned import SpannedProblem
 from skgd.state import Approach, Data, State
 from skgd.steps import Batches, Orders
 
@@ -31,13 +32,19 @@ def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     return weight
 
 
-def with_chosen_penalty(state: State, data: Data, copies: np.ndarray) -> State:
-    """Return the state with the strength of the penalty that the data choose, close to the minimum."""
-    problem = Problem(state.objective, *data)
+def problem_of(state: State, plan: Plan, data: Data) -> Problem:
+    """Return the objective as a function of as few parameters as there may be."""
+    (n_rows, n_columns), objective = data[0].shape, state.objective
+    return (SpannedProblem if n_rows < n_columns and spans(plan, objective) else Problem)(objective, *data)
+
+
+def with_chosen_penalty(state: State, problem: Problem, copies: np.ndarray) -> tuple[State, Problem]:
+    """Return state and problem with the strength of the penalty that the data choose, close to the minimum."""
     alpha, parameters = chosen(problem, problem.parameters(state.iterate.theta), copies)
     theta = problem.flat(parameters).astype(state.dtype)
     iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t)
-    return replace(state, objective=replace(state.objective, alpha=alpha), iterate=iterate)
+    problem = problem.penalized(alpha)
+    return replace(state, objective=problem.objective, iterate=iterate), problem
 
 
 def is_narrowed(fall: float, added: float) -> bool:
@@ -55,13 +62,12 @@ class NewtonEpochs:
 
     n_steps = 1
 
-    def __init__(self, plan: Plan, data: Data, random_state: np.random.RandomState):
-        self.data, n_rows = data, len(data[1])
+    def __init__(self, problem: Problem, plan: Plan, data: Data, random_state: np.random.RandomState):
+        self._problem, self.data, n_rows = problem, data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
-        self._problem = Problem(state.objective, *self.data)
         if not state.objective.loss.smooth:
             self._problem.width = width or float(WIDTHS[0])
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
@@ -106,5 +112,5 @@ class NewtonEpochs:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the samples."""
         problem, n_rows = self._problem, len(self._problem.rows)
         slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(point.raw)) @ problem.basis.T
-        total = np.square(problem.rows).T @ np.square(slopes) / STREAM_BATCH**2
+        total = np.square(problem.standardized).T @ np.square(slopes) / STREAM_BATCH**2
         return (problem.joined(total).astype(state.dtype),)

@@ -27,7 +27,7 @@ import numpy as np
 from skgd.curvature import Point, Problem
 from skgd.losses import SquaredError
 
-_DECADES = 3  # from lambda = 1, up and down
+_LOWEST, _HIGHEST = -3, 4  # decades of lambda
 _PRIOR_SD = 2.0**0.5  # decades: a priori, lambda is about one
 _CLOSE = 1e-5  # of the loss at the start: how near the minimum is enough to choose
 _STEPS = 50
@@ -73,7 +73,7 @@ class _Search:
     def chosen(self) -> tuple[float, np.ndarray]:
         for direction in (1, -1):
             decade = 0
-            while abs(decade) < _DECADES:
+            while _LOWEST < decade < _HIGHEST:
                 decade += direction
                 self._try(decade, self._parameters[decade - direction])
                 if not self._scores[decade] <= self._scores[decade - direction]:
@@ -157,12 +157,13 @@ class _Ridge:
         rows, targets = self._rows, -problem.slopes(np.zeros_like(problem.target))
         if self._has_intercept:
             rows, targets = rows - self._share @ rows, targets - self._share @ targets
-        weighted = rows * self._share[:, np.newaxis]
-        variances, directions = np.linalg.eigh(rows.T @ weighted)
+        root = np.sqrt(self._share)[:, np.newaxis]
+        halves = root * rows
+        variances, directions = np.linalg.eigh(halves.T @ halves)
         kept = variances > max(rows.shape) * _EPS * variances[-1]
         self._targets, self._variances, self._directions = targets, variances[kept], directions[:, kept]
         self._scores = rows @ self._directions
-        self._squares, self._products = np.square(self._scores), self._directions.T @ (weighted.T @ targets)
+        self._squares, self._products = np.square(self._scores), self._directions.T @ (halves.T @ (root * targets))
 
     def parameters(self, alpha: float) -> np.ndarray:
         """Return the parameters of the minimum."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, rows_of_hessian
+from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
 from skgd.combinations import Combinations
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is_robust, without_outlying_targets
 from skgd.coordinates import (
@@ -45,15 +45,16 @@ def learn(
     data: Data,
     *,
     stream: bool,
-    newton: bool = False,
+    newton: int = 0,
     scale: np.ndarray | None = None,
     measured: ColumnStatistics | None = None,
 ) -> tuple[State, Data]:
     """Learn class totals, statistics and coordinates from new samples.
 
     Return the state whose model is the same in the new coordinates, and the samples with weights, their running mean
-    one. For Newton's steps, which no scale hinders or helps, all features are standardized alike. ``scale``, where it
-    is given, takes the place of the features' own, and ``measured`` of their statistics.
+    one. For Newton's steps, which no scale hinders or helps, all features are standardized alike; ``newton`` is the
+    number of samples whose Hessian they take. ``scale``, where it is given, takes the place of the features' own, and
+    ``measured`` of their statistics.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -70,7 +71,7 @@ def learn(
     elif columns is None:
         measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=not stream)
-    if newton and rows_of_hessian(state.objective, X) == X.shape[0]:
+    if newton == X.shape[0]:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
@@ -92,7 +93,7 @@ def learn(
         plan,
         (y, weight),
         stream=stream,
-        newton=newton,
+        newton=newton > 0,
         sparse=sp.issparse(X),
         scale=scale,
         combinations=combinations,

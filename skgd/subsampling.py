@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skgd.automatic import STREAM_BATCH, rows_of_hessian
+from skgd.automatic import STREAM_BATCH
 from skgd.coordinates import nonzero
 from skgd.curvature import Problem
 from skgd.engines import EpochSummary, initial_iterate
@@ -62,15 +62,14 @@ class Sample(NamedTuple):
     given: np.ndarray | float
 
 
-def sample_of(state: State, data: Data, constant: np.ndarray) -> Sample | None:
-    """Return some of the rows, or None where they do not represent the others.
+def sample_of(state: State, data: Data, constant: np.ndarray, size: int) -> Sample | None:
+    """Return so many of the rows, or None where they do not represent the others.
 
     There is one sample of each of so many stretches that weigh the same, at random places in them, which depend on no
     random state. Samples that a constant predicts badly, as those of rare classes, are drawn more often, and weigh less
     in turn.
     """
     X, y, weight = data
-    size = rows_of_hessian(state.objective, X)
     places = (np.arange(size) + np.random.default_rng(0).random(size)) / size
     chances = _chances(state.objective, y, weight, constant)
     drawn = weight if chances is None else chances if weight is None else weight * chances

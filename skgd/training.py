@@ -19,9 +19,8 @@ from skgd.automatic import (
     has_many_rows,
     linear_plan,
     penalty_of_network,
-    rows_of_hessian,
+    rows_of_newton,
     starts_at_linear_model,
-    takes_newton_steps,
 )
 from skgd.constant import begun_at_constant, best_constant, yardstick
 from skgd.cross_validation import Begun, chosen_epochs, has_enough_samples, n_folds_of
@@ -31,7 +30,7 @@ from skgd.epochs import Epochs
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.networks import at_linear_model
-from skgd.newton import NewtonEpochs, copies_of, with_chosen_penalty
+from skgd.newton import NewtonEpochs, copies_of, problem_of, with_chosen_penalty
 from skgd.optimizers import AdaGrad
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
@@ -73,19 +72,19 @@ def train_epochs(
         epoch, best_iterate, best_epoch = resumed.epoch, resumed.best_iterate, resumed.best_epoch
         best_score = resumed.best_score
     began = len(watched) - epoch
-    newton = takes_newton_steps(plan, state.objective, data[0])
     X, y, given_weight = data
-    sampled = newton and rows_of_hessian(state.objective, X) < X.shape[0]
-    if sampled and not columns_vary_in_many_rows(X):
-        newton = sampled = False
+    newton = rows_of_newton(plan, state.objective, X)
+    if 0 < newton < X.shape[0] and not columns_vary_in_many_rows(X):
+        newton = 0
+    sampled = 0 < newton < X.shape[0]
     dense = X if isinstance(X, np.ndarray) or not newton else X.toarray()
     start, validates = state, validation is not None
     state, data = learn(start, plan, (dense, y, given_weight), stream=False, newton=newton)
     constant, sample = best_constant(state, *data[1:]), None
     if sampled:
-        sample = sample_of(state, data, constant)
+        sample = sample_of(state, data, constant, newton)
         if sample is None:
-            newton = False
+            newton = 0
             state, data = learn(start, plan, (dense, y, given_weight), stream=False, measured=state.columns)
             constant = best_constant(state, *data[1:])
     to_minimum = goal_of(state.objective, plan, validates) is not None
@@ -96,10 +95,11 @@ def train_epochs(
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
         constant = best_constant(state, *data[1:])
     state, of_outliers, unit = _begun(state, plan, data, constant)
+    problem = problem_of(state, plan, data) if newton and sample is None else None
     if newton and chooses_penalty(state, plan):
         copies = copies_of(y, given_weight)
-        if sample is None:
-            state = with_chosen_penalty(state, data, copies)
+        if problem is not None:
+            state, problem = with_chosen_penalty(state, problem, copies)
         else:
             state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
     epochs: Any
@@ -118,13 +118,13 @@ def train_epochs(
         state = _at_linear_model(state, start, plan, (X, y, given_weight), random_state)
     if n_trainings and plan.alpha == "auto":
         state = _with_penalty_of_network(state, y, given_weight)
-    if not newton:
+    if sample is not None:
+        epochs = SubsampledEpochs(plan, data, random_state, sample)
+    elif problem is not None:
+        epochs = NewtonEpochs(problem, plan, data, random_state)
+    else:
         many = MANY_EPOCHS if to_minimum else USUAL_EPOCHS
         epochs = Epochs(state, plan, data, random_state, many, n_trainings=n_trainings)
-    elif sample is None:
-        epochs = NewtonEpochs(plan, data, random_state)
-    else:
-        epochs = SubsampledEpochs(plan, data, random_state, sample)
     n_steps, orders = epochs.n_steps, epochs.orders
     stopping = Stopping(
         state,
@@ -134,7 +134,7 @@ def train_epochs(
         n_steps,
         shuffled=orders.shuffled,
         validates=validates,
-        newton=newton,
+        newton=newton > 0,
         n_epochs=n_epochs,
     )
     before = state.t - _steps_of(resumed, n_steps)
