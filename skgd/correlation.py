@@ -25,11 +25,10 @@ def squared_correlations(some: np.ndarray) -> float:
 
     It is the mean of the squared eigenvalues of the correlation matrix, whose mean eigenvalue is one. Learning rates
     suit the largest eigenvalues, so that gradient descent takes at least so many times as many steps in other
-    directions as with uncorrelated features. Products of different samples estimate it without bias, even where
-    features outnumber them by far.
+    directions as with uncorrelated features. The variance of products of two samples estimates it, even where features
+    outnumber samples by far.
     """
     some = some - some.mean(axis=0)
     some /= nonzero(some.std(axis=0))
-    products = np.square(some @ some.T)
-    n_pairs, n_features = max(len(some) * (len(some) - 1), 1), max(np.count_nonzero(some.any(axis=0)), 1)
-    return float((products.sum() - np.trace(products)) / n_pairs / n_features)
+    products = (some @ some.T)[np.triu_indices(len(some), 1)]
+    return float(products.var() / max(np.count_nonzero(some.any(axis=0)), 1)) if len(products) else 0.0

@@ -5,11 +5,13 @@ C_i)^{-1} A_i g_i`, by one step of Newton's, where :math:`g_i` and :math:`C_i` a
 :math:`A_i = x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A weight that is a whole number counts as
 so many copies of the sample, of which one is left out.
 
-The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from 1, decade by decade, while the loss
-falls: a penalty of 1 expects standardized coefficients of about one. Of those hardly worse than the best, that
-closest to 1 is taken, because the losses of samples left out are noisy, most of all where classes can be separated. For
-the squared error, all strengths cost little more than one, and the strength is a compromise between the lowest loss
-and the largest evidence, to the extent to which the loss does not object.
+The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from the expected one, decade by decade,
+while the loss falls. Expected is one: standardized coefficients of about one. Where features are nearly as many as
+samples, or more, it is a tenth of their number: each coefficient is small then, since together they make predictions of
+the usual size. Of strengths hardly worse than the best, that closest to the expected one is taken, because the losses
+of samples left out are noisy, most of all where classes can be separated. For the squared error, all strengths cost
+little more than one, and the strength is a compromise between the lowest loss and the largest evidence, to the extent
+to which the loss does not object.
 
 References
 ----------
@@ -27,8 +29,9 @@ import numpy as np
 from skgd.curvature import Point, Problem
 from skgd.losses import SquaredError
 
-_LOWEST, _HIGHEST = -3, 4  # decades of lambda
-_PRIOR_SD = 2.0**0.5  # decades: a priori, lambda is about one
+_DECADES = 3  # from the expected lambda, up and down
+_USUAL_FEATURES = 10.0  # for which it is one
+_PRIOR_SD = 2.0**0.5  # decades, of lambda a priori
 _CLOSE = 1e-5  # of the loss at the start: how near the minimum is enough to choose
 _STEPS = 50
 _A_DECADE = 4  # strengths that are tried for the squared error
@@ -60,34 +63,41 @@ class _Search:
         self._parameters: dict[int, np.ndarray] = {}
         self._losses: dict[int, np.ndarray] = {}
         self._scores: dict[int, float] = {}
-        self._try(0, start)
+        self._expected = _expected_decade(*problem.standardized.shape)
+        self._try(self._expected, start)
 
     def _try(self, decade: int, start: np.ndarray) -> None:
         problem = self._problem.penalized(float(10.0**decade / self._n_rows))
         point = minimum(problem, problem.at(start), self._enough)
         losses = leave_one_out(problem, point, self._copies)
-        prior = 0.5 * (decade / _PRIOR_SD) ** 2
+        prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade], self._losses[decade] = point.parameters, losses
         self._scores[decade] = float(self._n_rows * problem.share @ losses) + prior
 
     def chosen(self) -> tuple[float, np.ndarray]:
         for direction in (1, -1):
-            decade = 0
-            while _LOWEST < decade < _HIGHEST:
+            decade = self._expected
+            while abs(decade - self._expected) < _DECADES:
                 decade += direction
                 self._try(decade, self._parameters[decade - direction])
                 if not self._scores[decade] <= self._scores[decade - direction]:
                     break
-            if decade > 1:  # the loss fell: no minimum lies in the other direction
+            if decade > self._expected + 1:  # the loss fell: no minimum lies in the other direction
                 break
         best = min(self._scores, key=self._scores.__getitem__)
-        decade = min((decade for decade in self._scores if self._is_hardly_worse(decade, best)), key=abs)
+        good = (decade for decade in self._scores if self._is_hardly_worse(decade, best))
+        decade = min(good, key=lambda decade: abs(decade - self._expected))
         return float(10.0**decade / self._n_rows), self._parameters[decade]
 
     def _is_hardly_worse(self, decade: int, best: int) -> bool:
         """Say whether a strength is within one standard error, of the differences row by row, of the best one."""
         error = standard_error(self._losses[decade] - self._losses[best], self._problem.share, self._n_rows)
         return self._scores[decade] - self._scores[best] <= self._n_rows * error
+
+
+def _expected_decade(n_rows: int, n_columns: int) -> int:
+    """Return the decade of lambda that is tried first: of many features, coefficients are small."""
+    return max(0, round(np.log10(n_columns / _USUAL_FEATURES * min(n_columns / n_rows, 1.0))))
 
 
 def standard_error(values: np.ndarray, share: np.ndarray, n_rows: float) -> float:
