@@ -19,12 +19,12 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     penalty, the minimum of a loss with kinks is no better than where mini-batches end.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
-    add up to 2 in the mean, by 256 samples), or if there are fewer than 10 samples per parameter: up to 5e10 operations
+    add up to 3 in the mean, by 256 samples), or if there are fewer than 10 samples per feature: up to 5e10 operations
     (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries, the loss has no
     kinks and there is no L1 penalty. With ``alpha="auto"``, n_features counts as n_samples if it is larger, since the
     coefficients at the minimum are combinations of the samples: `skgd.spanned`. Why: correlated features are not
     learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
-    few samples per parameter needs a penalty that the data choose. It takes seconds instead of tenths of a second.
+    few samples per feature needs a penalty that the data choose. It takes seconds instead of tenths of a second.
 
     with dense data and n_samples at least 100 times the number of parameters: Newton steps with the Hessian of a
     subsample of 2 √(n_parameters · n_samples) samples, at least 20 per parameter and at most a quarter of all, which
@@ -180,8 +180,8 @@ _LARGEST_BATCH = 256
 _FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
 _FEW_PRODUCTS, _MORE_PRODUCTS = 2e9, 5e10
 _STEPS_OF_SEARCH = 4  # as much time as for a squared error, to choose the penalty by Newton's steps
-_CORRELATED = 3.0  # times as many steps as with uncorrelated features
-_FEW_ROWS = 10  # for each parameter
+_CORRELATED = 4.0  # times as many steps as with uncorrelated features
+_FEW_ROWS = 10  # for each feature
 _MANY_ROWS = 100  # for each parameter
 _ROWS_AT_ROOT = 4  # times parameters and rows: the square of the size of a sample
 _ROWS_OF_SAMPLE = 20  # for each parameter, at least
@@ -218,7 +218,7 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
 
 
 def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
-    """Return the same where features are correlated, or samples few for each parameter: that is worth more time."""
+    """Return the same where features are correlated, or samples few for each feature: that is worth more time."""
     (n_rows, n_columns), loss = X.shape, objective.loss
     if not loss.smooth or objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
         return 0
@@ -229,7 +229,7 @@ def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
             break
     else:
         return 0
-    some, few = some_rows(X), n_rows < _FEW_ROWS * _parameters_together(objective, n_columns)
+    some, few = some_rows(X), n_rows < _FEW_ROWS * n_columns
     return size if is_dense(some) and (few or squared_correlations(some) > _CORRELATED) else 0
 
 

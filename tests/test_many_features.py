@@ -224,7 +224,7 @@ def test_independent_features_take_mini_batches(as_format, few_products, newton)
     assert model.score(inputs, y) > 0.85
 
 
-def test_few_samples_for_each_parameter_are_worth_a_penalty(few_products, newton):
+def test_few_samples_for_each_feature_are_worth_a_penalty(few_products, newton):
     inputs, y = factors(n_rows=300, correlated=False)
     model = GDClassifier(random_state=0).fit(inputs, y > 0.0)
     assert newton
