@@ -77,11 +77,11 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     of a subsample. Why: Newton steps do not depend on the scale, and the penalty means the same for each feature,
     whatever its outliers.
 
-    otherwise, in ``fit`` of a linear model with few dense features whose second moments have a condition number above
-    200, uncorrelated combinations replace the features if training is to end at the minimum (see ``tol``) or there are
-    100 samples or more per parameter, without an L1 penalty: `skgd.decorrelation`. Why: a learning rate that suits one
-    direction is far too small in others, and training would end far from the minimum; with few samples per parameter,
-    the best model is there.
+    otherwise, in ``fit`` of a linear model with few dense features, or more if they are correlated (see ``optimizer``),
+    whose second moments have a condition number above 200, uncorrelated combinations replace the features if training
+    is to end at the minimum (see ``tol``) or there are 100 samples or more per parameter, without an L1 penalty:
+    `skgd.decorrelation`. Why: a learning rate that suits one direction is far too small in others, and training would
+    end far from the minimum; with few samples per parameter, the best model is there.
 
     the same in ``partial_fit`` with 2 to 100 dense features and optimizers with implicit steps (AdaGrad and plain SGD),
     from running second moments: checked after 20 samples per feature, whenever the number of samples has doubled since,
@@ -219,18 +219,33 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
 
 def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
     """Return the same where features are correlated, or samples few for each feature: that is worth more time."""
-    (n_rows, n_columns), loss = X.shape, objective.loss
-    if not loss.smooth or objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
+    n_rows, n_columns = X.shape
+    if not objective.loss.smooth or objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
         return 0
-    n_steps = 1 if isinstance(loss, SquaredError) else _STEPS_OF_SEARCH
-    sizes = _size_of_subsample(objective, X), n_rows if n_rows * n_columns <= _MORE_ENTRIES else 0
-    for size in filter(None, sizes):
-        if products_of_columns(objective, size, min(n_rows, n_columns)) * n_steps <= _MORE_PRODUCTS:
-            break
-    else:
-        return 0
-    some, few = some_rows(X), n_rows < _FEW_ROWS * n_columns
-    return size if is_dense(some) and (few or squared_correlations(some) > _CORRELATED) else 0
+    possible = _size_of_subsample(objective, X), n_rows if n_rows * n_columns <= _MORE_ENTRIES else 0
+    sizes = [size for size in possible if 0 < _products_of_search(objective, size, n_columns) <= _MORE_PRODUCTS]
+    few = n_rows < _FEW_ROWS * n_columns
+    return sizes[0] if sizes and (is_dense(some_rows(X)) if few else _are_correlated(X)) else 0
+
+
+def _products_of_search(objective: Objective, n_rows: int, n_columns: int) -> float:
+    """Return how many products it takes to choose a penalty by Newton's steps, in the time that they take."""
+    n_steps = 1 if isinstance(objective.loss, SquaredError) else _STEPS_OF_SEARCH
+    return n_rows and n_steps * products_of_columns(objective, n_rows, min(n_rows, n_columns))
+
+
+def _are_correlated(X: Matrix) -> bool:
+    """Say whether features are dense, and correlated enough for learning rates to fit few directions."""
+    some = some_rows(X)
+    return is_dense(some) and squared_correlations(some) > _CORRELATED
+
+
+def may_decorrelate(objective: Objective, X: Matrix) -> bool:
+    """Say whether combinations of columns are worth their time: where these are few, or correlated."""
+    if has_few_columns(objective, X):
+        return True
+    affordable = X.size <= _MORE_ENTRIES and _products_of_search(objective, *X.shape) <= _MORE_PRODUCTS
+    return affordable and X.shape[1] <= X.shape[0] and _are_correlated(X)
 
 
 def spans(plan: Plan, objective: Objective) -> bool:

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd.automatic import alpha_for, has_few_columns
+from skgd.automatic import alpha_for, may_decorrelate
 from skgd.combinations import Combinations, CoMoments, diagonalizing, have_grown
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.curvature import Problem
@@ -120,7 +120,7 @@ def decorrelation_of(state: State, plan: Plan, data: Data) -> Decorrelation | No
     objective, (X, _, _) = state.objective, data
     if not isinstance(X, np.ndarray) or objective.hidden_layer_sizes or not plan.precondition:
         return None
-    if not (_keeps_penalty(objective) and _keeps_slots(state.optimizer) and has_few_columns(objective, X)):
+    if not (_keeps_penalty(objective) and _keeps_slots(state.optimizer) and may_decorrelate(objective, X)):
         return None
     problem, n_columns = Problem(objective, *data), X.shape[1]
     rows, (share, curvature) = problem.rows[:, :n_columns], _shares_of_curvature(problem, state)

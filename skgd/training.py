@@ -88,8 +88,8 @@ def train_epochs(
             state, data = learn(start, plan, (dense, y, given_weight), stream=False, measured=state.columns)
             constant = best_constant(state, *data[1:])
     to_minimum = goal_of(state.objective, plan, validates) is not None
-    asked = plan.tol is not None and (to_minimum or has_many_rows(state))
-    combined = decorrelation_of(state, plan, data) if asked and not newton else None
+    asked = plan.tol is not None and not newton and (to_minimum or has_many_rows(state))
+    combined = decorrelation_of(state, plan, data) if asked else None
     if combined is not None:
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)

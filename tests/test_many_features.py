@@ -216,6 +216,16 @@ def test_correlated_features_are_learned(as_format, few_products, newton):
     assert log_loss(labels, model.predict_proba(inputs)) < rng_loss + 0.01
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_any_optimizer_comes_to_the_minimum_of_correlated_features(optimizer, few_products):
+    inputs, y = factors()
+    ridge = Ridge(1e-4 * len(y)).fit(inputs, y)
+    model = GDRegressor(optimizer=optimizer, alpha=1e-4, random_state=0).fit(inputs, y)
+    assert model.stop_reason_ == "converged"
+    assert model.n_iter_ < 200
+    assert model.score(inputs, y) == pytest.approx(ridge.score(inputs, y), abs=2e-3)
+
+
 @both_formats
 def test_independent_features_take_mini_batches(as_format, few_products, newton):
     inputs, y = factors(correlated=False)
