@@ -11,17 +11,16 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 ``optimizer="auto"``
     ``fit`` of a linear model with few features, if ``precondition`` and the other parameters of ``fit`` have their
     defaults, except for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton steps over all samples,
-    dense or sparse; for losses with kinks, such as hinge, only with a number for ``alpha`` or ``tol``, on smoothed
-    losses (means over intervals that become smaller). Features are few if (n_samples + n_features) · n_features² ·
-    n_outputs, times 16 unless the loss is the squared error, is at most 2e9 (n_outputs is 1 for a squared error;
-    softmax multiplies n_features by n_classes - 1), and X has at most 4 million entries. Why: they cost less than
-    epochs of mini-batches, and end at the minimum, whatever the correlations, outliers and rare classes; without a
-    penalty, the minimum of a loss with kinks is no better than where mini-batches end.
+    dense or sparse; for losses with kinks, such as hinge, on smoothed losses (means over intervals that become
+    smaller). Features are few if (n_samples + n_features) · n_features² · n_outputs, times 16 unless the loss is the
+    squared error, is at most 2e9 (n_outputs is 1 for a squared error; softmax multiplies n_features by n_classes - 1),
+    and X has at most 4 million entries. Why: they cost less than epochs of mini-batches, and end at the minimum,
+    whatever the correlations, outliers and rare classes.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
     add up to 3 in the mean, by 256 samples), or if there are fewer than 10 samples per feature: up to 5e10 operations
-    (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries, the loss has no
-    kinks and there is no L1 penalty. With ``alpha="auto"``, n_features counts as n_samples if it is larger, since the
+    (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries and there is no L1
+    penalty. With ``alpha="auto"``, n_features counts as n_samples if it is larger, since the
     coefficients at the minimum are combinations of the samples: `skgd.spanned`. Why: correlated features are not
     learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
     few samples per feature needs a penalty that the data choose. It takes seconds instead of tenths of a second.
@@ -211,8 +210,7 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
     if not free or plan.tol is None:
         return 0
-    loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
-    if not (loss.smooth or (loss.smoothable and asks_for_minimum)):
+    if not (objective.loss.smooth or objective.loss.smoothable):
         return 0
     return rows_of_hessian(objective, X) or _rows_worth_time(plan, objective, X)
 
@@ -220,7 +218,7 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
 def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
     """Return the same where features are correlated, or samples few for each feature: that is worth more time."""
     n_rows, n_columns = X.shape
-    if not objective.loss.smooth or objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
+    if objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
         return 0
     possible = _size_of_subsample(objective, X), n_rows if n_rows * n_columns <= _MORE_ENTRIES else 0
     sizes = [size for size in possible if 0 < _products_of_search(objective, size, n_columns) <= _MORE_PRODUCTS]
@@ -354,7 +352,11 @@ def _is_free(plan: Plan) -> bool:
 def chooses_penalty(state: State, plan: Plan) -> bool:
     """Say whether rows left out choose the strength of the penalty, where Newton's steps are taken."""
     loss = state.objective.loss
-    return plan.alpha == "auto" and loss.smooth and not (isinstance(loss, SquaredError) and has_many_rows(state))
+    return (
+        plan.alpha == "auto"
+        and (loss.smooth or loss.smoothable)
+        and not (isinstance(loss, SquaredError) and has_many_rows(state))
+    )
 
 
 def alpha_for(state: State, plan: Plan) -> float:

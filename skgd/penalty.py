@@ -11,7 +11,8 @@ samples, or more, it is a tenth of their number: each coefficient is small then,
 the usual size. Of strengths hardly worse than the best, that closest to the expected one is taken, because the losses
 of samples left out are noisy, most of all where classes can be separated. For the squared error, all strengths cost
 little more than one, and the strength is a compromise between the lowest loss and the largest evidence, to the extent
-to which the loss does not object.
+to which the loss does not object. Losses with kinks are means over intervals in the steps, but not where samples left
+out are predicted.
 
 References
 ----------
@@ -32,6 +33,7 @@ from skgd.losses import SquaredError
 _DECADES = 3  # from the expected lambda, up and down
 _USUAL_FEATURES = 10.0  # for which it is one
 _PRIOR_SD = 2.0**0.5  # decades, of lambda a priori
+_WIDTH = 0.25  # half that of the intervals over which losses with kinks are means meanwhile
 _CLOSE = 1e-5  # of the loss at the start: how near the minimum is enough to choose
 _STEPS = 50
 _A_DECADE = 4  # strengths that are tried for the squared error
@@ -59,6 +61,8 @@ class _Search:
 
     def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray):
         self._problem, self._copies, self._n_rows = problem, copies, copies.sum()
+        if not problem.objective.loss.smooth:
+            problem.width = _WIDTH
         self._enough = _CLOSE * problem.at(start).value
         self._parameters: dict[int, np.ndarray] = {}
         self._losses: dict[int, np.ndarray] = {}

@@ -407,7 +407,9 @@ class Stopping:
     @property
     def _asked(self) -> float:
         """How near the minimum, where that is estimated."""
-        return _OF_NEWTON if self._goal is None else self._goal
+        if self._goal is not None:
+            return self._goal
+        return _OF_NEWTON if self._smooth else _NUMERICAL
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:

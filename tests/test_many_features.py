@@ -6,16 +6,27 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-from sklearn.metrics import log_loss
+from sklearn.linear_model import LogisticRegression, QuantileRegressor, Ridge, RidgeCV
+from sklearn.metrics import d2_pinball_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import Coordinates
 from skgd.correlation import squared_correlations
 from skgd.curvature import Problem
-from skgd.losses import Gamma, LogLoss, ModifiedHuber, Poisson, SoftmaxLoss, SquaredError, SquaredHinge, Tweedie
+from skgd.losses import (
+    Gamma,
+    LogLoss,
+    ModifiedHuber,
+    Poisson,
+    Quantile,
+    SoftmaxLoss,
+    SquaredError,
+    SquaredHinge,
+    Tweedie,
+)
 from skgd.newton import NewtonEpochs
 from skgd.objective import Objective
 from skgd.penalty import minimum
@@ -214,6 +225,33 @@ def test_correlated_features_are_learned(as_format, few_products, newton):
     assert len(newton) == 2
     rng_loss = log_loss(labels, logistic.predict_proba(Z.transform(inputs)))
     assert log_loss(labels, model.predict_proba(inputs)) < rng_loss + 0.01
+
+
+@both_formats
+@pytest.mark.parametrize("loss", ["absolute_error", "epsilon_insensitive", Quantile(0.8)], ids=repr)
+@pytest.mark.parametrize("many", [False, True])
+def test_losses_with_kinks_learn_correlated_features(loss, many, as_format, monkeypatch, newton):
+    if many:
+        monkeypatch.setattr("skgd.automatic._FEW_PRODUCTS", 1e3)
+    inputs, y = factors(3000)
+    train, new = slice(1500), slice(1500, None)
+    level = 0.8 if isinstance(loss, Quantile) else 0.5
+    solver = make_pipeline(StandardScaler(), QuantileRegressor(quantile=level, alpha=0.0)).fit(inputs[train], y[train])
+    model = GDRegressor(loss, random_state=0).fit(as_format(inputs[train]), y[train])
+    assert newton
+    assert model.stop_reason_ == "converged"
+    ours, theirs = (d2_pinball_score(y[new], m.predict(inputs[new]), alpha=level) for m in (model, solver))
+    assert ours > theirs - 0.01
+
+
+@both_formats
+def test_the_hinge_loss_learns_correlated_features(as_format, newton):
+    inputs, y = factors(3000)
+    train, new, labels = slice(1500), slice(1500, None), y > 0.0
+    solver = make_pipeline(StandardScaler(), LinearSVC(max_iter=10**5)).fit(inputs[train], labels[train])
+    model = GDClassifier("hinge", random_state=0).fit(as_format(inputs[train]), labels[train])
+    assert newton
+    assert model.score(inputs[new], labels[new]) > solver.score(inputs[new], labels[new]) - 0.01
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
