@@ -214,6 +214,11 @@ def to_skgd(estimator: Any) -> Any:
     estimator : skgd.GDClassifier or skgd.GDRegressor
         It shares the arrays of the given one.
 
+    Raises
+    ------
+    TypeError
+        For anything else.
+
     Examples
     --------
     >>> import numpy as np
@@ -222,7 +227,9 @@ def to_skgd(estimator: Any) -> Any:
     >>> type(to_skgd(GDRegressor().fit(X, X.ravel()))).__module__
     'skgd.estimators'
     """
-    kind = next(kind for kind in type(estimator).__mro__ if kind.__module__.startswith("skgd.estimators"))
+    kind = next((kind for kind in type(estimator).__mro__ if kind.__module__.startswith("skgd.estimators")), None)
+    if kind is None:
+        raise TypeError(f"estimator must be a GDClassifier or GDRegressor, got {type(estimator).__name__}.")
     plain: Any = object.__new__(kind)
     plain.__dict__.update({name: value for name, value in vars(estimator).items() if name != "_skl_callbacks"})
     return plain

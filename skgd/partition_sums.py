@@ -108,7 +108,11 @@ class Read(NamedTuple):
 
 def read(reader: Any, partition: Partition, number: int) -> Read | None:
     """Return the rows of a partition, validated as the estimator ``reader`` does, or None where there are none."""
-    rows: Any = partition() if callable(partition) else partition
+    try:
+        rows: Any = partition() if callable(partition) else partition
+    except Exception as error:
+        error.add_note(f"This was raised by the function of partition {number}.")
+        raise
     if not (isinstance(rows, tuple) and len(rows) in (2, 3)):
         raise TypeError(
             f"Partition {number} must be a tuple (X, y) or (X, y, sample_weight), or a function without parameters "

@@ -160,8 +160,9 @@ def fit(
     >>> model.coef_.round(3), model.intercept_.round(3)
     (array([1., 2., 3.]), array([4.]))
     """
-    if not hasattr(estimator, "_labels_in"):
-        raise TypeError(f"estimator must be a GDClassifier or GDRegressor, got {type(estimator).__name__}.")
+    if isinstance(estimator, type) or not hasattr(estimator, "_labels_in"):
+        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+        raise TypeError(f"estimator must be an instance of GDClassifier or GDRegressor, got {got}.")
     with estimator._atomic():
         fit_with(estimator, Loop(partitions), X_val, y_val, sample_weight_val)
     return estimator
@@ -497,7 +498,8 @@ def _check_loss(objective: Objective, *, newton: bool) -> None:
     if loss.smoothable:
         raise ValueError(
             f"loss={name} has kinks, and is available for training on partitions with few features only (at most "
-            f"{_FEW_COLUMNS}), got {objective.n_features}. Use a smooth loss: 'squared_hinge' or 'log_loss' instead of "
+            f"{_FEW_COLUMNS}, and fewer with several outputs), got {objective.n_features} features and "
+            f"{objective.n_outputs} outputs. Use a smooth loss: 'squared_hinge' or 'log_loss' instead of "
             "'hinge', and 'huber' or 'squared_epsilon_insensitive' in regression."
         )
     raise ValueError(

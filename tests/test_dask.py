@@ -240,3 +240,8 @@ def test_search_on_the_workers(data):
         search.fit(X, y)
     assert np.array_equal(search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
     assert search.best_params_ == expected.best_params_
+
+
+def test_only_estimators_become_skgd():
+    with pytest.raises(TypeError, match="must be a GDClassifier or GDRegressor, got object"):
+        skgd_dask.to_skgd(object())

@@ -248,7 +248,7 @@ def test_losses_with_kinks_learn_correlated_features(loss, many, as_format, monk
 def test_the_hinge_loss_learns_correlated_features(as_format, newton):
     inputs, y = factors(3000)
     train, new, labels = slice(1500), slice(1500, None), y > 0.0
-    solver = make_pipeline(StandardScaler(), LinearSVC(max_iter=10**5)).fit(inputs[train], labels[train])
+    solver = make_pipeline(StandardScaler(), LinearSVC(loss="hinge", max_iter=10**6)).fit(inputs[train], labels[train])
     model = GDClassifier("hinge", random_state=0).fit(as_format(inputs[train]), labels[train])
     assert newton
     assert model.score(inputs[new], labels[new]) > solver.score(inputs[new], labels[new]) - 0.01

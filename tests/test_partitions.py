@@ -384,6 +384,20 @@ def test_partitions_that_disagree():
         partitions.fit(GDRegressor(), [(X[:30], np.ones(30)), (X[30:], np.ones((30, 2)))])
 
 
+def test_the_error_of_a_function_names_its_partition():
+    def broken():
+        raise OSError("disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone") as raised:
+        partitions.fit(GDRegressor(), [problem("regression", 60), broken])
+    assert "partition 1" in raised.value.__notes__[0]
+
+
+def test_a_class_is_no_estimator():
+    with pytest.raises(TypeError, match="an instance of GDClassifier or GDRegressor, got the class GDRegressor"):
+        partitions.fit(GDRegressor, [problem("regression", 60)])
+
+
 def test_errors_name_the_partition():
     X, y = problem("regression", 60)
     bad = X.copy()
@@ -406,7 +420,7 @@ def test_errors_name_the_partition():
         partitions.fit(GDRegressor(), [(X, y, -np.ones(60))])
     with pytest.raises(ValueError, match="needs at least 2 classes"):
         partitions.fit(GDClassifier(), [(X, np.ones(60, dtype=int))])
-    with pytest.raises(TypeError, match="must be a GDClassifier or GDRegressor"):
+    with pytest.raises(TypeError, match="must be an instance of GDClassifier or GDRegressor, got Ridge"):
         partitions.fit(Ridge(), [(X, y)])
 
 
