@@ -18,7 +18,7 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     whatever the correlations, outliers and rare classes.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
-    add up to 3 in the mean, by 256 samples), or if there are fewer than 10 samples per feature: up to 5e10 operations
+    add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature: up to 5e10 operations
     (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries and there is no L1
     penalty. With ``alpha="auto"``, n_features counts as n_samples if it is larger, since the
     coefficients at the minimum are combinations of the samples: `skgd.spanned`. Why: correlated features are not
@@ -180,7 +180,7 @@ _FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
 _FEW_PRODUCTS, _MORE_PRODUCTS = 2e9, 5e10
 _STEPS_OF_SEARCH = 4  # as much time as for a squared error, to choose the penalty by Newton's steps
 _CORRELATED = 4.0  # times as many steps as with uncorrelated features
-_FEW_ROWS = 10  # for each feature
+_FEW_ROWS = 20  # for each feature
 _MANY_ROWS = 100  # for each parameter
 _ROWS_AT_ROOT = 4  # times parameters and rows: the square of the size of a sample
 _ROWS_OF_SAMPLE = 20  # for each parameter, at least
