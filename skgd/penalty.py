@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skgd.coordinates import nonzero
 from skgd.curvature import Point, Problem
 from skgd.losses import SquaredError
 
@@ -168,16 +169,18 @@ class _Ridge:
         self._n_rows, self._share, self._copied = copies.sum(), problem.share, problem.share / copies
         self._worth = problem.worth
         self._rows = problem.rows[:, :-1] if self._has_intercept else problem.rows
-        rows, targets = self._rows, -problem.slopes(np.zeros_like(problem.target))
+        root, targets = np.sqrt(self._share)[:, np.newaxis], -problem.slopes(np.zeros_like(problem.target))
+        halves = self._rows.copy()
         if self._has_intercept:
-            rows, targets = rows - self._share @ rows, targets - self._share @ targets
-        root = np.sqrt(self._share)[:, np.newaxis]
-        halves = root * rows
+            halves -= self._share @ halves
+            targets = targets - self._share @ targets
+        halves *= root
         variances, directions = np.linalg.eigh(halves.T @ halves)
-        kept = variances > max(rows.shape) * _EPS * variances[-1]
+        kept = variances > max(halves.shape) * _EPS * variances[-1]
         self._targets, self._variances, self._directions = targets, variances[kept], directions[:, kept]
-        self._scores = rows @ self._directions
-        self._squares, self._products = np.square(self._scores), self._directions.T @ (halves.T @ (root * targets))
+        self._scores = halves @ self._directions
+        self._products = self._scores.T @ (root * targets)
+        self._scores /= nonzero(root)
 
     def parameters(self, alpha: float) -> np.ndarray:
         """Return the parameters of the minimum."""
@@ -186,12 +189,12 @@ class _Ridge:
             return coef
         return np.vstack([coef, -self._share @ self._problem.slopes(self._rows @ coef)])
 
-    def _left_out_and_evidence(self, alpha: float) -> tuple[np.ndarray, float]:
+    def _left_out_and_evidence(self, alpha: float, influence: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the squared error of each sample without it, and the logarithm of the evidence, times two."""
         divisors = self._variances + alpha
         weights = self._products / divisors[:, np.newaxis]
         errors = self._targets - self._scores @ weights
-        influence = self._copied * (self._squares @ (1.0 / divisors) + self._has_intercept)
+        influence = self._copied * (influence + self._has_intercept)
         left_out = np.square(errors / np.maximum(1.0 - influence, _ROUNDING)[:, np.newaxis]) @ self._worth
         objective = self._share @ np.square(errors) + alpha * np.square(weights).sum(axis=0)
         fit = (self._n_rows - self._has_intercept) * np.log(np.maximum(objective, 1e-300)).sum()
@@ -202,7 +205,8 @@ class _Ridge:
         """Return the strength."""
         decades = np.arange(-4.0, np.ceil(np.log10(self._n_rows) + 1.5) + 0.5 / _A_DECADE, 1.0 / _A_DECADE)
         strengths = 10.0**decades / self._n_rows
-        left_out, evidence = zip(*map(self._left_out_and_evidence, map(float, strengths)), strict=True)
+        influences = np.square(self._scores) @ (1.0 / (self._variances[:, np.newaxis] + strengths))
+        left_out, evidence = zip(*map(self._left_out_and_evidence, strengths.tolist(), influences.T), strict=True)
         losses = [float(self._share @ by_row) for by_row in left_out]
         best, likely = int(np.argmin(losses)), int(np.argmax(evidence))
         between = range(min(best, likely), max(best, likely) + 1)
