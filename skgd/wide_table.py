@@ -18,9 +18,9 @@ import numpy as np
 from skgd.coordinates import Measures, choose, nonzero, rare_scale, variance_of, wide_coordinates
 
 # Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
-# sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
-# come the coefficients and the slots, by output.
-COUNT, LARGEST, SUM, SQUARES, TIME, CENTERED = range(6)
+# sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, negative unless it is
+# centered (0 where that is not known). Then come the coefficients and the slots, by output.
+COUNT, LARGEST, SUM, SQUARES, TIME, SEEN = range(6)
 N_STATISTICS = 6
 # Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
 # features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
@@ -87,13 +87,36 @@ class OutdatedError(LookupError):
     """Calls have gone on, more than one, since a version was the last one."""
 
 
+class Changes:
+    """What the rows of a table held before a call has changed them."""
+
+    def __init__(self, size: int, width: int):
+        self.columns = np.zeros(1 + size, np.int64)  # the number of changes, and the column of each
+        self.rows = np.empty((size, width))
+
+    def add(self, array: np.ndarray, columns: np.ndarray) -> None:
+        """Note what the table holds of some columns."""
+        begin = self.columns[0]
+        stop = begin + len(columns)
+        self.columns[1 + begin : 1 + stop] = columns
+        array.take(columns, axis=0, out=self.rows[begin:stop], mode="clip")  # several times faster than by an index
+        self.columns[0] = stop
+
+    def undo(self, array: np.ndarray, begin: int = 0) -> None:
+        """Write back what a table held before the changes from ``begin`` on."""
+        stop = self.columns[0]
+        columns, rows = self.columns[1 + begin : 1 + stop], self.rows[begin:stop]
+        array[columns[::-1]] = rows[::-1]  # of a column that was noted twice, the first time counts
+
+
 class Table:
     """An array with a row for each column, of which a call changes few rows, in place."""
 
     def __init__(self, array: np.ndarray):
         self._array, self._lock = array, threading.RLock()
         self._version = object()
-        self._before: tuple[object, np.ndarray, np.ndarray] | None = None  # the last version, and what its rows held
+        self._before: object = None  # the last version, to which what changed leads back
+        self._changes = Changes(0, array.shape[1])
         self._complete = True
 
     @property
@@ -102,20 +125,24 @@ class Table:
         return self._version
 
     @contextmanager
-    def changed(self, version: object, columns: np.ndarray) -> Iterator[tuple[Table, np.ndarray]]:
-        """Give a table and its array, as they were at a version, to be changed in these rows; undo it if this raises.
+    def changed(self, version: object, size: int) -> Iterator[tuple[Table, np.ndarray, Changes]]:
+        """Give a table and its array, as they were at a version, to be changed in place; undo it if this raises.
 
-        It is this table, unless that holds what another call has made of the version.
+        What is changed has to be noted first, up to so many times. It is this table, unless that holds what another
+        call has made of the version.
         """
         with self._lock:
             if not self._holds(version):
                 other = Table(self._earlier(version))
-                with other.changed(other.version, columns) as changed:
+                with other.changed(other.version, size) as changed:
                     yield changed
                 return
-            self._before = version, columns, self._array.take(columns, axis=0)  # several times faster than by an index
-            self._complete = False
-            yield self, self._array
+            self._before = None
+            if len(self._changes.rows) < size:
+                self._changes = Changes(size, self._array.shape[1])
+            self._changes.columns[0] = 0
+            self._before, self._complete = version, False
+            yield self, self._array, self._changes
             self._version, self._complete = object(), True
 
     @contextmanager
@@ -126,17 +153,15 @@ class Table:
 
     def _holds(self, version: object) -> bool:
         """Say whether the table holds this version, after undoing what an interrupted call has done."""
-        if not self._complete and self._before is not None:
-            _, columns, rows = self._before
-            self._array[columns] = rows
+        if not self._complete:
+            self._changes.undo(self._array)
             self._complete = True
         return version is self._version
 
     def _earlier(self, version: object) -> np.ndarray:
         """Return a copy with what the table held before the last call."""
-        if self._before is None or version is not self._before[0]:
+        if self._before is None or version is not self._before:
             raise OutdatedError
-        _, columns, rows = self._before
         array = self._array.copy()
-        array[columns] = rows
+        self._changes.undo(array)
         return array

@@ -36,6 +36,7 @@ __all__ = [
     "choose",
     "choose_measure",
     "choose_stream",
+    "choose_wide",
     "has_duplicates",
     "initial_iterate",
     "readout",
@@ -44,6 +45,7 @@ __all__ = [
     "run_stream",
     "stream_loop",
     "wide_loop",
+    "wide_repays",
 ]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
@@ -58,6 +60,8 @@ _NETWORK_REPAYS = 2  # times as much, for their loops take longer to compile
 _SECONDS_A_LAYER = 2e-4  # of a network, in each step
 _SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
+_SECONDS_A_WIDE_ENTRY = 1e-5  # in Python
+_WIDE_REPAYS = 5  # times as much, for the loop takes longer to compile
 USUAL_EPOCHS = 10
 MANY_EPOCHS = 100  # where training goes on to the minimum
 
@@ -149,14 +153,33 @@ def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
 
 def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
     """Say whether, after t steps, a stream continues in compiled loops: with slots that no one rebases."""
+    return t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS and _can_stream(optimizer, objective, X)
+
+
+def _can_stream(optimizer: Optimizer, objective: Objective, X: Any) -> bool:
     return (
-        t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
-        and (type(X) is not np.ndarray or X.flags.c_contiguous)
+        (type(X) is not np.ndarray or X.flags.c_contiguous)
         and not optimizer.weight_decay
         and type(optimizer).rebase is Optimizer.rebase
         and not objective.hidden_layer_sizes
         and _compiles(optimizer, objective)
     )
+
+
+def choose_wide(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
+    """Say whether, after t steps, a wide stream continues in a loop.
+
+    With strategies of skgd's own, it does so from the first row on, for the loop gives the same bits in Python, which
+    no one has to wait for.
+    """
+    if not _can_stream(optimizer, objective, X):
+        return False
+    return _compiled().are_ours(type(optimizer), type(objective.loss)) or choose_stream(optimizer, objective, X, t)
+
+
+def wide_repays(n_entries: float) -> bool:
+    """Say whether compiling the loop of a wide stream is worthwhile, after so many entries, of each output."""
+    return n_entries * _SECONDS_A_WIDE_ENTRY > _WIDE_REPAYS * REPAYS_SECONDS
 
 
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:

@@ -9,8 +9,17 @@ steps of streams of very many columns, and `columns` has what depends on no stra
 
 from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered
 from skgd.engines.compiled.epochs import run_epoch
-from skgd.engines.compiled.specialize import CannotCompile
+from skgd.engines.compiled.specialize import CannotCompile, are_ours
 from skgd.engines.compiled.streams import StreamLoop
 from skgd.engines.compiled.wide import WideLoop
 
-__all__ = ["CannotCompile", "StreamLoop", "WideLoop", "has_duplicates", "measure_columns", "renumbered", "run_epoch"]
+__all__ = [
+    "CannotCompile",
+    "StreamLoop",
+    "WideLoop",
+    "are_ours",
+    "has_duplicates",
+    "measure_columns",
+    "renumbered",
+    "run_epoch",
+]
