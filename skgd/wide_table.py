@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Measures, choose, nonzero, rare_scale, variance_of, wide_coordinates
+from skgd.coordinates import Measures, choose, nonzero, rarity, variance_of, wide_coordinates
 
 # Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
 # sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, negative unless it is
@@ -36,7 +36,7 @@ def with_entry(known: Any, value: Any, weight: Any) -> Any:
     count, largest, total, squares = known
     size = np.abs(value)
     unit = np.maximum(largest, size)
-    shrink, z = largest / nonzero(unit), value / nonzero(unit)
+    shrink, z = choose(largest < unit, largest / nonzero(unit), 1.0), value / nonzero(unit)
     added = (size > 0.0) * weight
     return count + added, unit, total * shrink + weight * z, squares * shrink * shrink + weight * z * z
 
@@ -55,8 +55,13 @@ def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> 
 
 def rare_scale_in(known: Any, weight: Any) -> Any:
     """Return the scale of a feature that is not frequent, which nothing centers: what `coordinates_in` says of it."""
-    count, largest, _, squares = known
-    return rare_scale(largest * np.sqrt(squares / nonzero(count)), count / weight)
+    return nonzero(known[1] * relative_scale_of(known, rarity(known[0] / weight)))
+
+
+def relative_scale_of(known: Any, rarity: Any) -> Any:
+    """Return the same in units of the feature's largest value, from what is known and how rare it is."""
+    count, _, _, squares = known
+    return np.sqrt(squares / (nonzero(count) * rarity))
 
 
 def entries_in(known: Any, weight: Any) -> tuple[Any, Any]:

@@ -22,11 +22,11 @@ from skgd.coordinates import (
     merged_measures,
     nonzero,
     normal_scale,
+    rarity,
     relearned,
     row_norm_of,
     standardized_coefficient,
     target_coordinates,
-    user_coefficient,
 )
 from skgd.engines.compiled.interface import (
     Limits,
@@ -36,6 +36,7 @@ from skgd.engines.compiled.interface import (
     has_intercept,
     log_link,
     precondition,
+    prefetch,
     regression,
     shared,
     single,
@@ -44,6 +45,7 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
+from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.row_steps import take_row_step
 from skgd.engines.compiled.specialize import Loop, announced, are_ours, interpreted, specialized
 from skgd.engines.compiled.streams import have_units, measures_of, standardize
@@ -74,12 +76,14 @@ from skgd.wide_table import (
     entries_in,
     measures_in,
     rare_scale_in,
+    relative_scale_of,
     shrunk,
     with_entry,
 )
 
 _NONE = np.empty(0)
-_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 6, 6, 9  # arrays, see `parts_of`
+_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 7, 6, 9  # arrays, see `parts_of`
+_UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
 def take_wide(
@@ -114,7 +118,7 @@ def take_wide(
     n_slots, n_outputs = len(initial), 1 if single else many_outputs
     parts = parts_of(scratch, len(columns), n_outputs, n_slots)
     of_entries, of_parameters, slots, of_outputs, of_step = parts
-    entries, x, center, inverse, scale, relative = of_entries
+    entries, x, center, inverse, scale, relative, old_scale = of_entries
     theta, l1, l2, longest, point, lengths = of_parameters
     target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth, losses, sizes = of_outputs
     raw, moved, slopes, goals, one_weight = of_step
@@ -147,6 +151,7 @@ def take_wide(
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n = 0
         for q in range(indptr[step], indptr[step + 1]):
+            prefetch(table, (indices[min(q + AHEAD, len(indices) - 1)], 0))
             j, value = indices[q], values[q]
             note(table, j, t, changed_columns, changed_rows)
             table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
@@ -170,18 +175,19 @@ def take_wide(
         filled = numbers[ENTRIES] / (total * n_features)
         text_like = is_text_like(filled, n_features)
         soon = numbers[ROWS] < SOON
+        # Some short loops one after the other, of which the processor does more at a time than of a long one.
         norm, few, indicated = 0.0, 0.0, 0.0
         for u in range(n):
             j, value = columns[u], x[u]
             known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-            largest, seen, is_centered = known[1], known[0] > 0.0, table[j, SEEN] > 0.0
+            largest = known[1]
             entries_before = entries_in(known, before)
-            old_scale = 0.0
+            old_scale[u] = 0.0 if known[0] > 0.0 else _UNKNOWN
             if precondition and 0.0 < largest < abs(value):
-                old_scale = rare_scale_in(known, before)
-                if is_centered:
-                    old_scale = coordinates_in(known, before, has_intercept, text_like)[1]
-                old_scale = normal_scale(old_scale, tiny)
+                old = rare_scale_in(known, before)
+                if table[j, SEEN] > 0.0:
+                    old = coordinates_in(known, before, has_intercept, text_like)[1]
+                old_scale[u] = normal_scale(old, tiny)
             known = with_entry(known, value, s)
             if known[1] > largest:
                 shrink = largest / known[1]
@@ -191,42 +197,52 @@ def take_wide(
             entries_after = entries_in(known, total)
             few += entries_after[0] - entries_before[0]
             indicated += entries_after[1] - entries_before[1]
-            c, r = 0.0, 1.0
+            relative[u] = known[0] / total
+        for u in range(n if precondition else 0):
+            entries[u] = rarity(relative[u])
+        for u in range(n):
+            j = columns[u]
+            known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
+            c, r, in_largest = 0.0, 1.0, 0.0
             if precondition:
-                r = rare_scale_in(known, total)
-                if is_frequent(known[0] / total) and not soon:
+                in_largest = relative_scale_of(known, entries[u])
+                r = nonzero(known[1] * in_largest)
+                if is_frequent(relative[u]) and not soon:
                     far, deviation = coordinates_in(known, total, has_intercept, text_like)
-                    if not is_centered and far != 0.0:
+                    if table[j, SEEN] <= 0.0 and far != 0.0:
                         centered_columns[0] += 1
                         centered_columns[centered_columns[0]] = j
                         table[j, SEEN] = now
-                        is_centered = True
-                    if is_centered:
-                        c, r = far, deviation
-                r = normal_scale(r, tiny)
+                    if table[j, SEEN] > 0.0:
+                        c, r, in_largest = far, deviation, 0.0
+                if r < tiny:
+                    r, in_largest = normal_scale(r, tiny), 0.0
+            if in_largest == 0.0:
+                in_largest = r / nonzero(known[1])
             i = 1.0 / r
-            relative[u], in_slots = 1.0, 1.0
-            if known[1] > 0.0:
-                relative[u], in_slots = r / known[1], known[1] * i
+            in_slots = nonzero(known[1]) * i
             in_slots *= in_slots
             square = known[3] * in_slots * inverse_total
             if c != 0.0:
                 square = mean_squares_of(measures_in(known, total), c, r)
-            z = (value - c) * i
+            z = (x[u] - c) * i
             norm += z * z
-            entries[u], center[u], inverse[u], scale[u] = z, c, i, r
+            entries[u], center[u], inverse[u], scale[u], relative[u] = z, c, i, r, in_largest
             longest[u, 0] = 1.0 / (curvature * square) if curvature * square > 0.0 else np.inf
+            if n_slots > 0:
+                x[u] = in_slots
+        for u in range(n):
+            j = columns[u]
             for k in range(n_outputs):
                 w = table[j, N_STATISTICS + k]
-                if old_scale > 0.0:
-                    w *= relearned(old_scale, r, False)
+                if old_scale[u] > 0.0:
+                    w *= relearned(old_scale[u], scale[u], False)
                 for m in range(n_slots):
-                    slots[m, u, k] = (
-                        table[j, of_slots + m * width + (0 if shared else k)] * in_slots if seen else initial[m]
-                    )
-                v = standardized_coefficient(w, r, target_scale[k])
+                    in_table = table[j, of_slots + m * width + (0 if shared else k)]
+                    slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table * x[u]
+                v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
                 if penalized:
-                    l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, r, target_scale[k], unit[k])
+                    l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] -= penalty_of(v, l1[u, k], l2[u, k], worth[k])
                     passed = numbers[CLOCK] - table[j, TIME]
@@ -250,7 +266,7 @@ def take_wide(
                 shift = 0.0
                 for u in range(n):
                     if center[u] != 0.0:
-                        shift += center[u] * user_coefficient(theta[u, k], scale[u], target_scale[k])
+                        shift += center[u] * (target_scale[k] * (theta[u, k] * inverse[u]))
                 intercept = numbers[N_NUMBERS + k] + shift - target_center[k]
                 theta[n, k] = intercept / target_scale[k] if now > 1.0 else 0.0
                 l1[n, k], l2[n, k] = 0.0, 0.0
@@ -274,7 +290,9 @@ def take_wide(
             shift = 0.0
             for u in range(n):
                 j = columns[u]
-                w = user_coefficient(theta[u, k], scale[u], target_scale[k])
+                w = theta[u, k] * inverse[u]
+                if regression:
+                    w *= target_scale[k]
                 finite = finite and abs(w) <= largest_number
                 if center[u] != 0.0:
                     shift += center[u] * w
@@ -339,6 +357,7 @@ def parts_of(scratch, room, n_outputs, n_slots):
         + part_of(scratch, 3 * n, (n,))
         + part_of(scratch, 4 * n, (n,))
         + part_of(scratch, 5 * n, (n,))
+        + part_of(scratch, 6 * n, (n,))
     )
     by_parameter = (
         part_of(scratch, b, many)
@@ -476,7 +495,7 @@ class WideLoop:
             scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
             _plain(X.data, np.float64),
-            _plain(X.indices, np.int64),
+            _plain(X.indices, np.int64).view(np.uint64),  # which never count from the end
             _plain(X.indptr, np.int64),
             _plain(y, y.dtype if y.dtype.kind == "b" else np.float64 if y.dtype.kind == "f" else np.int64),
             _NONE if weight is None else _plain(weight, np.float64),
