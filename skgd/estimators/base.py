@@ -544,7 +544,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
-            X = canonical(X)
+            X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
             X = read_features(self, X, dtypes, reset=not resumed, order="C" if stream else None)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))

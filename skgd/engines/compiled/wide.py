@@ -45,7 +45,6 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
-from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.row_steps import take_row_step
 from skgd.engines.compiled.specialize import Loop, announced, are_ours, interpreted, specialized
 from skgd.engines.compiled.streams import have_units, measures_of, standardize
@@ -130,6 +129,8 @@ def take_wide(
     penalty_of_step = Penalty(l1, l2, penalized)
     of_step = raw, moved, slopes, losses, sizes, point, lengths
     loss, square_of_gradient, penalty, progress, rate = 0.0, 0.0, 0.0, 0.0, 0.0
+    for q in range(indptr[0], indptr[1]):
+        prefetch(table, (indices[q], 0))
     for step in range(len(rates)):
         s = weight[step] if len(weight) > 0 else 1.0
         before = numbers[WEIGHT]
@@ -151,7 +152,6 @@ def take_wide(
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n = 0
         for q in range(indptr[step], indptr[step + 1]):
-            prefetch(table, (indices[min(q + AHEAD, len(indices) - 1)], 0))
             j, value = indices[q], values[q]
             note(table, j, t, changed_columns, changed_rows)
             table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
@@ -172,6 +172,8 @@ def take_wide(
             if table[j, SEEN] > 0.0:
                 centered_columns[0] += 1
                 centered_columns[centered_columns[0]] = j
+        for q in range(indptr[step + 1], indptr[min(step + 2, len(rates))]):
+            prefetch(table, (indices[q], 0))
         filled = numbers[ENTRIES] / (total * n_features)
         text_like = is_text_like(filled, n_features)
         soon = numbers[ROWS] < SOON
