@@ -31,7 +31,7 @@ from skgd.coordinates import (
     standardized_coefficient,
     user_coefficient,
 )
-from skgd.engines import Engine, Iterate, choose_wide, run_stream, wide_loop, wide_repays
+from skgd.engines import Engine, Iterate, choose_wide, run_stream, wide_loop
 from skgd.losses import Loss
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of, penalty_rates
@@ -40,7 +40,6 @@ from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
 from skgd.wide_table import (
-    SEEN,
     CLOCK,
     COUNT,
     ENTRIES,
@@ -53,6 +52,7 @@ from skgd.wide_table import (
     OF_WORTH,
     PENALTY,
     ROWS,
+    SEEN,
     SOON,
     SQUARES,
     SUM,
@@ -69,7 +69,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_TINY = np.finfo(np.float64).tiny
+_NO_TARGETS = np.zeros((4, 0))
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
@@ -174,6 +174,8 @@ class WideStream:
 
     @property
     def _target_measures(self) -> np.ndarray:
+        if not self.regression:
+            return _NO_TARGETS
         first = N_NUMBERS + self.objective.n_outputs + self._n_slots * self._slot_width
         return self.numbers[first:].reshape(4, -1)
 
@@ -265,7 +267,8 @@ class WideStream:
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
         n_changes = 2 * (min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered)  # by either engine
-        sums, rate, row = [0.0] * 4, np.nan, 0
+        sums: Any = None
+        rate, row = np.nan, 0
         with self.table.changed(self.version, n_changes) as (table, array, changes):
             while row < n_rows:
                 taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
@@ -276,7 +279,7 @@ class WideStream:
                     stop = row + 1
                     taken = stream._take_row(array, _cut(X, y, weight, row, stop))
                 added, rate = taken
-                sums = [total + each for total, each in zip(sums, added, strict=True)]
+                sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
                 row = stop
         stream.table, stream.version = table, table.version
         return stream, sums, rate
@@ -321,9 +324,7 @@ class WideStream:
         steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
         factors = self._plan.schedule.evaluate(steps, memory=memory)
         arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors
-        entries = numbers[ENTRIES] * (numbers[ROWS] / max(numbers[WEIGHT], _TINY)) + len(X.indices)
-        repays = wide_repays(entries * objective.n_outputs)
-        result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments, repays)
+        result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
             self.loop = None
             return None

@@ -35,7 +35,7 @@ def with_entry(known: Any, value: Any, weight: Any) -> Any:
     """Return count, largest value, sum and sum of squares of a feature with one more value."""
     count, largest, total, squares = known
     size = np.abs(value)
-    unit = np.maximum(largest, size)
+    unit = choose(size > largest, size, largest)
     shrink, z = choose(largest < unit, largest / nonzero(unit), 1.0), value / nonzero(unit)
     added = (size > 0.0) * weight
     return count + added, unit, total * shrink + weight * z, squares * shrink * shrink + weight * z * z

@@ -15,7 +15,6 @@ from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from skgd import GDClassifier, GDRegressor
-from skgd.engines import wide_repays
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Hinge
 from skgd.steps import DivergenceError
 from skgd.wide import WideStream
@@ -56,7 +55,7 @@ def loop_after(n_steps, compiled=True):
     """Take the first steps of streams in NumPy, then those of the loop, compiled or as Python."""
     with (
         mock.patch("skgd.wide.choose_wide", lambda optimizer, objective, X, t: t >= n_steps),
-        mock.patch("skgd.wide.wide_repays", lambda n_entries: compiled),
+        mock.patch("skgd.engines.compiled.wide._MANY_ENTRIES", 0 if compiled else np.inf),
     ):
         yield
 
@@ -189,7 +188,8 @@ def test_a_short_stream_waits_for_nothing(in_python):
     with mock.patch.object(specialize.Loop, "__call__", side_effect=AssertionError("compiles")):
         for i in range(0, 300, 10):
             model.partial_fit(X[i : i + 10], y[i : i + 10], classes=[False, True])
-    assert wide_repays(1e6)
+        with pytest.raises(AssertionError, match="compiles"):
+            model.partial_fit(sp.vstack([X] * 30, format="csr"), np.tile(y, 30))
 
 
 @pytest.mark.usefixtures("plain_python")

@@ -45,7 +45,6 @@ __all__ = [
     "run_stream",
     "stream_loop",
     "wide_loop",
-    "wide_repays",
 ]
 
 Engine: TypeAlias = Literal["vectorized", "compiled"]
@@ -60,8 +59,6 @@ _NETWORK_REPAYS = 2  # times as much, for their loops take longer to compile
 _SECONDS_A_LAYER = 2e-4  # of a network, in each step
 _SECONDS_A_PRODUCT = 2e-10
 _SECONDS_A_STREAM_STEP = 4e-4
-_SECONDS_A_WIDE_ENTRY = 1e-5  # in Python
-_WIDE_REPAYS = 5  # times as much, for the loop takes longer to compile
 USUAL_EPOCHS = 10
 MANY_EPOCHS = 100  # where training goes on to the minimum
 
@@ -175,11 +172,6 @@ def choose_wide(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> b
     if not _can_stream(optimizer, objective, X):
         return False
     return _compiled().are_ours(type(optimizer), type(objective.loss)) or choose_stream(optimizer, objective, X, t)
-
-
-def wide_repays(n_entries: float) -> bool:
-    """Say whether compiling the loop of a wide stream is worthwhile, after so many entries, of each output."""
-    return n_entries * _SECONDS_A_WIDE_ENTRY > _WIDE_REPAYS * REPAYS_SECONDS
 
 
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:

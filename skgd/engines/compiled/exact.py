@@ -70,4 +70,5 @@ NUMPY = SimpleNamespace(
 
 def part_as_python(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> tuple[Any]:
     """Return some of the numbers as a memoryview, of which indexing takes less time than of an array."""
-    return (memoryview(numbers[begin : begin + math.prod(shape)].reshape(shape)),)
+    part: Any = numbers[begin : begin + math.prod(shape)].reshape(shape)
+    return (memoryview(part),)

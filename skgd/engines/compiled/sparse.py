@@ -50,6 +50,12 @@ def note_centered(columns, center):
     columns[0, len(center)] = n_centered
 
 
+def note_all_centered(columns: np.ndarray, center: np.ndarray) -> None:
+    """Do the same outside of a loop."""
+    far = np.flatnonzero(center)
+    columns[0, : len(far)], columns[0, len(center)] = far, len(far)
+
+
 def touch(data, order, begin, end, scales, chunks, of_rows):
     """Copy the rows, with local numbers for their columns; return how many chunks these are."""
     values, indices, indptr = data

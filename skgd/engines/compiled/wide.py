@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import (
-    Matrix,
     is_frequent,
     is_sparse,
     is_text_like,
@@ -80,8 +79,9 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_NONE = np.empty(0)
-_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 7, 6, 9  # arrays, see `parts_of`
+_NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
+_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 11, 6, 9  # arrays, see `parts_of`
+_MANY_ENTRIES = 10**5  # times outputs: they take about a second as Python, so that compiling repays
 _UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
@@ -117,7 +117,7 @@ def take_wide(
     n_slots, n_outputs = len(initial), 1 if single else many_outputs
     parts = parts_of(scratch, len(columns), n_outputs, n_slots)
     of_entries, of_parameters, slots, of_outputs, of_step = parts
-    entries, x, center, inverse, scale, relative, old_scale = of_entries
+    entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares, share_of_rows = of_entries
     theta, l1, l2, longest, point, lengths = of_parameters
     target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth, losses, sizes = of_outputs
     raw, moved, slopes, goals, one_weight = of_step
@@ -199,40 +199,47 @@ def take_wide(
             entries_after = entries_in(known, total)
             few += entries_after[0] - entries_before[0]
             indicated += entries_after[1] - entries_before[1]
-            relative[u] = known[0] / total
-        for u in range(n if precondition else 0):
-            entries[u] = rarity(relative[u])
+            count[u], unit_of_column[u], squares[u] = known[0], known[1], known[3]
+            share_of_rows[u] = known[0] / total
         for u in range(n):
-            j = columns[u]
-            known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-            c, r, in_largest = 0.0, 1.0, 0.0
+            relative[u] = rarity(share_of_rows[u]) if precondition else 1.0
+        for u in range(n):
+            relative[u] = relative_scale_of((count[u], 0.0, 0.0, squares[u]), relative[u])
+        for u in range(n):
+            r, known_in_largest = 1.0, False
+            center[u] = 0.0
             if precondition:
-                in_largest = relative_scale_of(known, entries[u])
-                r = nonzero(known[1] * in_largest)
-                if is_frequent(relative[u]) and not soon:
+                r = nonzero(unit_of_column[u] * relative[u])
+                known_in_largest = unit_of_column[u] > 0.0 and r >= tiny
+                if is_frequent(share_of_rows[u]) and not soon:
+                    j = columns[u]
+                    known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
                     far, deviation = coordinates_in(known, total, has_intercept, text_like)
                     if table[j, SEEN] <= 0.0 and far != 0.0:
                         centered_columns[0] += 1
                         centered_columns[centered_columns[0]] = j
                         table[j, SEEN] = now
                     if table[j, SEEN] > 0.0:
-                        c, r, in_largest = far, deviation, 0.0
-                if r < tiny:
-                    r, in_largest = normal_scale(r, tiny), 0.0
-            if in_largest == 0.0:
-                in_largest = r / nonzero(known[1])
-            i = 1.0 / r
-            in_slots = nonzero(known[1]) * i
+                        center[u], r, known_in_largest = far, deviation, False
+                r = normal_scale(r, tiny)
+            scale[u] = r
+            if not known_in_largest:
+                relative[u] = r / nonzero(unit_of_column[u])
+        for u in range(n):
+            inverse[u] = 1.0 / scale[u]
+        for u in range(n):
+            in_slots = nonzero(unit_of_column[u]) * inverse[u]
             in_slots *= in_slots
-            square = known[3] * in_slots * inverse_total
-            if c != 0.0:
-                square = mean_squares_of(measures_in(known, total), c, r)
-            z = (x[u] - c) * i
+            square = squares[u] * in_slots * inverse_total
+            if center[u] != 0.0:
+                j = columns[u]
+                known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
+                square = mean_squares_of(measures_in(known, total), center[u], scale[u])
+            z = (x[u] - center[u]) * inverse[u]
             norm += z * z
-            entries[u], center[u], inverse[u], scale[u], relative[u] = z, c, i, r, in_largest
-            longest[u, 0] = 1.0 / (curvature * square) if curvature * square > 0.0 else np.inf
-            if n_slots > 0:
-                x[u] = in_slots
+            entries[u], x[u], longest[u, 0] = z, in_slots, curvature * square
+        for u in range(n):
+            longest[u, 0] = 1.0 / longest[u, 0] if longest[u, 0] > 0.0 else np.inf
         for u in range(n):
             j = columns[u]
             for k in range(n_outputs):
@@ -332,7 +339,7 @@ def note(table, j, t, changed_columns, changed_rows):
 def learn_target(measures, k, value, share):
     """Merge one more target of an output into the measures of earlier ones."""
     largest = max(measures[0, k], abs(value))
-    of_value = largest, value / nonzero(largest), 0.0, 1.0 if value != 0.0 else 0.0
+    of_value: Any = largest, value / nonzero(largest), 0.0, 1.0 if value != 0.0 else 0.0
     measures[0, k], measures[1, k], measures[2, k], measures[3, k] = merged_measures(
         measures_of(measures, k), of_value, share
     )
@@ -360,6 +367,10 @@ def parts_of(scratch, room, n_outputs, n_slots):
         + part_of(scratch, 4 * n, (n,))
         + part_of(scratch, 5 * n, (n,))
         + part_of(scratch, 6 * n, (n,))
+        + part_of(scratch, 7 * n, (n,))
+        + part_of(scratch, 8 * n, (n,))
+        + part_of(scratch, 9 * n, (n,))
+        + part_of(scratch, 10 * n, (n,))
     )
     by_parameter = (
         part_of(scratch, b, many)
@@ -476,17 +487,13 @@ class WideLoop:
         numbers: np.ndarray,
         targets: np.ndarray,
         centered_columns: np.ndarray,
-        X: Matrix,
+        X: Any,
         y: np.ndarray,
         weight: np.ndarray | None,
         t: int,
         factors: np.ndarray,
-        repays: bool,
     ) -> tuple[int, float, tuple[float, ...]]:
-        """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does.
-
-        It is compiled if that takes no time, or ``repays`` it.
-        """
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
         try:
             room, columns, scratch = self._spare.pop()  # not one that another thread uses
         except IndexError:
@@ -496,11 +503,11 @@ class WideLoop:
             columns = np.empty(room, np.uint64)
             scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
-            _plain(X.data, np.float64),
-            _plain(X.indices, np.int64).view(np.uint64),  # which never count from the end
-            _plain(X.indptr, np.int64),
-            _plain(y, y.dtype if y.dtype.kind == "b" else np.float64 if y.dtype.kind == "f" else np.int64),
-            _NONE if weight is None else _plain(weight, np.float64),
+            _plain(X.data, _FLOAT),
+            _plain(X.indices, _INTEGER).view(np.uint64),  # which never count from the end
+            _plain(X.indptr, _INTEGER),
+            _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
+            _NONE if weight is None else _plain(weight, _FLOAT),
             t,
             array,
             numbers,
@@ -513,13 +520,15 @@ class WideLoop:
             scratch,
             *self._given,
         )
-        result = self._take(arguments, changes, repays)
+        result = self._compiled(*arguments) if self._at_hand else self._taken(arguments, changes)
         self._spare.append((room, columns, scratch))
         return result
 
-    def _take(self, arguments: tuple, changes: Changes, repays: bool) -> Any:
-        array, numbers, centered_columns = arguments[6], arguments[7], arguments[9]
-        if not (self._at_hand or repays) and self._interpreted is not None:
+    def _taken(self, arguments: tuple, changes: Changes) -> Any:
+        """Take the steps as Python or, where compiling repays, compiled."""
+        values, array, numbers, centered_columns = (arguments[place] for place in (0, 6, 7, 9))
+        n_entries = len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT]))
+        if self._interpreted is not None and n_entries * self._n_outputs < _MANY_ENTRIES:
             n_before, before = int(changes.columns[0]), (numbers.copy(), centered_columns.copy())
             try:
                 return self._interpreted(*map(_as_python, arguments[:14]), *arguments[14:])
@@ -533,11 +542,12 @@ class WideLoop:
         return result
 
 
-def _plain(array: np.ndarray, dtype: Any) -> np.ndarray:
+def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return an array as the loop takes it: of one type, whatever the user's is, so that it is compiled once."""
     return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
 
 
 def _as_python(argument: Any) -> Any:
     """Return what holds the numbers of an array as Python's, which calculates with them sooner than with NumPy's."""
-    return memoryview(argument) if isinstance(argument, np.ndarray) and argument.ndim else argument
+    is_array = isinstance(argument, np.ndarray)
+    return memoryview(argument) if is_array else argument
