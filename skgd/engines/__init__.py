@@ -126,6 +126,8 @@ def _compiled() -> Any:
     if _broken:
         return None
     try:
+        import numba  # noqa: F401
+
         from skgd.engines import compiled
     except ImportError:  # it is not installed, or does not know this NumPy
         _broken = True
@@ -150,12 +152,9 @@ def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
 
 def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
     """Say whether, after t steps, a stream continues in compiled loops: with slots that no one rebases."""
-    return t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS and _can_stream(optimizer, objective, X)
-
-
-def _can_stream(optimizer: Optimizer, objective: Objective, X: Any) -> bool:
     return (
-        (type(X) is not np.ndarray or X.flags.c_contiguous)
+        t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
+        and (type(X) is not np.ndarray or X.flags.c_contiguous)
         and not optimizer.weight_decay
         and type(optimizer).rebase is Optimizer.rebase
         and not objective.hidden_layer_sizes
@@ -169,9 +168,20 @@ def choose_wide(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> b
     With strategies of skgd's own, it does so from the first row on, for the loop gives the same bits in Python, which
     no one has to wait for.
     """
-    if not _can_stream(optimizer, objective, X):
+    if optimizer.weight_decay or type(optimizer).rebase is not Optimizer.rebase or objective.hidden_layer_sizes:
         return False
-    return _compiled().are_ours(type(optimizer), type(objective.loss)) or choose_stream(optimizer, objective, X, t)
+    strategies = type(optimizer), type(objective.loss)
+    loops = _loops()
+    return loops is not None and (loops.are_ours(*strategies) or choose_stream(optimizer, objective, X, t))
+
+
+def _loops() -> Any:
+    """Return the compiled engine, of which wide streams take a loop as Python, too, with Numba or without."""
+    try:
+        from skgd.engines import compiled
+    except ImportError:
+        return None
+    return compiled
 
 
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
@@ -180,8 +190,12 @@ def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> 
 
 
 def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
-    """Return the compiled loop of a wide stream, or None for a rule beyond Numba."""
-    return _unless_beyond_numba(objective, optimizer, _compiled().WideLoop, objective, optimizer, *arguments)
+    """Return the loop of a wide stream, or None for a rule beyond Numba."""
+
+    def compiles() -> bool:
+        return _compiles(optimizer, objective)
+
+    return _unless_beyond_numba(objective, optimizer, _loops().WideLoop, compiles, objective, optimizer, *arguments)
 
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
@@ -206,6 +220,6 @@ def _unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Calla
     """Return what a call of the compiled engine does, or None, and remember that, for a rule beyond Numba."""
     try:
         return call(*arguments)
-    except _compiled().CannotCompile:  # which is looked up only where something is raised
+    except _loops().CannotCompile:  # which is looked up only where something is raised
         _cannot_compile.add(_strategies(optimizer, objective))
         return None

@@ -72,3 +72,7 @@ def part_as_python(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> t
     """Return some of the numbers as a memoryview, of which indexing takes less time than of an array."""
     part: Any = numbers[begin : begin + math.prod(shape)].reshape(shape)
     return (memoryview(part),)
+
+
+def no_prefetch(array: Any, index: Any) -> None:
+    """Do nothing: Python does not reach for memory ahead."""

@@ -22,13 +22,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba import config, njit, typeof
-from numba.core.event import Listener, install_listener
 
-from skgd.engines.compiled.exact import NUMPY, part_as_python
-from skgd.engines.compiled.inlining import InlinedCompiler
-from skgd.engines.compiled.interface import Limits, Penalty, Rows, Scales, Strategies, Work
-from skgd.engines.compiled.prefetch import HINT, no_prefetch, prefetch
+from skgd.engines.compiled.exact import NUMPY, no_prefetch, part_as_python
+from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -39,6 +35,7 @@ _OPTIONS: dict[str, Any] = {
 # arrays to count, there is less to compile: whoever calls a loop holds its arrays, and makes them, see `workspace`.
 _CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True, "_nrt": False}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
+_PREFETCH = "skgd.engines.compiled.prefetch"
 _SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
 
@@ -51,6 +48,8 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
 
     An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
     """
+    from skgd.engines.compiled.prefetch import prefetch  # which imports Numba: loops as Python do without
+
     common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch, "erf": math.erf}
     return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
 
@@ -120,7 +119,7 @@ class _Specializer:
             self._done[function] = None
             copy, tells_all = self.copy(function)
             options = {**self._options, "_nrt": _may_make_arrays(function)}
-            compiled = njit(pipeline_class=InlinedCompiler, **options)(copy) if self._compiled else copy
+            compiled = _to_be_inlined(copy, options) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
@@ -129,6 +128,14 @@ class _Specializer:
 
 
 _UNKNOWN: Any = object()
+
+
+def _to_be_inlined(function: FunctionType, options: dict[str, Any]) -> Any:
+    from numba import njit
+
+    from skgd.engines.compiled.inlining import InlinedCompiler
+
+    return njit(pipeline_class=InlinedCompiler, **options)(function)
 
 
 def _is_ours(function: FunctionType) -> bool:
@@ -176,7 +183,7 @@ class _Fingerprint:
             self._hash.update(f"ufunc {name};".encode())
         elif any(thing is known for known in (Work, Scales, Penalty, Limits)):
             self.add((thing.__name__, thing._fields))
-        elif not any(thing is known for known in (np, math, prefetch)):
+        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _PREFETCH):
             self.tells_all = False
 
 
@@ -206,9 +213,13 @@ class Loop:
         return bool(getattr(self._compiled, "overloads", True)) or any(self._files("nbc"))
 
     def _in_memory(self) -> Any:
+        from numba import njit
+
         return njit(**self._options)(self._function)
 
     def _cached(self) -> Any:
+        from numba import njit
+
         try:
             return njit(cache=True, **self._options)(self._function)
         except RuntimeError:  # no folder can be written to
@@ -263,6 +274,8 @@ class Loop:
 
 def _signature(arguments: tuple) -> tuple | None:
     """Return the types of arguments, or None where Numba has none for them."""
+    from numba import typeof
+
     try:
         return tuple(map(typeof, arguments))
     except Exception:  # of several kinds, depending on Numba's version
@@ -271,25 +284,15 @@ def _signature(arguments: tuple) -> tuple | None:
 
 def is_plain_python() -> bool:
     """Say whether the loops run as the Python that they are (``NUMBA_DISABLE_JIT=1``)."""
+    from numba import config
+
     return bool(vars(config)["DISABLE_JIT"])
-
-
-class _Announcement(Listener):
-    """Says, once, that something is compiled."""
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def on_start(self, event: Any) -> None:
-        ours = event.data["dispatcher"].py_func.__globals__.get("__name__", "").startswith("skgd.engines.compiled")
-        if ours and not self._said:
-            print("Compiling the training loop, once for each kind on a machine: this takes some seconds.", flush=True)
-            self._said = True
-
-    def on_end(self, event: Any) -> None:
-        pass
 
 
 def announced(verbose: int) -> AbstractContextManager:
     """Say, with ``verbose``, when something is compiled meanwhile."""
-    return install_listener("numba:compile", _Announcement()) if verbose else nullcontext()
+    if not verbose:
+        return nullcontext()
+    from skgd.engines.compiled.announcement import announcement
+
+    return announcement()

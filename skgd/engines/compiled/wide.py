@@ -7,6 +7,7 @@ back.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -45,7 +46,7 @@ from skgd.engines.compiled.interface import (
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.row_steps import take_row_step
-from skgd.engines.compiled.specialize import Loop, announced, are_ours, interpreted, specialized
+from skgd.engines.compiled.specialize import CannotCompile, Loop, announced, are_ours, interpreted, specialized
 from skgd.engines.compiled.streams import have_units, measures_of, standardize
 from skgd.engines.vectorized import StepSettings
 from skgd.objective import Objective, penalty_of, penalty_rates
@@ -81,7 +82,9 @@ from skgd.wide_table import (
 
 _NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 11, 6, 9  # arrays, see `parts_of`
-_MANY_ENTRIES = 10**5  # times outputs: they take about a second as Python, so that compiling repays
+# Entries, times outputs: as Python they take about as long as it takes to import Numba and read the loop from the disk,
+# and so long that compiling it repays, which takes some seconds.
+_SOME_ENTRIES, _MANY_ENTRIES = 5 * 10**4, 10**5
 _UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
@@ -411,25 +414,34 @@ def part_of(numbers, begin, shape):
 
 
 @lru_cache(maxsize=256)
-def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> tuple[Loop, Callable | None]:
-    """Return `take_wide` for the classes of an optimizer and a loss, and a kind of stream: compiled, and as Python.
+def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
+    """Return the compiled `take_wide` for the classes of an optimizer and a loss, and a kind of stream."""
+    exact = are_ours(kind.optimizer, kind.loss)
+    return specialized(take_wide, _filled_in(kind, flags, log_link), exact=exact)
 
-    Both give the same bits. With functions of a user's, which may do anything, there is no saying so.
-    """
+
+@lru_cache(maxsize=256)
+def wide_loop_as_python(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Callable | None:
+    """Return the same as Python, or None if that may give other bits: a user's functions may do anything."""
+    replacements = _filled_in(kind, flags, log_link)
+    return interpreted(take_wide, replacements) if are_ours(kind.optimizer, kind.loss) else None
+
+
+def _filled_in(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> dict[str, Any]:
     of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
-    replacements = {**kind.filled_in(), **of_stream, "log_link": log_link}
-    ours = are_ours(kind.optimizer, kind.loss)
-    return specialized(take_wide, replacements, exact=ours), interpreted(take_wide, replacements) if ours else None
+    return {**kind.filled_in(), **of_stream, "log_link": log_link}
 
 
 class WideLoop:
     """The loop of a wide stream, with all that stays the same from call to call.
 
-    It is compiled, but for the first rows if that would take seconds: these are taken in Python, to the same bits.
+    It is compiled, but for the first rows: these are taken as Python, to the same bits, where it would take longer to
+    compile it, or to import Numba and read it from the disk. ``compiles`` says whether there is Numba, and imports it.
     """
 
     def __init__(
         self,
+        compiles: Callable[[], bool],
         objective: Objective,
         optimizer: Optimizer,
         dtype: np.dtype,
@@ -455,9 +467,10 @@ class WideLoop:
             row_by_row=True,
             shared=shared,
         )
-        flags = y.dtype.kind == "f", precondition, loss.standardized, automatic
-        self._compiled, self._interpreted = wide_loop(kind, flags, loss.log_link)
-        self._at_hand = self._interpreted is None or self._compiled.is_at_hand
+        self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic), loss.log_link
+        self._compiles = compiles
+        self._compiled: Loop | None = None
+        self._at_hand = False  # without compiling
         self._verbose = settings.verbose
         self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
         worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
@@ -520,22 +533,31 @@ class WideLoop:
             scratch,
             *self._given,
         )
-        result = self._compiled(*arguments) if self._at_hand else self._taken(arguments, changes)
+        loop: Any = self._compiled
+        result = loop(*arguments) if self._at_hand else self._taken(arguments, changes)
         self._spare.append((room, columns, scratch))
         return result
 
     def _taken(self, arguments: tuple, changes: Changes) -> Any:
         """Take the steps as Python or, where compiling repays, compiled."""
         values, array, numbers, centered_columns = (arguments[place] for place in (0, 6, 7, 9))
-        n_entries = len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT]))
-        if self._interpreted is not None and n_entries * self._n_outputs < _MANY_ENTRIES:
+        n_entries = self._n_outputs * (len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT])))
+        as_python = wide_loop_as_python(*self._kind)
+        if self._compiled is None and (as_python is None or n_entries > _SOME_ENTRIES or "numba" in sys.modules):
+            self._compiled = wide_loop(*self._kind) if self._compiles() else None
+            self._at_hand = self._compiled is not None and self._compiled.is_at_hand
+        repays = self._compiled is not None and (self._at_hand or n_entries > _MANY_ENTRIES)
+        if as_python is not None and not repays:
             n_before, before = int(changes.columns[0]), (numbers.copy(), centered_columns.copy())
             try:
-                return self._interpreted(*map(_as_python, arguments[:14]), *arguments[14:])
+                return as_python(*map(_as_python, arguments[:14]), *arguments[14:])
             except ArithmeticError:  # where compiled code goes on with infinity
                 changes.undo(array, n_before)
                 changes.columns[0] = n_before
                 numbers[:], centered_columns[:] = before
+        if not self._compiles():
+            raise CannotCompile
+        self._compiled = wide_loop(*self._kind)
         with announced(self._verbose):
             result = self._compiled(*arguments)
         self._at_hand = True
