@@ -82,9 +82,10 @@ from skgd.wide_table import (
 
 _NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 11, 6, 9  # arrays, see `parts_of`
-# Entries, times outputs: as Python they take about as long as it takes to import Numba and read the loop from the disk,
-# and so long that compiling it repays, which takes some seconds.
-_SOME_ENTRIES, _MANY_ENTRIES = 5 * 10**4, 10**5
+# Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
+# has the loop; and so long that compiling it repays, which takes some seconds.
+_SOME_ENTRIES, _MANY_ENTRIES = 2 * 10**4, 10**5
+_READ, _SCRATCH = (0, 1, 2, 4, 10, 13, 15, 16), 14  # arguments of `take_wide`: arrays of which none is to be changed
 _UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
@@ -550,7 +551,7 @@ class WideLoop:
         if as_python is not None and not repays:
             n_before, before = int(changes.columns[0]), (numbers.copy(), centered_columns.copy())
             try:
-                return as_python(*map(_as_python, arguments[:14]), *arguments[14:])
+                return as_python(*map(_as_python, arguments, range(len(arguments))))
             except ArithmeticError:  # where compiled code goes on with infinity
                 changes.undo(array, n_before)
                 changes.columns[0] = n_before
@@ -569,7 +570,9 @@ def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
 
 
-def _as_python(argument: Any) -> Any:
+def _as_python(argument: Any, place: int) -> Any:
     """Return what holds the numbers of an array as Python's, which calculates with them sooner than with NumPy's."""
-    is_array = isinstance(argument, np.ndarray)
+    if place in _READ:
+        return argument.tolist()
+    is_array = isinstance(argument, np.ndarray) and place != _SCRATCH
     return memoryview(argument) if is_array else argument
