@@ -118,7 +118,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         :class:`~skgd.display.TrainingDisplay` a plot.
     engine_ : str
         The engine of the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and if Numba is
-        missing or cannot compile a custom rule). Their results agree up to rounding.
+        missing or cannot compile a custom rule). Their results agree up to rounding. In streams of sparse data with
+        many features, "compiled" is also what Python does with the loop before it is compiled, to the same bits.
     optimizer_ : Optimizer
         The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
