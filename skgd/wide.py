@@ -269,7 +269,9 @@ class WideStream:
         n_changes = 2 * (min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered)  # by either engine
         sums: Any = None
         rate, row = np.nan, 0
-        with self.table.changed(self.version, n_changes) as (table, array, changes):
+        with self.table.lock:
+            table = self.table.holding(self.version)
+            array, changes = table.begin(n_changes)
             while row < n_rows:
                 taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
                 if taken is None:
@@ -281,7 +283,7 @@ class WideStream:
                 added, rate = taken
                 sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
                 row = stop
-        stream.table, stream.version = table, table.version
+            stream.table, stream.version = table, table.complete()
         return stream, sums, rate
 
     def _with(self, **changes: Any) -> WideStream:

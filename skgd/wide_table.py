@@ -118,7 +118,7 @@ class Table:
     """An array with a row for each column, of which a call changes few rows, in place."""
 
     def __init__(self, array: np.ndarray):
-        self._array, self._lock = array, threading.RLock()
+        self._array, self.lock = array, threading.RLock()
         self._version = object()
         self._before: object = None  # the last version, to which what changed leads back
         self._changes = Changes(0, array.shape[1])
@@ -129,31 +129,31 @@ class Table:
         """What the table holds now: a token to ask for it later with."""
         return self._version
 
-    @contextmanager
-    def changed(self, version: object, size: int) -> Iterator[tuple[Table, np.ndarray, Changes]]:
-        """Give a table and its array, as they were at a version, to be changed in place; undo it if this raises.
+    def holding(self, version: object) -> Table:
+        """Return a table that holds what this one did at a version: another one if calls have gone on since."""
+        return self if self._holds(version) else Table(self._earlier(version))
 
-        What is changed has to be noted first, up to so many times. It is this table, unless that holds what another
-        call has made of the version.
+    def begin(self, size: int) -> tuple[np.ndarray, Changes]:
+        """Return the array, to be changed in place, after what it held has been noted: up to so many times.
+
+        It is undone unless `complete` is called. Meanwhile, ``lock`` is to be held.
         """
-        with self._lock:
-            if not self._holds(version):
-                other = Table(self._earlier(version))
-                with other.changed(other.version, size) as changed:
-                    yield changed
-                return
-            self._before = None
-            if len(self._changes.rows) < size:
-                self._changes = Changes(size, self._array.shape[1])
-            self._changes.columns[0] = 0
-            self._before, self._complete = version, False
-            yield self, self._array, self._changes
-            self._version, self._complete = object(), True
+        self._before = None
+        if len(self._changes.rows) < size:
+            self._changes = Changes(size, self._array.shape[1])
+        self._changes.columns[0] = 0
+        self._before, self._complete = self._version, False
+        return self._array, self._changes
+
+    def complete(self) -> object:
+        """Keep what has been changed; return the version that this is."""
+        self._version, self._complete = object(), True
+        return self._version
 
     @contextmanager
     def at(self, version: object) -> Iterator[np.ndarray]:
         """Give the array as it was at a version, to be read."""
-        with self._lock:
+        with self.lock:
             yield self._array if self._holds(version) else self._earlier(version)
 
     def _holds(self, version: object) -> bool:
