@@ -266,7 +266,8 @@ class WideStream:
         room = np.empty(max(len(self.centered), n_centered + 4 * most + 2), np.int64)
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
-        n_changes = 2 * (min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered)  # by either engine
+        n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
+        n_changes *= 1 if self.engine == "compiled" else 2  # in NumPy, then perhaps in a loop
         sums: Any = None
         rate, row = np.nan, 0
         with self.table.lock:
