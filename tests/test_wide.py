@@ -53,9 +53,10 @@ def target(kind, X, seed=1):
 @contextmanager
 def loop_after(n_steps, compiled=True):
     """Take the first steps of streams in NumPy, then those of the loop, compiled or as Python."""
+    n_entries = 0 if compiled else np.inf
     with (
         mock.patch("skgd.wide.choose_wide", lambda optimizer, objective, X, t: t >= n_steps),
-        mock.patch("skgd.engines.compiled.wide._MANY_ENTRIES", 0 if compiled else np.inf),
+        mock.patch.multiple("skgd.engines.compiled.wide", _SOME_ENTRIES=n_entries, _MANY_ENTRIES=n_entries),
     ):
         yield
 
