@@ -209,7 +209,12 @@ def rare_scale(unit: Any, filled: Any) -> Any:
     It is divided by the root of the inverse document frequency, :math:`1 - \log(\text{filled})`: as with words, a
     feature says the more, the fewer samples have it (Spärck Jones, 1972).
     """
-    return nonzero(unit / np.sqrt(1.0 - np.log(choose(filled > 0.0, filled, 1.0))))
+    return nonzero(unit / np.sqrt(rarity(filled)))
+
+
+def rarity(filled: Any) -> Any:
+    """Return the inverse document frequency of a feature, 1 if all samples have it."""
+    return 1.0 - np.log(choose(filled > 0.0, filled, 1.0))
 
 
 def sparse_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:

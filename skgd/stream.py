@@ -22,6 +22,7 @@ from skgd.optimizers import Optimizer
 from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, learn, rates_of, run
+from skgd.validation import canonical
 from skgd.wide import WideStream
 
 
@@ -57,7 +58,7 @@ def _in_batches(
 
     The sums are those of the loss, the squares of the layers' gradients, the penalty, and both by their worth.
     """
-    X, y, weight = data
+    X, y, weight = data = canonical(data[0]), *data[1:]
     n_rows = X.shape[0]
     size = stream_batch_size(plan, n_rows)
     sums: Any = None

@@ -18,6 +18,7 @@ from skgd.engines import has_duplicates
 from skgd.strategy import plain_repr
 
 _CHUNK_ELEMENTS = 2**16
+_UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
 @contextmanager
@@ -194,7 +195,7 @@ def _inside(X: Any) -> bool:
     indices, indptr = X.indices, X.indptr
     ends = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and indptr[-1] == len(indices) == len(X.data)
     # As unsigned numbers, negative ones are large.
-    inside = ends and len(indices) and indices.view(f"u{indices.itemsize}").max() < X.shape[1]
+    inside = ends and len(indices) and np.maximum.reduce(indices.view(_UNSIGNED[indices.itemsize])) < X.shape[1]
     return bool(inside and (len(indptr) == 2 or (indptr[1:] >= indptr[:-1]).all()))
 
 

@@ -31,7 +31,7 @@ from skgd.coordinates import (
     standardized_coefficient,
     user_coefficient,
 )
-from skgd.engines import Engine, Iterate, choose_stream, run_stream, wide_loop
+from skgd.engines import Engine, Iterate, choose_wide, run_stream, wide_loop
 from skgd.losses import Loss
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of, penalty_rates
@@ -40,7 +40,6 @@ from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
 from skgd.wide_table import (
-    CENTERED,
     CLOCK,
     COUNT,
     ENTRIES,
@@ -53,11 +52,13 @@ from skgd.wide_table import (
     OF_WORTH,
     PENALTY,
     ROWS,
+    SEEN,
     SOON,
     SQUARES,
     SUM,
     TIME,
     WEIGHT,
+    Changes,
     Table,
     coordinates_in,
     empty_rows,
@@ -68,6 +69,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
+_NO_TARGETS = np.zeros((4, 0))
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
@@ -138,7 +140,7 @@ class WideStream:
         numbers[ENTRIES], numbers[FEW] = weight * filled.sum(), weight * in_few(columns.measures).sum()
         numbers[INDICATED] = weight * indicated(columns.measures).sum()
         far = np.flatnonzero(self._are_far(array))
-        array[far, CENTERED], self.centered = self.t, np.append(len(far), far)
+        array[far, SEEN], self.centered = self.t, np.append(len(far), far)
         center, scale = self._coordinates(array)
         numbers[NORMS] = weight * mean_squares_of(columns.measures, center, scale).sum()
         self._coef(array)[:], self._intercept[:] = coef, intercept
@@ -172,6 +174,8 @@ class WideStream:
 
     @property
     def _target_measures(self) -> np.ndarray:
+        if not self.regression:
+            return _NO_TARGETS
         first = N_NUMBERS + self.objective.n_outputs + self._n_slots * self._slot_width
         return self.numbers[first:].reshape(4, -1)
 
@@ -207,7 +211,7 @@ class WideStream:
         """Return the center and the scale of the columns of which these are rows of the table."""
         if not self.precondition:
             return np.zeros(len(rows)), np.ones(len(rows))
-        return self._coordinates_in(_known(rows), rows[:, CENTERED] > 0.0, self.numbers[WEIGHT])
+        return self._coordinates_in(_known(rows), rows[:, SEEN] > 0.0, self.numbers[WEIGHT])
 
     def _coordinates_in(self, known: tuple, is_centered: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
         center, scale = np.zeros(len(is_centered)), rare_scale_in(known, weight)
@@ -257,26 +261,37 @@ class WideStream:
         X: Any
         X, y, weight = data
         class_totals, weight = self._with_class_weights(y, weight)
-        columns = X.indices if X.nnz <= _FEW_ENTRIES else np.unique(X.indices)
-        columns = np.concatenate([columns, self.centered[1 : 1 + self.centered[0]]])
-        most = int((X.indptr[1:] - X.indptr[:-1]).max())
-        room = np.zeros(max(len(self.centered), self.centered[0] + 4 * most + 2), np.int64)
-        room[: len(self.centered)] = self.centered
-        stream = replace(self, numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
-        sums = np.zeros(4)
-        with self.table.changed(self.version, columns) as (table, array):
-            rate, row, n_rows = np.nan, 0, len(y)
+        n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
+        most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
+        room = np.empty(max(len(self.centered), n_centered + 4 * most + 2), np.int64)
+        room[: 1 + n_centered] = self.centered[: 1 + n_centered]
+        stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
+        n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
+        n_changes *= 1 if self.engine == "compiled" else 2  # in NumPy, then perhaps in a loop
+        sums: Any = None
+        rate, row = np.nan, 0
+        with self.table.lock:
+            table = self.table.holding(self.version)
+            array, changes = table.begin(n_changes)
             while row < n_rows:
-                loop = stream._loop(X, y)
-                taken = None if loop is None else stream._take_compiled(loop, array, _cut(X, y, weight, row, n_rows))
-                stop = row + 1 if taken is None else n_rows
+                taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
                 if taken is None:
+                    if row == 0:
+                        columns = X.indices if n_entries <= _FEW_ENTRIES else np.unique(X.indices)
+                        changes.add(array, np.concatenate([columns, room[1 : 1 + n_centered]]))
+                    stop = row + 1
                     taken = stream._take_row(array, _cut(X, y, weight, row, stop))
                 added, rate = taken
-                sums += added
+                sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
                 row = stop
-        stream.table, stream.version = table, table.version
-        return stream, sums.tolist(), rate
+            stream.table, stream.version = table, table.complete()
+        return stream, sums, rate
+
+    def _with(self, **changes: Any) -> WideStream:
+        """Return a stream with other attributes, in a tenth of the time of `replace`."""
+        other = object.__new__(WideStream)
+        other.__dict__ = self.__dict__ | changes
+        return other
 
     def _with_class_weights(self, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the weights of the classes so far, and those of the rows, times those of their classes until then."""
@@ -300,30 +315,27 @@ class WideStream:
         memory = self.past.memory.get("objective")
         return float(self._plan.schedule.evaluate(np.array([step]), memory=memory)[0])
 
-    def _loop(self, X: Any, y: np.ndarray) -> Any:
-        """Return the compiled loop, where it is worthwhile by now."""
-        if not choose_stream(self.optimizer, self.objective, X, self.t):
-            return None
+    def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
+        """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""
+        X, y, _ = data
+        objective, optimizer, numbers, n_rows = self.objective, self.optimizer, self.numbers, len(y)
         if self.loop is None:
+            if not choose_wide(optimizer, objective, X, self.t):
+                return None
             settings = self._plan.settings(1), self._plan.schedule.learning_rate, self.precondition, self.shared
-            self.loop = wide_loop(self.objective, self.optimizer, self.dtype, y, *settings)
-        return self.loop
-
-    def _take_compiled(self, loop: Any, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
-        """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if too hard."""
-        n_rows = len(data[1])
-        factors = self._plan.schedule.evaluate(
-            np.arange(self.t, self.t + n_rows), memory=self.past.memory.get("objective")
-        )
-        arguments = array, self.numbers, self.centered, *data, self.t, factors
-        result = run_stream(loop, self.objective, self.optimizer, *arguments)
+            self.loop = wide_loop(objective, optimizer, self.dtype, y, *settings)
+        steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
+        factors = self._plan.schedule.evaluate(steps, memory=memory)
+        arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors
+        result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
+            self.loop = None
             return None
         taken, rate, sums = result
         if taken < n_rows:
             raise self._failure(self.t + taken + 1, rate)
         self.t, self.engine = self.t + n_rows, "compiled"
-        return list(sums), rate
+        return sums, rate
 
     def _failure(self, step: int, rate: float) -> ValueError:
         """Return the error that says why a step could not be taken."""
@@ -379,15 +391,15 @@ class WideStream:
         numbers[ENTRIES] += s * np.count_nonzero(x)
         seen, largest = known[0] > 0.0, known[1].copy()
         entries, indicators = entries_in(known, before)
-        _, old_scale = self._coordinates_in(known, rows[:, CENTERED] > 0.0, before or 1.0)
+        _, old_scale = self._coordinates_in(known, rows[:, SEEN] > 0.0, before or 1.0)
         known = with_entry(known, x, s)
         rows[:, N_STATISTICS + self.objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
         numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
         numbers[INDICATED] += (entries_in(known, total)[1] - indicators).sum()
-        new = self._are_far(rows) & (rows[:, CENTERED] == 0.0)
-        rows[new, CENTERED] = self.t + 1
+        new = self._are_far(rows) & (rows[:, SEEN] <= 0.0)
+        rows[new, SEEN] = self.t + 1
         count, more = self.centered[0], np.count_nonzero(new)
         self.centered[count + 1 : count + 1 + more] = columns[new]
         self.centered[0] += more
@@ -450,13 +462,13 @@ class WideStream:
         Features that few samples have by now are not centered any longer.
         """
         columns, x, now = X.indices, X.data.astype(np.float64), self.t + 1
-        mine = columns[array[columns, CENTERED] > 0.0]
-        array[mine, CENTERED] = now
+        mine = columns[array[columns, SEEN] > 0.0]
+        array[mine, SEEN] = now
         all_centered = self.centered[1 : 1 + self.centered[0]]
-        missing = all_centered[array[all_centered, CENTERED] != now]
+        missing = all_centered[array[all_centered, SEEN] != now]
         rare = ~is_frequent(array[missing, COUNT] / self.numbers[WEIGHT])
-        array[missing[rare], CENTERED] = 0.0
-        left = all_centered[array[all_centered, CENTERED] > 0.0]
+        array[missing[rare], SEEN] = 0.0
+        left = all_centered[array[all_centered, SEEN] > 0.0]
         self.centered[1 : 1 + len(left)] = left
         self.centered[0] = len(left)
         missing = missing[~rare]

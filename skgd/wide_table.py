@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Measures, choose, nonzero, rare_scale, variance_of, wide_coordinates
+from skgd.coordinates import Measures, choose, nonzero, rarity, variance_of, wide_coordinates
 
 # Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
-# sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, if it is centered. Then
-# come the coefficients and the slots, by output.
-COUNT, LARGEST, SUM, SQUARES, TIME, CENTERED = range(6)
+# sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, negative unless it is
+# centered (0 where that is not known). Then come the coefficients and the slots, by output.
+COUNT, LARGEST, SUM, SQUARES, TIME, SEEN = range(6)
 N_STATISTICS = 6
 # Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
 # features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
@@ -35,8 +35,8 @@ def with_entry(known: Any, value: Any, weight: Any) -> Any:
     """Return count, largest value, sum and sum of squares of a feature with one more value."""
     count, largest, total, squares = known
     size = np.abs(value)
-    unit = np.maximum(largest, size)
-    shrink, z = largest / nonzero(unit), value / nonzero(unit)
+    unit = choose(size > largest, size, largest)
+    shrink, z = choose(largest < unit, largest / nonzero(unit), 1.0), value / nonzero(unit)
     added = (size > 0.0) * weight
     return count + added, unit, total * shrink + weight * z, squares * shrink * shrink + weight * z * z
 
@@ -55,8 +55,13 @@ def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> 
 
 def rare_scale_in(known: Any, weight: Any) -> Any:
     """Return the scale of a feature that is not frequent, which nothing centers: what `coordinates_in` says of it."""
-    count, largest, _, squares = known
-    return rare_scale(largest * np.sqrt(squares / nonzero(count)), count / weight)
+    return nonzero(known[1] * relative_scale_of(known, rarity(known[0] / weight)))
+
+
+def relative_scale_of(known: Any, rarity: Any) -> Any:
+    """Return the same in units of the feature's largest value, from what is known and how rare it is."""
+    count, _, _, squares = known
+    return np.sqrt(squares / (nonzero(count) * rarity))
 
 
 def entries_in(known: Any, weight: Any) -> tuple[Any, Any]:
@@ -87,13 +92,36 @@ class OutdatedError(LookupError):
     """Calls have gone on, more than one, since a version was the last one."""
 
 
+class Changes:
+    """What the rows of a table held before a call has changed them."""
+
+    def __init__(self, size: int, width: int):
+        self.columns = np.zeros(1 + size, np.int64)  # the number of changes, and the column of each
+        self.rows = np.empty((size, width))
+
+    def add(self, array: np.ndarray, columns: np.ndarray) -> None:
+        """Note what the table holds of some columns."""
+        begin = self.columns[0]
+        stop = begin + len(columns)
+        self.columns[1 + begin : 1 + stop] = columns
+        array.take(columns, axis=0, out=self.rows[begin:stop], mode="clip")  # several times faster than by an index
+        self.columns[0] = stop
+
+    def undo(self, array: np.ndarray, begin: int = 0) -> None:
+        """Write back what a table held before the changes from ``begin`` on."""
+        stop = self.columns[0]
+        columns, rows = self.columns[1 + begin : 1 + stop], self.rows[begin:stop]
+        array[columns[::-1]] = rows[::-1]  # of a column that was noted twice, the first time counts
+
+
 class Table:
     """An array with a row for each column, of which a call changes few rows, in place."""
 
     def __init__(self, array: np.ndarray):
-        self._array, self._lock = array, threading.RLock()
+        self._array, self.lock = array, threading.RLock()
         self._version = object()
-        self._before: tuple[object, np.ndarray, np.ndarray] | None = None  # the last version, and what its rows held
+        self._before: object = None  # the last version, to which what changed leads back
+        self._changes = Changes(0, array.shape[1])
         self._complete = True
 
     @property
@@ -101,42 +129,44 @@ class Table:
         """What the table holds now: a token to ask for it later with."""
         return self._version
 
-    @contextmanager
-    def changed(self, version: object, columns: np.ndarray) -> Iterator[tuple[Table, np.ndarray]]:
-        """Give a table and its array, as they were at a version, to be changed in these rows; undo it if this raises.
+    def holding(self, version: object) -> Table:
+        """Return a table that holds what this one did at a version: another one if calls have gone on since."""
+        return self if self._holds(version) else Table(self._earlier(version))
 
-        It is this table, unless that holds what another call has made of the version.
+    def begin(self, size: int) -> tuple[np.ndarray, Changes]:
+        """Return the array, to be changed in place, after what it held has been noted: up to so many times.
+
+        It is undone unless `complete` is called. Meanwhile, ``lock`` is to be held.
         """
-        with self._lock:
-            if not self._holds(version):
-                other = Table(self._earlier(version))
-                with other.changed(other.version, columns) as changed:
-                    yield changed
-                return
-            self._before = version, columns, self._array.take(columns, axis=0)  # several times faster than by an index
-            self._complete = False
-            yield self, self._array
-            self._version, self._complete = object(), True
+        self._before = None
+        if len(self._changes.rows) < size:
+            self._changes = Changes(size, self._array.shape[1])
+        self._changes.columns[0] = 0
+        self._before, self._complete = self._version, False
+        return self._array, self._changes
+
+    def complete(self) -> object:
+        """Keep what has been changed; return the version that this is."""
+        self._version, self._complete = object(), True
+        return self._version
 
     @contextmanager
     def at(self, version: object) -> Iterator[np.ndarray]:
         """Give the array as it was at a version, to be read."""
-        with self._lock:
+        with self.lock:
             yield self._array if self._holds(version) else self._earlier(version)
 
     def _holds(self, version: object) -> bool:
         """Say whether the table holds this version, after undoing what an interrupted call has done."""
-        if not self._complete and self._before is not None:
-            _, columns, rows = self._before
-            self._array[columns] = rows
+        if not self._complete:
+            self._changes.undo(self._array)
             self._complete = True
         return version is self._version
 
     def _earlier(self, version: object) -> np.ndarray:
         """Return a copy with what the table held before the last call."""
-        if self._before is None or version is not self._before[0]:
+        if self._before is None or version is not self._before:
             raise OutdatedError
-        _, columns, rows = self._before
         array = self._array.copy()
-        array[columns] = rows
+        self._changes.undo(array)
         return array

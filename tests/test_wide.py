@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import threading
+from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-import skgd.engines
 from skgd import GDClassifier, GDRegressor
-from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Hinge
 from skgd.steps import DivergenceError
 from skgd.wide import WideStream
+
+exact = pytest.importorskip("skgd.engines.compiled.exact")
+specialize = pytest.importorskip("skgd.engines.compiled.specialize")
 
 N_ROWS, N_COLUMNS = 80, 2500
 CUTS = [0, 1, 2, 10, 40, 41, N_ROWS]
@@ -47,12 +50,22 @@ def target(kind, X, seed=1):
     }[kind]
 
 
+@contextmanager
+def loop_after(n_steps, compiled=True):
+    """Take the first steps of streams in NumPy, then those of the loop, compiled or as Python."""
+    n_entries = 0 if compiled else np.inf
+    with (
+        mock.patch("skgd.wide.choose_wide", lambda optimizer, objective, X, t: t >= n_steps),
+        mock.patch.multiple("skgd.engines.compiled.wide", _SOME_ENTRIES=n_entries, _MANY_ENTRIES=n_entries),
+    ):
+        yield
+
+
 def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=np.inf, reload=False):
     """Return a copy of a model that has learned from rows in calls between the cuts."""
     model = clone(model)
     more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
-    seconds = compiles_after * skgd.engines._SECONDS_A_STREAM_STEP
-    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
+    with loop_after(compiles_after):
         for begin, end in itertools.pairwise(cuts):
             part = slice(begin, end)
             model.partial_fit(X[part], y[part], sample_weight=None if weight is None else weight[part], **more)
@@ -105,6 +118,79 @@ def test_compiled_code_agrees():
         model = GDRegressor() if kind == "number" else GDClassifier()
         args = model, X, target(kind, X)
         assert_agree(streamed(*args, compiles_after=0), streamed(*args), 1e-5)
+
+
+@pytest.fixture
+def in_python():
+    """Have nothing on the disk, nor compiled before."""
+    with mock.patch.object(specialize.Loop, "is_at_hand", False):
+        yield
+
+
+def test_the_loop_gives_the_same_bits_in_python(in_python):
+    """Whatever is compiled by now, results are the same."""
+    rng = np.random.default_rng(0)
+    for model, kind in (
+        (GDClassifier(), "binary"),
+        (GDClassifier(alpha=1e-3, l1_ratio=0.5), "classes"),
+        (GDRegressor("poisson", alpha=1e-3), "numbers"),
+        (GDRegressor("tweedie", optimizer="sgd", fit_intercept=False), "number"),
+    ):
+        for seed in range(5):
+            X = rows(seed, dtype=rng.choice([np.float32, np.float64]))
+            X.data[rng.random(X.nnz) < 0.01] = 0.0
+            X.data *= 2.0 ** rng.integers(-30, 30)
+            weight = rng.exponential(size=N_ROWS) if seed % 2 else None
+            y, models = target(kind, X, seed), []
+            for compiled in (False, True):
+                more = {"classes": np.unique(y)} if isinstance(model, GDClassifier) else {}
+                with loop_after(0, compiled):
+                    models.append(clone(model).partial_fit(X, y, sample_weight=weight, **more))
+                assert models[-1]._state.loop._at_hand is compiled
+            in_python, compiled = (each._state for each in models)
+            with in_python.table.at(in_python.version) as ours, compiled.table.at(compiled.version) as others:
+                assert_array_equal(ours, others)
+            assert_array_equal(in_python.numbers, compiled.numbers)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize(("model", "kind"), [*combinations()])
+def test_every_loss_runs_as_python(model, kind, in_python):
+    """With memoryviews and Python's functions in the place of NumPy's, to the same numbers but for rounding."""
+    X = rows()
+    y = target(kind, X)
+    more = {"classes": range(3) if y.ndim == 2 else np.unique(y)} if isinstance(model, GDClassifier) else {}
+    models = []
+    for compiled in (False, True):
+        with loop_after(0, compiled):
+            models.append(clone(model).partial_fit(X, y, **more))
+        assert models[-1]._state.loop._at_hand is compiled
+    assert_allclose(models[0].coef_, models[1].coef_, rtol=1e-9, atol=1e-9 * np.abs(models[1].coef_).max())
+
+
+def test_a_rule_of_ones_own_is_interpreted_by_numpy():
+    """Nothing says that it gives the same bits as Python: whether it is compiled depends on the stream alone."""
+
+    class Mine(Hinge):
+        @staticmethod
+        def value(y, raw, hyper):
+            return np.maximum(1.0 - y * raw, 0.0)
+
+    X = rows()
+    model = GDClassifier(Mine()).partial_fit(X, target("binary", X), classes=[False, True])
+    assert model.engine_ == "vectorized"
+    assert GDClassifier("hinge").partial_fit(X, target("binary", X), classes=[False, True]).engine_ == "compiled"
+
+
+def test_a_short_stream_waits_for_nothing(in_python):
+    X = rows(n_rows=300)
+    y = target("binary", X)
+    model = GDClassifier("squared_hinge", max_grad_norm=10.0, fit_intercept=False)
+    with mock.patch.object(specialize.Loop, "__call__", side_effect=AssertionError("compiles")):
+        for i in range(0, 300, 10):
+            model.partial_fit(X[i : i + 10], y[i : i + 10], classes=[False, True])
+        with pytest.raises(AssertionError, match="compiles"):
+            model.partial_fit(sp.vstack([X] * 30, format="csr"), np.tile(y, 30))
 
 
 @pytest.mark.usefixtures("plain_python")
@@ -162,7 +248,7 @@ def test_a_failing_step_leaves_the_same_bits(compiles_after, failing):
     before = copy.deepcopy(model)
     huge = y[40:].copy()
     huge[failing] = 1e308
-    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0 if compiles_after == 0 else np.inf):
+    with loop_after(compiles_after):
         for _ in range(2):
             with pytest.raises(ValueError, match=r"too large|diverged"):
                 model.partial_fit(X[40:], huge)
@@ -188,7 +274,29 @@ def test_an_interrupt_leaves_the_same_bits(number):
         return original(self, *args)
 
     original = WideStream._coef
-    with mock.patch.object(WideStream, "_coef", interrupted), pytest.raises(KeyboardInterrupt):
+    with loop_after(np.inf):
+        with mock.patch.object(WideStream, "_coef", interrupted), pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X[20:], y[20:])
+        assert_array_equal(model.coef_, before.coef_)
+        for each in (model, before):
+            each.partial_fit(X[20:], y[20:])
+    assert_array_equal(model.coef_, before.coef_)
+
+
+@pytest.mark.parametrize("number", [1, 2, 50, 500, 2000])
+def test_an_interrupt_of_the_loop_as_python_leaves_the_same_bits(number, in_python):
+    X = rows()
+    y = target("classes", X)
+    model = GDClassifier().partial_fit(X[:20], y[:20], classes=range(3))
+    before, calls = copy.deepcopy(model), itertools.count(1)
+
+    def interrupted(x):
+        if next(calls) == number:
+            raise KeyboardInterrupt
+        return original(x)
+
+    original = exact.NUMPY.sqrt
+    with mock.patch.object(exact.NUMPY, "sqrt", interrupted), pytest.raises(KeyboardInterrupt):
         model.partial_fit(X[20:], y[20:])
     assert_array_equal(model.coef_, before.coef_)
     for each in (model, before):

@@ -36,6 +36,7 @@ __all__ = [
     "choose",
     "choose_measure",
     "choose_stream",
+    "choose_wide",
     "has_duplicates",
     "initial_iterate",
     "readout",
@@ -125,6 +126,8 @@ def _compiled() -> Any:
     if _broken:
         return None
     try:
+        import numba  # noqa: F401
+
         from skgd.engines import compiled
     except ImportError:  # it is not installed, or does not know this NumPy
         _broken = True
@@ -159,14 +162,40 @@ def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) ->
     )
 
 
+def choose_wide(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
+    """Say whether, after t steps, a wide stream continues in a loop.
+
+    With strategies of skgd's own, it does so from the first row on, for the loop gives the same bits in Python, which
+    no one has to wait for.
+    """
+    if optimizer.weight_decay or type(optimizer).rebase is not Optimizer.rebase or objective.hidden_layer_sizes:
+        return False
+    strategies = type(optimizer), type(objective.loss)
+    loops = _loops()
+    return loops is not None and (loops.are_ours(*strategies) or choose_stream(optimizer, objective, X, t))
+
+
+def _loops() -> Any:
+    """Return the compiled engine, of which wide streams take a loop as Python, too, with Numba or without."""
+    try:
+        from skgd.engines import compiled
+    except ImportError:
+        return None
+    return compiled
+
+
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Return the compiled loop of a stream, or None for a rule beyond Numba."""
     return _unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
 
 
 def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
-    """Return the compiled loop of a wide stream, or None for a rule beyond Numba."""
-    return _unless_beyond_numba(objective, optimizer, _compiled().WideLoop, objective, optimizer, *arguments)
+    """Return the loop of a wide stream, or None for a rule beyond Numba."""
+
+    def compiles() -> bool:
+        return _compiles(optimizer, objective)
+
+    return _unless_beyond_numba(objective, optimizer, _loops().WideLoop, compiles, objective, optimizer, *arguments)
 
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
@@ -191,6 +220,6 @@ def _unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Calla
     """Return what a call of the compiled engine does, or None, and remember that, for a rule beyond Numba."""
     try:
         return call(*arguments)
-    except _compiled().CannotCompile:  # which is looked up only where something is raised
+    except _loops().CannotCompile:  # which is looked up only where something is raised
         _cannot_compile.add(_strategies(optimizer, objective))
         return None

@@ -118,7 +118,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         :class:`~skgd.display.TrainingDisplay` a plot.
     engine_ : str
         The engine of the last call: "compiled" (by Numba) or "vectorized" (NumPy: for small problems, and if Numba is
-        missing or cannot compile a custom rule). Their results agree up to rounding.
+        missing or cannot compile a custom rule). Their results agree up to rounding. In streams of sparse data with
+        many features, "compiled" is also what Python does with the loop before it is compiled, to the same bits.
     optimizer_ : Optimizer
         The optimizer used; with ``optimizer="auto"``, the one chosen.
     loss_ : Loss
@@ -544,7 +545,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
-            X = canonical(X)
+            X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
             X = read_features(self, X, dtypes, reset=not resumed, order="C" if stream else None)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))

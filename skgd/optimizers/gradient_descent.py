@@ -101,4 +101,4 @@ class SGD(Optimizer):
         momentum, _ = hyper
         # Of many classes, each has its turn seldom, and an implicit step cannot be too long.
         classes = n_classes if momentum == 0.0 else 1.0
-        return classes * (1.0 - momentum) / (curvature * row_norm**2)
+        return classes * (1.0 - momentum) / (curvature * row_norm * row_norm)

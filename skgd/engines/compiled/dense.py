@@ -8,9 +8,8 @@ import numpy as np
 
 from skgd.coordinates import dense_coordinates
 from skgd.engines.compiled.columns import measure_dense_rows
-from skgd.engines.compiled.interface import Rows, has_intercept, prefetch, rows, single
+from skgd.engines.compiled.interface import AHEAD, Rows, has_intercept, prefetch, rows, single
 from skgd.engines.compiled.loss import slopes_of_loss
-from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.steps import complete_gradient
 
 BLOCK_ENTRIES = 2**12  # of one output: these stay in the cache

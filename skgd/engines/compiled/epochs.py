@@ -12,7 +12,7 @@ from skgd.engines.compiled.columns import read_only_rows, touched_columns
 from skgd.engines.compiled.interface import Limits, Penalty, Scales
 from skgd.engines.compiled.kinds import Kind, loop_for
 from skgd.engines.compiled.loss import target_of
-from skgd.engines.compiled.sparse import most_entries, note_centered
+from skgd.engines.compiled.sparse import most_entries, note_all_centered
 from skgd.engines.compiled.specialize import announced
 from skgd.engines.compiled.workspace import Shape, drifts, work_for
 
@@ -92,7 +92,7 @@ def run_epoch(
     )
     work, penalties_before = work_for(shape, kind), (0.0, 0.0)
     if kind.centered:
-        note_centered((work.of_rows if kind.activation is None else work.of_rows[0])[-1], scales.center)
+        note_all_centered((work.of_rows if kind.activation is None else work.of_rows[0])[-1], scales.center)
     data = data_of(objective, X)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:

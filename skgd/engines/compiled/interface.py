@@ -48,6 +48,9 @@ class Rows(NamedTuple):
     accumulate: Callable | None = None
 
 
+AHEAD = 16  # so many rows ahead of its use, a row is fetched
+HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
+
 strategies: Any = None
 rows: Any = None
 take_batch: Any = None  # `take_steps`, for streams

@@ -7,8 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-AHEAD = 16  # so many rows ahead of its use, a row is fetched
-HINT = 2  # fetch into the second-level cache: more requests may be under way than for the first
+from skgd.engines.compiled.interface import HINT
 
 
 @intrinsic
@@ -33,7 +32,3 @@ def prefetch(typing_context, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), generate
-
-
-def no_prefetch(array, index):
-    """Do nothing, where the loops run as plain Python (``NUMBA_DISABLE_JIT=1``)."""

@@ -39,9 +39,8 @@ def take_row_steps(
     theta, slots, average = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
     entries, columns, of_centered = work.of_rows
-    raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
-    point, lengths, missed = work.point, work.lengths, work.missed
-    n_outputs = 1 if single else theta.shape[1]
+    missed = work.missed
+    scratch = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes, work.point, work.lengths
     behind = lazy and (penalty.penalized or not resting)  # what columns miss has to be caught up
     for step in range(len(rates)):
         rate, now = rates[step], float(t + step + 1)
@@ -51,66 +50,13 @@ def take_row_steps(
             n += 1
         if behind:
             rows.catch_up(columns, n, step, rates, t, theta, slots, hypers, penalty, missed)
-        square = 0.0
-        if single:
-            total = 0.0
-            for u in range(n):
-                total += entries[u] * theta[rows.place(columns, u), 0]
-                square += entries[u] * entries[u]
-            raw[0, 0] = total
-        else:
-            for k in range(n_outputs):
-                raw[0, k] = 0.0
-            for u in range(n):
-                c, z = rows.place(columns, u), entries[u]
-                square += z * z
-                for k in range(n_outputs):
-                    raw[0, k] += z * theta[c, k]
+        if not single:
             rows.look_ahead(data, order, step, theta)
-        for k in range(n_outputs):
-            losses[k] = 0.0
-        slopes_of_loss(y, weight, step, 0, 1, hypers, scales, raw, slopes, losses, slope_sizes)
-        steepness = 0.0
-        for k in range(n_outputs):
-            steepness += slopes[0, k] * slopes[0, k]
-        size_of_row = square
-        square *= steepness
-        loss, record[step, 0], record[step, 2] = totals_of(losses, scales.unit, scales.worth)
-        record[step, 1] = square
-        if not (np.isfinite(loss) and np.isfinite(square)):
+        of_row = n, entries, columns, y, weight, step
+        share, sums = take_row_step(of_row, rate, now, theta, slots, hypers, scales, penalty, limits, scratch)
+        record[step, 0], record[step, 1], record[step, 2] = sums
+        if share < 0.0:
             return step
-        norm = np.sqrt(square)
-        clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
-        length, share = rate, 1.0
-        if along_row:
-            length = strategies.rule(0.0, 0.0, rate, now, strategies.slots_of(slots, 0, 0), hypers[0])[1]
-            for k in range(n_outputs):
-                moved[0, k] = -length * clip * slopes[0, k] * size_of_row
-        else:
-            at_hand = entries, columns, slopes, moved, point, lengths
-            apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, at_hand)
-        if implicit:
-            start = 0.0
-            for k in range(n_outputs):
-                start += slopes[0, k] * moved[0, k]
-            share = implicit_share(start, (y, weight, step, step + 1, hypers, scales, raw, moved), smooth)
-        if along_row:
-            length *= share
-            for k in range(n_outputs):
-                slopes[0, k] *= clip * length
-        for u in range(n if along_row or implicit else 0):
-            c = rows.place(columns, u)
-            for k in range(n_outputs):
-                if along_row:
-                    w = theta[c, k] - entries[u] * slopes[0, k]
-                    if penalty.penalized:
-                        w = proximal_point(w, length, penalty.l1[c, k], penalty.l2[c, k])
-                else:
-                    w, to = theta[c, k], point[u, k]
-                    w = to if share == 1.0 else w + share * (to - w)
-                    if penalty.penalized and proximal:
-                        w = proximal_point(w, share * lengths[u, k], penalty.l1[c, k], penalty.l2[c, k])
-                theta[c, k] = w
         if behind:
             record_rate(columns, n, step, rate * share, missed)
         if shares[step] > 0.0:
@@ -120,6 +66,77 @@ def take_row_steps(
     if behind:
         catch_up_all(work.everywhere, len(rates), rates, t, theta, slots, hypers, penalty, missed)
     return len(rates)
+
+
+def take_row_step(of_row, rate, now, theta, slots, hypers, scales, penalty, limits, scratch):
+    """Take a step with a standardized row, in place.
+
+    Return which share of it, -1 where numbers are no longer finite, and what is recorded: the loss before it, the
+    squared norm of the gradient, and the loss by its worth.
+    """
+    n, entries, columns, y, weight, row = of_row
+    raw, moved, slopes, losses, slope_sizes, point, lengths = scratch
+    n_outputs = 1 if single else theta.shape[1]
+    square = 0.0
+    if single:
+        total = 0.0
+        for u in range(n):
+            total += entries[u] * theta[rows.place(columns, u), 0]
+            square += entries[u] * entries[u]
+        raw[0, 0] = total
+    else:
+        for k in range(n_outputs):
+            raw[0, k] = 0.0
+        for u in range(n):
+            c, z = rows.place(columns, u), entries[u]
+            square += z * z
+            for k in range(n_outputs):
+                raw[0, k] += z * theta[c, k]
+    for k in range(n_outputs):
+        losses[k] = 0.0
+    slopes_of_loss(y, weight, row, 0, 1, hypers, scales, raw, slopes, losses, slope_sizes)
+    steepness = 0.0
+    for k in range(n_outputs):
+        steepness += slopes[0, k] * slopes[0, k]
+    size_of_row = square
+    square *= steepness
+    loss, in_user_units, of_worth = totals_of(losses, scales.unit, scales.worth)
+    sums = in_user_units, square, of_worth
+    if not (np.isfinite(loss) and np.isfinite(square)):
+        return -1.0, sums
+    norm = np.sqrt(square)
+    clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
+    length, share = rate, 1.0
+    if along_row:
+        length = strategies.rule(0.0, 0.0, rate, now, strategies.slots_of(slots, 0, 0), hypers[0])[1]
+        for k in range(n_outputs):
+            moved[0, k] = -length * clip * slopes[0, k] * size_of_row
+    else:
+        at_hand = entries, columns, slopes, moved, point, lengths
+        apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, at_hand)
+    if implicit:
+        start = 0.0
+        for k in range(n_outputs):
+            start += slopes[0, k] * moved[0, k]
+        share = implicit_share(start, (y, weight, row, row + 1, hypers, scales, raw, moved), smooth)
+    if along_row:
+        length *= share
+        for k in range(n_outputs):
+            slopes[0, k] *= clip * length
+    for u in range(n if along_row or implicit else 0):
+        c = rows.place(columns, u)
+        for k in range(n_outputs):
+            if along_row:
+                w = theta[c, k] - entries[u] * slopes[0, k]
+                if penalty.penalized:
+                    w = proximal_point(w, length, penalty.l1[c, k], penalty.l2[c, k])
+            else:
+                w, to = theta[c, k], point[u, k]
+                w = to if share == 1.0 else w + share * (to - w)
+                if penalty.penalized and proximal:
+                    w = proximal_point(w, share * lengths[u, k], penalty.l1[c, k], penalty.l2[c, k])
+            theta[c, k] = w
+    return share, sums
 
 
 def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits, at_hand):

@@ -9,9 +9,8 @@ import numpy as np
 from skgd.coordinates import sparse_coordinates
 from skgd.engines.compiled.catch_up import drift, repeat_steps, shrink
 from skgd.engines.compiled.columns import measure_sparse_rows
-from skgd.engines.compiled.interface import Rows, centered, has_intercept, hidden, lazy, prefetch, single
+from skgd.engines.compiled.interface import AHEAD, Rows, centered, has_intercept, hidden, lazy, prefetch, single
 from skgd.engines.compiled.loss import slopes_of_loss
-from skgd.engines.compiled.prefetch import AHEAD
 from skgd.engines.compiled.steps import complete_gradient
 
 
@@ -48,6 +47,12 @@ def note_centered(columns, center):
             columns[0, n_centered] = j
             n_centered += 1
     columns[0, len(center)] = n_centered
+
+
+def note_all_centered(columns: np.ndarray, center: np.ndarray) -> None:
+    """Do the same outside of a loop."""
+    far = np.flatnonzero(center)
+    columns[0, : len(far)], columns[0, len(center)] = far, len(far)
 
 
 def touch(data, order, begin, end, scales, chunks, of_rows):

@@ -15,19 +15,16 @@ from __future__ import annotations
 import dis
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba import config, njit, typeof
-from numba.core.event import Listener, install_listener
 
-from skgd.engines.compiled.inlining import InlinedCompiler
-from skgd.engines.compiled.interface import Limits, Penalty, Rows, Scales, Strategies, Work
-from skgd.engines.compiled.prefetch import HINT, no_prefetch, prefetch
+from skgd.engines.compiled.exact import NUMPY, no_prefetch, part_as_python
+from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -38,6 +35,7 @@ _OPTIONS: dict[str, Any] = {
 # arrays to count, there is less to compile: whoever calls a loop holds its arrays, and makes them, see `workspace`.
 _CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True, "_nrt": False}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
+_PREFETCH = "skgd.engines.compiled.prefetch"
 _SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
 
@@ -45,10 +43,27 @@ class CannotCompile(Exception):
     """A rule or a loss is beyond Numba."""
 
 
-def specialized(function: Any, replacements: Mapping[str, Any]) -> Loop:
-    """Return a loop, compiled when it is first called or read from the disk, with these things in their places."""
+def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False) -> Loop:
+    """Return a loop, compiled when it is first called or read from the disk, with these things in their places.
+
+    An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
+    """
+    from skgd.engines.compiled.prefetch import prefetch  # which imports Numba: loops as Python do without
+
     common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch, "erf": math.erf}
-    return Loop(*_Specializer({**common, **replacements}).copy(function))
+    return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
+
+
+def interpreted(function: Any, replacements: Mapping[str, Any]) -> Callable:
+    """Return the same loop in Python, which gives the bits of an ``exact`` one, for memoryviews in place of arrays."""
+    common = {"choose": _choose, "prefetch": no_prefetch, "erf": math.erf, "np": NUMPY, "part_of": part_as_python}
+    return _Specializer({**common, **replacements}, compiled=False).copy(function)[0]
+
+
+def are_ours(*strategies: type) -> bool:
+    """Say whether strategies have no function of a user's."""
+    functions = (getattr(each, name, None) for each in strategies for name in Strategies._fields)
+    return all(_is_ours(function) for function in functions if function is not None)
 
 
 def _choose(condition, then, otherwise):
@@ -63,14 +78,16 @@ def _choose(condition, then, otherwise):
 class _Specializer:
     """Copies functions, and those they call, with things in the place of those of the same names."""
 
-    def __init__(self, replacements: Mapping[str, Any]):
-        self._replacements = replacements
+    def __init__(self, replacements: Mapping[str, Any], exact: bool = False, compiled: bool = True):
+        self._replacements, self._compiled = replacements, compiled
+        self._settings = (*_SETTINGS, "exact") if exact else _SETTINGS
+        self._options = {**_INLINED, "fastmath": False} if exact else _INLINED
         self._done: dict[FunctionType, tuple[Any, str] | None] = {}
 
     def copy(self, function: FunctionType) -> tuple[FunctionType, bool]:
         """Return a copy of a function, and whether its name tells all that it depends on."""
         fingerprint, code = _Fingerprint(), function.__code__
-        fingerprint.add((_SETTINGS, code, function.__defaults__))
+        fingerprint.add((self._settings, code, function.__defaults__))
         for cell in function.__closure__ or ():
             fingerprint.add(cell.cell_contents)
         namespace = dict(function.__globals__)
@@ -101,8 +118,8 @@ class _Specializer:
         if function not in self._done:
             self._done[function] = None
             copy, tells_all = self.copy(function)
-            options = {**_INLINED, "_nrt": _may_make_arrays(function)}
-            compiled = njit(pipeline_class=InlinedCompiler, **options)(copy)
+            options = {**self._options, "_nrt": _may_make_arrays(function)}
+            compiled = _to_be_inlined(copy, options) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
@@ -111,6 +128,14 @@ class _Specializer:
 
 
 _UNKNOWN: Any = object()
+
+
+def _to_be_inlined(function: FunctionType, options: dict[str, Any]) -> Any:
+    from numba import njit
+
+    from skgd.engines.compiled.inlining import InlinedCompiler
+
+    return njit(pipeline_class=InlinedCompiler, **options)(function)
 
 
 def _is_ours(function: FunctionType) -> bool:
@@ -158,7 +183,7 @@ class _Fingerprint:
             self._hash.update(f"ufunc {name};".encode())
         elif any(thing is known for known in (Work, Scales, Penalty, Limits)):
             self.add((thing.__name__, thing._fields))
-        elif not any(thing is known for known in (np, math, prefetch)):
+        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _PREFETCH):
             self.tells_all = False
 
 
@@ -170,8 +195,9 @@ class _Fingerprint:
 class Loop:
     """A compiled function. A cache that is broken, or cannot be written, is no reason why a call fails."""
 
-    def __init__(self, function: FunctionType, lasting: bool):
+    def __init__(self, function: FunctionType, lasting: bool, exact: bool = False):
         self._function = function
+        self._options = {**_CALLED_FROM_PYTHON, "fastmath": False} if exact else _CALLED_FROM_PYTHON
         lasting = lasting and not is_plain_python()
         self._remedies = [self._in_memory, self._cached] if lasting else []  # the last one comes first
         self._compiled = self._cached() if lasting else self._in_memory()
@@ -181,12 +207,21 @@ class Loop:
         """The name of the compiled function, with the fingerprint."""
         return self._function.__qualname__
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Say whether it need not be compiled: because it was, in this process or another one, if for one signature."""
+        return bool(getattr(self._compiled, "overloads", True)) or any(self._files("nbc"))
+
     def _in_memory(self) -> Any:
-        return njit(**_CALLED_FROM_PYTHON)(self._function)
+        from numba import njit
+
+        return njit(**self._options)(self._function)
 
     def _cached(self) -> Any:
+        from numba import njit
+
         try:
-            return njit(cache=True, **_CALLED_FROM_PYTHON)(self._function)
+            return njit(cache=True, **self._options)(self._function)
         except RuntimeError:  # no folder can be written to
             return self._in_memory()
 
@@ -227,14 +262,20 @@ class Loop:
 
     def _forget(self) -> None:
         """Remove what the disk has of this function."""
-        folder = getattr(self._compiled, "stats", None) and self._compiled.stats.cache_path
-        for file in Path(folder).glob(f"*{self.name}*") if folder else ():
+        for file in self._files():
             with suppress(OSError):
                 file.unlink()
+
+    def _files(self, ending: str = "") -> Iterable[Path]:
+        """Return the files that the disk has of this function."""
+        folder = getattr(self._compiled, "stats", None) and self._compiled.stats.cache_path
+        return Path(folder).glob(f"*{self.name}*{ending}") if folder else ()
 
 
 def _signature(arguments: tuple) -> tuple | None:
     """Return the types of arguments, or None where Numba has none for them."""
+    from numba import typeof
+
     try:
         return tuple(map(typeof, arguments))
     except Exception:  # of several kinds, depending on Numba's version
@@ -243,25 +284,15 @@ def _signature(arguments: tuple) -> tuple | None:
 
 def is_plain_python() -> bool:
     """Say whether the loops run as the Python that they are (``NUMBA_DISABLE_JIT=1``)."""
+    from numba import config
+
     return bool(vars(config)["DISABLE_JIT"])
-
-
-class _Announcement(Listener):
-    """Says, once, that something is compiled."""
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def on_start(self, event: Any) -> None:
-        ours = event.data["dispatcher"].py_func.__globals__.get("__name__", "").startswith("skgd.engines.compiled")
-        if ours and not self._said:
-            print("Compiling the training loop, once for each kind on a machine: this takes some seconds.", flush=True)
-            self._said = True
-
-    def on_end(self, event: Any) -> None:
-        pass
 
 
 def announced(verbose: int) -> AbstractContextManager:
     """Say, with ``verbose``, when something is compiled meanwhile."""
-    return install_listener("numba:compile", _Announcement()) if verbose else nullcontext()
+    if not verbose:
+        return nullcontext()
+    from skgd.engines.compiled.announcement import announcement
+
+    return announcement()

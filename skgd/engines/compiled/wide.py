@@ -7,47 +7,51 @@ back.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from skgd.coordinates import (
-    Matrix,
     is_frequent,
     is_sparse,
     is_text_like,
     mean_squares_of,
+    merged_measures,
+    nonzero,
     normal_scale,
+    rarity,
     relearned,
     row_norm_of,
     standardized_coefficient,
     target_coordinates,
-    user_coefficient,
 )
-from skgd.engines.compiled.columns import read_only_rows
 from skgd.engines.compiled.interface import (
+    Limits,
+    Penalty,
+    Scales,
     automatic_rate,
     has_intercept,
     log_link,
     precondition,
+    prefetch,
     regression,
     shared,
+    single,
     standardized,
     strategies,
-    take_batch,
 )
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
-from skgd.engines.compiled.row_steps import take_row_steps
-from skgd.engines.compiled.specialize import Loop, announced, specialized
-from skgd.engines.compiled.streams import have_units, learn_targets, measures_of, standardize
-from skgd.engines.compiled.workspace import Shape, work_for
-from skgd.engines.vectorized import StepSettings, read_only
+from skgd.engines.compiled.row_steps import take_row_step
+from skgd.engines.compiled.specialize import CannotCompile, Loop, announced, are_ours, interpreted, specialized
+from skgd.engines.compiled.streams import have_units, measures_of, standardize
+from skgd.engines.vectorized import StepSettings
 from skgd.objective import Objective, penalty_of, penalty_rates
 from skgd.optimizers import Optimizer, is_linear
 from skgd.wide_table import (
-    CENTERED,
     CLOCK,
     COUNT,
     ENTRIES,
@@ -60,73 +64,78 @@ from skgd.wide_table import (
     OF_WORTH,
     PENALTY,
     ROWS,
+    SEEN,
     SOON,
     SQUARES,
     SUM,
     TIME,
     WEIGHT,
+    Changes,
     coordinates_in,
     entries_in,
     measures_in,
     rare_scale_in,
+    relative_scale_of,
     shrunk,
     with_entry,
 )
 
-_NONE = np.empty(0)
+_NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
+_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 11, 6, 9  # arrays, see `parts_of`
+# Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
+# has the loop; and so long that compiling it repays, which takes some seconds.
+_SOME_ENTRIES, _MANY_ENTRIES = 2 * 10**4, 10**5
+_READ, _SCRATCH = (0, 1, 2, 4, 10, 13, 15, 16), 14  # arguments of `take_wide`: arrays of which none is to be changed
+_UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
-def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hypers, given, arrays, work):
+def take_wide(
+    values,
+    indices,
+    indptr,
+    y,
+    weight,
+    t,
+    table,
+    numbers,
+    targets,
+    centered_columns,
+    rates,
+    changed_columns,
+    changed_rows,
+    columns,
+    scratch,
+    known_worth,
+    initial,
+    hypers,
+    given,
+):
     """Learn the columns from each row, then take a step with it: what `skgd.wide` does.
 
-    ``table``, ``numbers`` and ``centered_columns``, whose first number is that of the others, are changed in place.
+    ``table``, ``numbers``, ``targets`` and ``centered_columns``, whose first number is that of the others, are changed
+    in place; ``changed_columns``, which has such a number, too, and ``changed_rows`` note what the table held before.
     Return how many steps were taken, fewer than rows if one came to numbers that are not finite, the rate of the last
     step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
-    values, indices, indptr = data
-    (
-        n_features,
-        n_slots,
-        alpha,
-        l1_ratio,
-        curvature,
-        degree,
-        n_classes,
-        of_limits,
-        initial,
-        tiny,
-        largest_number,
-        known_worth,
-    ) = given
-    (
-        entry,
-        columns,
-        x,
-        center,
-        inverse,
-        scale,
-        relative,
-        theta,
-        slots,
-        longest,
-        l1,
-        l2,
-        by_target,
-        of_targets,
-        goals,
-        record,
-        singles,
-    ) = arrays
-    unit, divisor, predictor_center, predictor_scale = by_target[0], by_target[1], by_target[2], by_target[3]
-    target_center, target_scale, worth = by_target[4], by_target[5], by_target[6]
-    n_outputs = theta.shape[1]
+    n_features, many_outputs, alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given
+    n_slots, n_outputs = len(initial), 1 if single else many_outputs
+    parts = parts_of(scratch, len(columns), n_outputs, n_slots)
+    of_entries, of_parameters, slots, of_outputs, of_step = parts
+    entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares, share_of_rows = of_entries
+    theta, l1, l2, longest, point, lengths = of_parameters
+    target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth, losses, sizes = of_outputs
+    raw, moved, slopes, goals, one_weight = of_step
     width = 1 if shared else n_outputs  # of each slot
     first = N_NUMBERS + n_outputs
-    intercept, of_intercept = numbers[N_NUMBERS:first], numbers[first : first + n_slots * width]
-    targets = numbers[first + n_slots * width :].reshape((4, -1))
-    loss, square_of_gradient, penalty, progress = 0.0, 0.0, 0.0, 0.0
-    rate, one_weight, no_share = singles
-    for step in range(len(y)):
+    of_slots = N_STATISTICS + n_outputs
+    penalized = alpha > 0.0
+    scales = Scales(center, inverse, predictor_center, predictor_scale, divisor, unit, worth)
+    penalty_of_step = Penalty(l1, l2, penalized)
+    of_step = raw, moved, slopes, losses, sizes, point, lengths
+    loss, square_of_gradient, penalty, progress, rate = 0.0, 0.0, 0.0, 0.0, 0.0
+    for q in range(indptr[0], indptr[1]):
+        prefetch(table, (indices[q], 0))
+    for step in range(len(rates)):
         s = weight[step] if len(weight) > 0 else 1.0
         before = numbers[WEIGHT]
         numbers[ROWS] += 1.0
@@ -134,89 +143,118 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
         total, now = numbers[WEIGHT], t + step + 1.0
         inverse_total = 1.0 / total
         one_weight[0] = s / (total / numbers[ROWS])
-        if regression:
-            learn_targets(targets, y, step, step + 1, one_weight, one_weight[0], total / s * one_weight[0], of_targets)
         for k in range(n_outputs):
             target_center[k], target_scale[k] = 0.0, 1.0
+            if regression:
+                learn_target(targets, k, y[step, k], s / total)
             if regression and (precondition or standardized):
                 found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                 target_center[k], target_scale[k] = found
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
-            return step, rate[0], (loss, square_of_gradient, penalty, progress)
+            return step, rate, (loss, square_of_gradient, penalty, progress)
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n = 0
         for q in range(indptr[step], indptr[step + 1]):
-            columns[n], x[0, n] = indices[q], values[q]
-            if table[columns[n], CENTERED] > 0.0:
-                table[columns[n], CENTERED] = now
-            numbers[ENTRIES] += s if x[0, n] != 0.0 else 0.0
+            j, value = indices[q], values[q]
+            note(table, j, t, changed_columns, changed_rows)
+            table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
+            numbers[ENTRIES] += s if value != 0.0 else 0.0
+            columns[n], x[n] = j, value
             n += 1
         n_centered, centered_columns[0] = centered_columns[0], 0
         for q in range(n_centered):
             j = centered_columns[1 + q]
-            if table[j, CENTERED] != now:
+            if table[j, SEEN] != now:
+                note(table, j, t, changed_columns, changed_rows)
                 if is_frequent(table[j, COUNT] / total):
-                    columns[n], x[0, n] = j, 0.0
+                    columns[n], x[n] = j, 0.0
                     n += 1
+                    table[j, SEEN] = now
                 else:
-                    table[j, CENTERED] = 0.0
-            if table[j, CENTERED] > 0.0:
+                    table[j, SEEN] = -now
+            if table[j, SEEN] > 0.0:
                 centered_columns[0] += 1
                 centered_columns[centered_columns[0]] = j
+        for q in range(indptr[step + 1], indptr[min(step + 2, len(rates))]):
+            prefetch(table, (indices[q], 0))
         filled = numbers[ENTRIES] / (total * n_features)
         text_like = is_text_like(filled, n_features)
-        norm = 0.0
+        soon = numbers[ROWS] < SOON
+        # Some short loops one after the other, of which the processor does more at a time than of a long one.
+        norm, few, indicated = 0.0, 0.0, 0.0
         for u in range(n):
-            j = columns[u]
+            j, value = columns[u], x[u]
             known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-            few, indicators = entries_in(known, before)
-            old_scale: Any = 0.0
             largest = known[1]
-            if precondition and 0.0 < largest < abs(x[0, u]):
-                old_scale = rare_scale_in(known, before)
-                if table[j, CENTERED] > 0.0:
-                    old_scale = coordinates_in(known, before, has_intercept, text_like)[1]
-                old_scale = normal_scale(old_scale, tiny)
-            known = with_entry(known, x[0, u], s)
+            entries_before = entries_in(known, before)
+            old_scale[u] = 0.0 if known[0] > 0.0 else _UNKNOWN
+            if precondition and 0.0 < largest < abs(value):
+                old = rare_scale_in(known, before)
+                if table[j, SEEN] > 0.0:
+                    old = coordinates_in(known, before, has_intercept, text_like)[1]
+                old_scale[u] = normal_scale(old, tiny)
+            known = with_entry(known, value, s)
             if known[1] > largest:
                 shrink = largest / known[1]
-                for q in range(N_STATISTICS + n_outputs, table.shape[1]):
+                for q in range(of_slots, table.shape[1]):
                     table[j, q] *= shrink * shrink
-            after = entries_in(known, total)
-            numbers[FEW] += after[0] - few
-            numbers[INDICATED] += after[1] - indicators
-            center[u], scale[u] = 0.0, 1.0
+            table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES] = known
+            entries_after = entries_in(known, total)
+            few += entries_after[0] - entries_before[0]
+            indicated += entries_after[1] - entries_before[1]
+            count[u], unit_of_column[u], squares[u] = known[0], known[1], known[3]
+            share_of_rows[u] = known[0] / total
+        for u in range(n):
+            relative[u] = rarity(share_of_rows[u]) if precondition else 1.0
+        for u in range(n):
+            relative[u] = relative_scale_of((count[u], 0.0, 0.0, squares[u]), relative[u])
+        for u in range(n):
+            r, known_in_largest = 1.0, False
+            center[u] = 0.0
             if precondition:
-                r = rare_scale_in(known, total)
-                if is_frequent(known[0] / total) and numbers[ROWS] >= SOON:
-                    c, deviation = coordinates_in(known, total, has_intercept, text_like)
-                    if table[j, CENTERED] == 0.0 and c != 0.0:
+                r = nonzero(unit_of_column[u] * relative[u])
+                known_in_largest = unit_of_column[u] > 0.0 and r >= tiny
+                if is_frequent(share_of_rows[u]) and not soon:
+                    j = columns[u]
+                    known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
+                    far, deviation = coordinates_in(known, total, has_intercept, text_like)
+                    if table[j, SEEN] <= 0.0 and far != 0.0:
                         centered_columns[0] += 1
                         centered_columns[centered_columns[0]] = j
-                        table[j, CENTERED] = now
-                    if table[j, CENTERED] > 0.0:
-                        center[u], r = c, deviation
-                scale[u] = normal_scale(r, tiny)
-            inverse[u], relative[u], in_slots = 1.0 / scale[u], 1.0, 1.0
-            if known[1] > 0.0:
-                relative[u], in_slots = scale[u] / known[1], known[1] * inverse[u]
+                        table[j, SEEN] = now
+                    if table[j, SEEN] > 0.0:
+                        center[u], r, known_in_largest = far, deviation, False
+                r = normal_scale(r, tiny)
+            scale[u] = r
+            if not known_in_largest:
+                relative[u] = r / nonzero(unit_of_column[u])
+        for u in range(n):
+            inverse[u] = 1.0 / scale[u]
+        for u in range(n):
+            in_slots = nonzero(unit_of_column[u]) * inverse[u]
             in_slots *= in_slots
-            square = known[3] * in_slots * inverse_total
+            square = squares[u] * in_slots * inverse_total
             if center[u] != 0.0:
+                j = columns[u]
+                known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
                 square = mean_squares_of(measures_in(known, total), center[u], scale[u])
-            z = (x[0, u] - center[u]) * inverse[u]
+            z = (x[u] - center[u]) * inverse[u]
             norm += z * z
+            entries[u], x[u], longest[u, 0] = z, in_slots, curvature * square
+        for u in range(n):
+            longest[u, 0] = 1.0 / longest[u, 0] if longest[u, 0] > 0.0 else np.inf
+        for u in range(n):
+            j = columns[u]
             for k in range(n_outputs):
                 w = table[j, N_STATISTICS + k]
-                if old_scale > 0.0:
-                    w *= relearned(old_scale, scale[u], False)
+                if old_scale[u] > 0.0:
+                    w *= relearned(old_scale[u], scale[u], False)
                 for m in range(n_slots):
-                    at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
-                    slots[m, u, k] = table[j, at] * in_slots if table[j, COUNT] > 0.0 else initial[m]
-                longest[u, k] = 1.0 / (curvature * square)
-                v = standardized_coefficient(w, scale[u], target_scale[k])
-                if alpha > 0.0:
+                    in_table = table[j, of_slots + m * width + (0 if shared else k)]
+                    slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table * x[u]
+                v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                if penalized:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] -= penalty_of(v, l1[u, k], l2[u, k], worth[k])
@@ -225,97 +263,186 @@ def take_wide(data, y, weight, t, table, numbers, centered_columns, rates, hyper
                         one = strategies.rule(0.0, 0.0, 1.0, now, strategies.slots_of(slots, u, k), hypers[0])[1]
                         v = shrunk(v, one * passed, l1[u, k], l2[u, k])
                 theta[u, k] = v
-            table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES] = known
+        numbers[FEW] += few
+        numbers[INDICATED] += indicated
         numbers[NORMS] += s * norm
-        rate[0] = rates[step]
+        rate = rates[step]
         if automatic_rate:
-            entries = numbers[FEW]
-            one_hot = 0.0 if text_like or entries <= 0.0 else numbers[INDICATED] / entries
+            one_hot = 0.0 if text_like or numbers[FEW] <= 0.0 else numbers[INDICATED] / numbers[FEW]
             of_rows = row_norm_of(numbers[NORMS] / total, has_intercept)
-            many = n_classes if is_sparse(filled) else 1
-            rate[0] *= strategies.auto_learning_rate(of_rows, curvature, many, one_hot, hypers[0])
+            many = n_classes if is_sparse(filled) else 1.0
+            rate *= strategies.auto_learning_rate(of_rows, curvature, many, one_hot, hypers[0])
+        n_parameters = n
         if has_intercept:
+            n_parameters, entries[n], longest[n, 0] = n + 1, 1.0, 1.0 / curvature
             for k in range(n_outputs):
                 shift = 0.0
                 for u in range(n):
                     if center[u] != 0.0:
-                        shift += center[u] * user_coefficient(theta[u, k], scale[u], target_scale[k])
-                theta[n, k] = (intercept[k] + shift - target_center[k]) / target_scale[k] if now > 1.0 else 0.0
-                l1[n, k], l2[n, k], longest[n, k] = 0.0, 0.0, 1.0 / curvature
+                        shift += center[u] * (target_scale[k] * (theta[u, k] * inverse[u]))
+                intercept = numbers[N_NUMBERS + k] + shift - target_center[k]
+                theta[n, k] = intercept / target_scale[k] if now > 1.0 else 0.0
+                l1[n, k], l2[n, k] = 0.0, 0.0
                 for m in range(n_slots):
-                    slots[m, n, k] = of_intercept[m * width + (0 if shared else k)]
+                    slots[m, n, k] = numbers[first + m * width + (0 if shared else k)]
+        numbers[PENALTY], numbers[OF_WORTH] = max(numbers[PENALTY], 0.0), max(numbers[OF_WORTH], 0.0)
+        of_row = y[step : step + 1]
         if standardized:
             standardize(y, step, step + 1, target_center, target_scale, goals)
             of_row = goals
-        else:
-            of_row = y[step : step + 1]
-        n_parameters = n + 1 if has_intercept else n
-        numbers[PENALTY], numbers[OF_WORTH] = max(numbers[PENALTY], 0.0), max(numbers[OF_WORTH], 0.0)
-        taken = take_batch(
-            (x,),
-            of_row,
-            one_weight,
-            entry,
-            1,
-            rate,
-            t + step,
-            (theta[:n_parameters], slots, theta[:0]),
-            no_share,
-            hypers,
-            (center[:n], inverse, predictor_center, predictor_scale, divisor, unit, worth),
-            (l1, l2, alpha > 0.0),
-            (longest, of_limits[0], of_limits[1], of_limits[2], n * n_outputs),
-            work,
-            record,
-        )
-        if taken == 0:
-            return step, rate[0], (loss, square_of_gradient, penalty, progress)
-        loss += record[0, 0]
-        square_of_gradient += record[0, 1]
-        numbers[CLOCK] += rate[0]
+        of_row = n_parameters, entries, columns, of_row, one_weight, 0
+        limits = Limits(longest, max_grad_norm, 0.0, 0.0, n * n_outputs)
+        share, sums = take_row_step(of_row, rate, now, theta, slots, hypers, scales, penalty_of_step, limits, of_step)
+        if share < 0.0:
+            return step, rate, (loss, square_of_gradient, penalty, progress)
+        loss += sums[0]
+        square_of_gradient += sums[1]
+        numbers[CLOCK] += rate
         finite = True
         for k in range(n_outputs):
             shift = 0.0
             for u in range(n):
                 j = columns[u]
-                w = user_coefficient(theta[u, k], scale[u], target_scale[k])
+                w = theta[u, k] * inverse[u]
+                if regression:
+                    w *= target_scale[k]
                 finite = finite and abs(w) <= largest_number
-                shift += center[u] * w
+                if center[u] != 0.0:
+                    shift += center[u] * w
                 table[j, N_STATISTICS + k] = w
+                table[j, TIME] = numbers[CLOCK]
                 for m in range(n_slots):
-                    at = N_STATISTICS + n_outputs + m * width + (0 if shared else k)
-                    table[j, at] = slots[m, u, k] * (relative[u] * relative[u])
-                if alpha > 0.0:
+                    in_table = slots[m, u, k] * (relative[u] * relative[u])
+                    table[j, of_slots + m * width + (0 if shared else k)] = in_table
+                if penalized:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] += penalty_of(theta[u, k], l1[u, k], l2[u, k], worth[k])
+            numbers[N_NUMBERS + k] = target_center[k]
             if has_intercept:
-                intercept[k] = target_center[k] + target_scale[k] * theta[n, k] - shift
-                finite = finite and abs(intercept[k]) <= largest_number
+                numbers[N_NUMBERS + k] = target_center[k] + target_scale[k] * theta[n, k] - shift
+                finite = finite and abs(numbers[N_NUMBERS + k]) <= largest_number
                 for m in range(n_slots):
-                    of_intercept[m * width + (0 if shared else k)] = slots[m, n, k]
-            else:
-                intercept[k] = target_center[k]
-        for u in range(n):
-            table[columns[u], TIME] = numbers[CLOCK]
+                    numbers[first + m * width + (0 if shared else k)] = slots[m, n, k]
         penalty += numbers[PENALTY]
-        progress += record[0, 2] + numbers[OF_WORTH]
+        progress += sums[2] + numbers[OF_WORTH]
         if not finite:
-            return step, rate[0], (loss, square_of_gradient, penalty, progress)
-    return len(y), rate[0], (loss, square_of_gradient, penalty, progress)
+            return step, rate, (loss, square_of_gradient, penalty, progress)
+    return len(rates), rate, (loss, square_of_gradient, penalty, progress)
+
+
+def note(table, j, t, changed_columns, changed_rows):
+    """Note what the table holds of a column that has not been seen since a step: before it is changed."""
+    if abs(table[j, SEEN]) <= t:
+        n = changed_columns[0]
+        changed_columns[1 + n] = j
+        for q in range(table.shape[1]):
+            changed_rows[n, q] = table[j, q]
+        changed_columns[0] = n + 1
+
+
+def learn_target(measures, k, value, share):
+    """Merge one more target of an output into the measures of earlier ones."""
+    largest = max(measures[0, k], abs(value))
+    of_value: Any = largest, value / nonzero(largest), 0.0, 1.0 if value != 0.0 else 0.0
+    measures[0, k], measures[1, k], measures[2, k], measures[3, k] = merged_measures(
+        measures_of(measures, k), of_value, share
+    )
+
+
+def size_of_scratch(room, n_outputs, n_slots):
+    """Return how many numbers `parts_of` divides."""
+    n = room + 1
+    return n * (_BY_ENTRY + (_BY_PARAMETER + n_slots) * n_outputs) + (_BY_OUTPUT + 4) * n_outputs + 1
+
+
+def parts_of(scratch, room, n_outputs, n_slots):
+    """Return the arrays of a step: by entry, by parameter, of slots, by output, and of the row."""
+    n = room + 1
+    a, b = n * n_outputs, n * _BY_ENTRY
+    c = b + _BY_PARAMETER * a
+    d = c + n_slots * a
+    e = d + _BY_OUTPUT * n_outputs
+    many, one = (n, n_outputs), (1, n_outputs)
+    by_entry = (
+        part_of(scratch, 0, (n,))
+        + part_of(scratch, n, (n,))
+        + part_of(scratch, 2 * n, (n,))
+        + part_of(scratch, 3 * n, (n,))
+        + part_of(scratch, 4 * n, (n,))
+        + part_of(scratch, 5 * n, (n,))
+        + part_of(scratch, 6 * n, (n,))
+        + part_of(scratch, 7 * n, (n,))
+        + part_of(scratch, 8 * n, (n,))
+        + part_of(scratch, 9 * n, (n,))
+        + part_of(scratch, 10 * n, (n,))
+    )
+    by_parameter = (
+        part_of(scratch, b, many)
+        + part_of(scratch, b + a, many)
+        + part_of(scratch, b + 2 * a, many)
+        + part_of(scratch, b + 3 * a, many)
+        + part_of(scratch, b + 4 * a, many)
+        + part_of(scratch, b + 5 * a, many)
+    )
+    k = n_outputs
+    by_output = (
+        part_of(scratch, d, (k,))
+        + part_of(scratch, d + k, (k,))
+        + part_of(scratch, d + 2 * k, (k,))
+        + part_of(scratch, d + 3 * k, (k,))
+        + part_of(scratch, d + 4 * k, (k,))
+        + part_of(scratch, d + 5 * k, (k,))
+        + part_of(scratch, d + 6 * k, (k,))
+        + part_of(scratch, d + 7 * k, (k,))
+        + part_of(scratch, d + 8 * k, (k,))
+    )
+    of_row = (
+        part_of(scratch, e, one)
+        + part_of(scratch, e + k, one)
+        + part_of(scratch, e + 2 * k, one)
+        + part_of(scratch, e + 3 * k, one)
+        + part_of(scratch, e + 4 * k, (1,))
+    )
+    return by_entry, by_parameter, part_of(scratch, c, (n_slots, n, n_outputs))[0], by_output, of_row
+
+
+def part_of(numbers, begin, shape):
+    """Return some of the numbers as an array, in a tuple, for Numba returns no array that was made within a loop."""
+    size = 1
+    for length in shape:
+        size *= length
+    return (numbers[begin : begin + size].reshape(shape),)
 
 
 @lru_cache(maxsize=256)
 def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_wide` for the classes of an optimizer and a loss, and a kind of stream."""
+    exact = are_ours(kind.optimizer, kind.loss)
+    return specialized(take_wide, _filled_in(kind, flags, log_link), exact=exact)
+
+
+@lru_cache(maxsize=256)
+def wide_loop_as_python(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Callable | None:
+    """Return the same as Python, or None if that may give other bits: a user's functions may do anything."""
+    replacements = _filled_in(kind, flags, log_link)
+    return interpreted(take_wide, replacements) if are_ours(kind.optimizer, kind.loss) else None
+
+
+def _filled_in(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> dict[str, Any]:
     of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
-    return specialized(take_wide, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_row_steps})
+    return {**kind.filled_in(), **of_stream, "log_link": log_link}
 
 
 class WideLoop:
-    """The compiled loop of a wide stream, with all that stays the same from call to call."""
+    """The loop of a wide stream, with all that stays the same from call to call.
+
+    It is compiled, but for the first rows: these are taken as Python, to the same bits, where it would take longer to
+    compile it, or to import Numba and read it from the disk. ``compiles`` says whether there is Numba, and imports it.
+    """
 
     def __init__(
         self,
+        compiles: Callable[[], bool],
         objective: Objective,
         optimizer: Optimizer,
         dtype: np.dtype,
@@ -327,7 +454,8 @@ class WideLoop:
     ):
         loss, automatic = objective.loss, isinstance(learning_rate, str)
         n_slots, info = 0 if is_linear(optimizer) else len(optimizer.slots), np.finfo(dtype)
-        self._kind = Kind(
+        self._n_outputs, self._n_slots = objective.n_outputs, n_slots
+        kind = Kind(
             optimizer=type(optimizer),
             loss=type(loss),
             target=target_of(objective, y),
@@ -340,34 +468,40 @@ class WideLoop:
             row_by_row=True,
             shared=shared,
         )
-        flags = y.dtype.kind == "f", precondition, loss.standardized, automatic
-        self._loop = wide_loop(self._kind, flags, loss.log_link)
-        self._settings, self._n_outputs, self._n_slots = settings, objective.n_outputs, len(optimizer.slots)
+        self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic), loss.log_link
+        self._compiles = compiles
+        self._compiled: Loop | None = None
+        self._at_hand = False  # without compiling
+        self._verbose = settings.verbose
         self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
-        self._hypers = (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values)))
-        max_grad_norm = np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm)
+        worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
         self._given = (
-            objective.n_features,
-            n_slots,
-            float(objective.alpha),
-            float(objective.l1_ratio),
-            float(loss.curvature),
-            float(loss.degree),
-            objective.n_outputs if objective.exclusive_classes else 1,
-            (max_grad_norm, 0.0, float(np.finfo(np.float64).eps ** (2 / 3))),
+            worth,
             np.array(optimizer.initial()[:n_slots], np.float64),
-            float(info.smallest_normal),
-            float(info.max),
-            np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
+            (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values))),
+            (
+                objective.n_features,
+                objective.n_outputs,
+                float(objective.alpha),
+                float(objective.l1_ratio),
+                float(loss.curvature),
+                float(loss.degree),
+                float(objective.n_outputs if objective.exclusive_classes else 1),
+                np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm),
+                float(info.smallest_normal),
+                float(info.max),
+            ),
         )
-        self._spare: list[tuple[int, tuple, tuple]] = []
+        self._spare: list[tuple[int, np.ndarray, np.ndarray]] = []
 
     def __call__(
         self,
+        changes: Changes,
         array: np.ndarray,
         numbers: np.ndarray,
+        targets: np.ndarray,
         centered_columns: np.ndarray,
-        X: Matrix,
+        X: Any,
         y: np.ndarray,
         weight: np.ndarray | None,
         t: int,
@@ -375,58 +509,70 @@ class WideLoop:
     ) -> tuple[int, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
         try:
-            room, arrays, work = self._spare.pop()  # not one that another thread uses
+            room, columns, scratch = self._spare.pop()  # not one that another thread uses
         except IndexError:
             room = -1
         if room < len(centered_columns):  # which there is room for, and for the entries of a row
             room = 2 * len(centered_columns)
-            arrays, work = self._allocated(room)
-        with announced(self._settings.verbose):
-            result = self._loop(
-                read_only_rows(X),
-                read_only(y),
-                _NONE if weight is None else weight,
-                t,
-                array,
-                numbers,
-                centered_columns,
-                self._base * factors,
-                self._hypers,
-                self._given,
-                arrays,
-                work,
-            )
-        self._spare.append((room, arrays, work))
+            columns = np.empty(room, np.uint64)
+            scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
+        arguments = (
+            _plain(X.data, _FLOAT),
+            _plain(X.indices, _INTEGER).view(np.uint64),  # which never count from the end
+            _plain(X.indptr, _INTEGER),
+            _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
+            _NONE if weight is None else _plain(weight, _FLOAT),
+            t,
+            array,
+            numbers,
+            targets,
+            centered_columns,
+            self._base * factors,
+            changes.columns,
+            changes.rows,
+            columns,
+            scratch,
+            *self._given,
+        )
+        loop: Any = self._compiled
+        result = loop(*arguments) if self._at_hand else self._taken(arguments, changes)
+        self._spare.append((room, columns, scratch))
         return result
 
-    def _allocated(self, room: int) -> tuple[tuple, tuple]:
-        """Return arrays for rows of so many columns."""
-        n_outputs = self._n_outputs
-        by_target = np.zeros((7, n_outputs))
-        arrays = (
-            np.zeros(1, np.int64),
-            np.empty(room, np.int64),
-            np.empty((1, room)),
-            *np.empty((4, room)),
-            np.empty((room + 1, n_outputs)),
-            np.zeros((self._n_slots, room + 1, n_outputs)),
-            np.empty((room + 1, n_outputs)),
-            np.zeros((room + 1, n_outputs)),
-            np.zeros((room + 1, n_outputs)),
-            by_target,
-            (np.empty((4, n_outputs)), np.empty((2, n_outputs)), _NONE),
-            np.empty((1, n_outputs)),
-            np.zeros((1, 3)),
-            (np.empty(1), np.empty(1), np.zeros(1)),
-        )
-        shape = Shape(
-            n_rows=1,
-            n_steps=1,
-            n_entries=room,
-            n_outputs=n_outputs,
-            n_chunks=room + 1,
-            width=n_outputs,
-            layer_sizes=(room, n_outputs),
-            dtype=np.dtype(np.float64),
-        )
-        return arrays, tuple(work_for(shape, self._kind)._replace(active=np.empty(0, np.uintp)))
+    def _taken(self, arguments: tuple, changes: Changes) -> Any:
+        """Take the steps as Python or, where compiling repays, compiled."""
+        values, array, numbers, centered_columns = (arguments[place] for place in (0, 6, 7, 9))
+        n_entries = self._n_outputs * (len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT])))
+        as_python = wide_loop_as_python(*self._kind)
+        if self._compiled is None and (as_python is None or n_entries > _SOME_ENTRIES or "numba" in sys.modules):
+            self._compiled = wide_loop(*self._kind) if self._compiles() else None
+            self._at_hand = self._compiled is not None and self._compiled.is_at_hand
+        repays = self._compiled is not None and (self._at_hand or n_entries > _MANY_ENTRIES)
+        if as_python is not None and not repays:
+            n_before, before = int(changes.columns[0]), (numbers.copy(), centered_columns.copy())
+            try:
+                return as_python(*map(_as_python, arguments, range(len(arguments))))
+            except ArithmeticError:  # where compiled code goes on with infinity
+                changes.undo(array, n_before)
+                changes.columns[0] = n_before
+                numbers[:], centered_columns[:] = before
+        if not self._compiles():
+            raise CannotCompile
+        self._compiled = wide_loop(*self._kind)
+        with announced(self._verbose):
+            result = self._compiled(*arguments)
+        self._at_hand = True
+        return result
+
+
+def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return an array as the loop takes it: of one type, whatever the user's is, so that it is compiled once."""
+    return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
+
+
+def _as_python(argument: Any, place: int) -> Any:
+    """Return what holds the numbers of an array as Python's, which calculates with them sooner than with NumPy's."""
+    if place in _READ:
+        return argument.tolist()
+    is_array = isinstance(argument, np.ndarray) and place != _SCRATCH
+    return memoryview(argument) if is_array else argument
