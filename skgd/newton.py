@@ -15,6 +15,7 @@ from skgd.automatic import STREAM_BATCH
 from skgd.curvature import WIDTHS, Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
+from skgd.outliers import squares_of_rows, weights_of_rows
 from skgd.penalty import chosen
 from skgd.plan import Plan
 from skgd.state import Approach, Data, State
@@ -33,11 +34,13 @@ def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
 
 def with_chosen_penalty(state: State, data: Data, copies: np.ndarray) -> State:
     """Return the state with the strength of the penalty that the data choose, close to the minimum."""
-    problem = Problem(state.objective, *data)
-    alpha, parameters = chosen(problem, problem.parameters(state.iterate.theta), copies)
+    objective, columns = state.objective, state.columns
+    counts = weights_of_rows(data[0], columns, objective.coordinates, objective.fit_intercept, squares_of_rows)
+    problem = Problem(objective, *data)
+    alpha, parameters = chosen(problem, problem.parameters(state.iterate.theta), copies, counts)
     theta = problem.flat(parameters).astype(state.dtype)
     iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t)
-    return replace(state, objective=replace(state.objective, alpha=alpha), iterate=iterate)
+    return replace(state, objective=replace(objective, alpha=alpha), iterate=iterate)
 
 
 def is_narrowed(fall: float, added: float) -> bool:

@@ -40,7 +40,7 @@ from numpy.typing import ArrayLike
 
 from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows
 from skgd.constant import begun_at_constant, best_constant, value_of_zero, yardstick
-from skgd.coordinates import ColumnStatistics, without_outliers, without_outlying_values
+from skgd.coordinates import ColumnStatistics
 from skgd.curvature import Problem
 from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent
 from skgd.engines import EpochSummary, initial_iterate
@@ -51,6 +51,7 @@ from skgd.losses import SquaredError
 from skgd.newton import copies_of, with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
+from skgd.outliers import without_outliers, without_outlying_values
 from skgd.partition_sums import (
     HeldOut,
     HeldOutSums,

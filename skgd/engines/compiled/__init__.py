@@ -7,10 +7,19 @@ what the columns that sparse rows do not have have missed. `epochs` and `streams
 steps of streams of very many columns, and `columns` has what depends on no strategy.
 """
 
-from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered
+from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered, squares_of_rows
 from skgd.engines.compiled.epochs import run_epoch
 from skgd.engines.compiled.specialize import CannotCompile
 from skgd.engines.compiled.streams import StreamLoop
 from skgd.engines.compiled.wide import WideLoop
 
-__all__ = ["CannotCompile", "StreamLoop", "WideLoop", "has_duplicates", "measure_columns", "renumbered", "run_epoch"]
+__all__ = [
+    "CannotCompile",
+    "StreamLoop",
+    "WideLoop",
+    "has_duplicates",
+    "measure_columns",
+    "renumbered",
+    "run_epoch",
+    "squares_of_rows",
+]
