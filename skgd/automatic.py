@@ -67,6 +67,12 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     variance), and dense features with a single nonzero value, in at most 15 % of the samples, are scaled as sparse
     ones. Why: numerical features next to one-hot categories are learned in any format.
 
+    for labels, and losses that grow no faster than linearly: in ``fit`` with mini-batches, the standard deviation of
+    dense features is at most three times a robust estimate from some of the samples, and sparse samples that are more
+    than seven times as long as usual count as shorter ones. In steps of ``partial_fit``, and of ``fit`` if ``tol`` and
+    ``alpha`` have their defaults, such samples have a smaller weight. Why: a few outliers and heavy tails do not hide
+    the other samples.
+
     in streams of 2048 sparse features or more: the root mean square of a feature's nonzero entries replaces their
     maximum absolute value, and dense features are centered after 20 samples. Why: it changes little with single
     entries.

@@ -48,7 +48,7 @@ class CoMoments:
     def begin(cls, largest: np.ndarray, due: int) -> CoMoments:
         """Return the moments of no samples of features with such absolute values."""
         n_columns = len(largest)
-        unit = np.where(largest > 0.0, largest, 1.0)
+        unit = np.where(largest < np.finfo(np.float64).tiny, 1.0, largest)  # whose reciprocal would be infinite
         return cls(0, due, 0.0, unit, np.zeros(n_columns), np.zeros((n_columns, n_columns)), np.zeros(n_columns))
 
     def updated(self, X: np.ndarray, weight: np.ndarray | None, stride: int, t: int) -> CoMoments:

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from skgd.coordinates import OWNED, Coordinates, medians, target_coordinates
+from skgd.coordinates import Coordinates, target_coordinates
 from skgd.objective import Objective
+from skgd.outliers import OWNED, medians
 from skgd.plan import Plan
 from skgd.state import Data, State
 

@@ -39,10 +39,6 @@ _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
 _NARROW = 64  # features
 _FOLD = 64  # samples
-_SOME_ROWS = 2**12
-OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
-_NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean of a normal variable's distances
-_OUTLYING = 5.0  # usual sizes of entries: more than those of nearly all words in texts
 
 
 def choose(condition: Any, then: Any, otherwise: Any) -> Any:
@@ -240,7 +236,9 @@ def _partly_centered(measures: Measures, unit: Any, centered: bool, text_like: b
     # From 40 to 60 % of the samples from one kind to the other, so that nothing jumps where a share crosses a line.
     share = np.minimum(np.maximum(5.0 * (filled - _FEWEST), 0.0), 1.0) * centered
     share = choose((not text_like) | far, share, 0.0)
-    scale = share * deviation_of(measures) + (1.0 - share) * rare_scale(unit, filled)
+    deviation = deviation_of(measures)
+    # Compiled code may put the terms together in another way, in which an enormous unit would leave rounding errors.
+    scale = choose(share == 1.0, deviation, share * deviation + (1.0 - share) * rare_scale(unit, filled))
     return share * mean * largest, scale
 
 
@@ -319,55 +317,6 @@ def _largest_absolute(X: sp.csr_array) -> np.ndarray:
         return largest
     # Not abs(X), which sorts the entries of X itself.
     return sp.csr_array((np.abs(X.data), X.indices, X.indptr), shape=X.shape).max(axis=0).toarray().ravel()
-
-
-def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
-
-
-def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
-    r"""Return the measures of sparse features in units of at most five times the usual size of their entries.
-
-    The usual size, from some of the rows, is the power mean :math:`(\text{mean} \sqrt{|x|})^2` of those that are not
-    zero, which a few outliers hardly move.
-    """
-    largest, mean, variance, filled = measures
-    some = slice(None, None, -(-X.shape[0] // _SOME_ROWS))
-    weight = np.ones(X.shape[0])[some] if weight is None else weight[some]
-    X, n_columns = X[some], X.shape[1]
-    has = np.repeat(weight, np.diff(X.indptr)) * (X.data != 0.0)
-    sums, counts = (np.bincount(X.indices, part, n_columns) for part in (has * np.sqrt(np.abs(X.data)), has))
-    usual = np.square(sums / nonzero(counts)) / nonzero(largest)
-    unit = choose(usual > 0.0, np.minimum(_OUTLYING * usual, 1.0), 1.0)
-    # No entry is larger than one then, nor a mean square than their share.
-    return unit * largest, mean / unit, np.minimum(variance / np.square(unit), filled), filled
-
-
-def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return the lower weighted median of each feature."""
-    if weight is None:
-        return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
-    order = np.argsort(values, axis=0, kind="stable")
-    shares = np.cumsum(weight[order], axis=0)
-    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
-    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
-
-
-def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
-    r"""Return the measures of dense features whose outliers do not own mean and variance.
-
-    The standard deviation is at most three times a robust one: the power mean :math:`(\text{mean} \sqrt{|d|})^2` of the
-    distances from the median that are not zero, in units of that of a normal variable. Where it would be larger, the
-    median takes the place of the mean, too.
-    """
-    largest, mean, variance, filled = measures
-    unit = nonzero(largest)
-    center = medians(X, weight)
-    distance = np.abs(X - center) / unit
-    share = nonzero(_mean(distance > 0.0, weight))
-    usual = np.square(_mean(np.sqrt(distance), weight) / share) * _NORMAL_POWER_MEAN
-    owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
-    return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
 
 
 @dataclass(frozen=True)

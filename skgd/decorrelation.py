@@ -36,7 +36,7 @@ from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
-from skgd.running import learned
+from skgd.running import REACH, learned
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which features count as correlated
@@ -172,12 +172,12 @@ def stride_of(together: CoMoments, combinations: Combinations | None) -> int:
 
 
 def combined(
-    state: State, plan: Plan, X: Matrix, counted: Matrix, weight: np.ndarray | None, reach: float
+    state: State, plan: Plan, X: Matrix, counted: Matrix, weight: np.ndarray | None, *, bounded: bool
 ) -> tuple[State, Combinations | None]:
     """Return the state of a stream with what new samples say of its co-moments, and the combinations to take.
 
     The state has the statistics of its columns with these rows, and of the combinations, if there are any. ``counted``
-    are the samples as they count in statistics of features up to this ``reach``, see `skgd.running`.
+    are the samples as they count in statistics of features, where these are bounded, see `skgd.running`.
     """
     combinations = state.objective.coordinates.combinations
     if not follows_correlations(state.objective, state.optimizer, plan, X):
@@ -187,7 +187,7 @@ def combined(
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None
-        statistics, _ = learned(state.combined, combinations.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, combinations.rows(X), weight, REACH, bounded=bounded)
         if have_grown(statistics.variance, together.variances).any():
             together = replace(together, due=together.rows)
         return replace(state, together=together, combined=statistics), combinations
@@ -197,7 +197,7 @@ def combined(
         return replace(state, together=together, combined=None), None
     moments = taken.means_and_variances(together)
     if taken is combinations and state.combined is not None:
-        statistics, _ = learned(state.combined, taken.rows(X), weight, reach)
+        statistics, _ = learned(state.combined, taken.rows(X), weight, REACH, bounded=bounded)
     else:
         statistics = ColumnStatistics.of_moments(state.columns, *moments)
     return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken

@@ -40,7 +40,7 @@ from numpy.typing import ArrayLike
 
 from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows
 from skgd.constant import begun_at_constant, best_constant, value_of_zero, yardstick
-from skgd.coordinates import ColumnStatistics, without_outliers, without_outlying_values
+from skgd.coordinates import ColumnStatistics
 from skgd.curvature import Problem
 from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent
 from skgd.engines import EpochSummary, initial_iterate
@@ -51,6 +51,7 @@ from skgd.losses import SquaredError
 from skgd.newton import copies_of, with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
+from skgd.outliers import without_outliers, without_outlying_values
 from skgd.partition_sums import (
     HeldOut,
     HeldOutSums,
@@ -535,7 +536,7 @@ def _begun_in_sample(state: State, plan: Plan, sample: Data, found: Survey) -> t
     in_sample, copies = state, copies_of(found.sample.y, found.sample.weight if found.whole else None).sum()
     if chooses and not has_many_rows(state):
         given = copies_of(found.sample.y, found.sample.weight if found.whole else None)
-        in_sample, _ = with_chosen_penalty(state, Problem(objective, *sample), given)
+        in_sample, _ = with_chosen_penalty(state, Problem(objective, *sample), sample, given)
         theta = in_sample.iterate.theta
         strength = in_sample.objective.alpha * copies
     else:

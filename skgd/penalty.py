@@ -43,13 +43,19 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-12
 
 
-def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the strength of the penalty, and the parameters of its minimum, nearly."""
+def chosen(
+    problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """Return the strength of the penalty, and the parameters of its minimum, nearly.
+
+    ``counts`` are weights of the samples, smaller for those far from all others. Left out, such a sample has a loss
+    that grows with its distance: its square is divided by that of the distance, so that it does not decide.
+    """
     if isinstance(problem.objective.loss, SquaredError):
         ridge = _Ridge(problem, copies)
         alpha = ridge.chosen()
         return alpha, ridge.parameters(alpha)
-    return _Search(problem, start, copies).chosen()
+    return _Search(problem, start, copies, 1.0 if counts is None else counts**2).chosen()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -60,8 +66,8 @@ def chosen(problem: Problem, start: np.ndarray, copies: np.ndarray) -> tuple[flo
 class _Search:
     """The strengths that are tried, by their decade, with the minimum of each and the losses of samples left out."""
 
-    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray):
-        self._problem, self._copies, self._n_rows = problem, copies, copies.sum()
+    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray | float):
+        self._problem, self._copies, self._counts, self._n_rows = problem, copies, counts, copies.sum()
         if not problem.objective.loss.smooth:
             problem.width = _WIDTH
         self._enough = _CLOSE * problem.at(start).value
@@ -74,7 +80,7 @@ class _Search:
     def _try(self, decade: int, start: np.ndarray) -> None:
         problem = self._problem.penalized(float(10.0**decade / self._n_rows))
         point = minimum(problem, problem.at(start), self._enough)
-        losses = leave_one_out(problem, point, self._copies)
+        losses = self._counts * leave_one_out(problem, point, self._copies)
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade], self._losses[decade] = point.parameters, losses
         self._scores[decade] = float(self._n_rows * problem.share @ losses) + prior

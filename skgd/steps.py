@@ -20,16 +20,21 @@ from skgd.coordinates import (
     measure_columns,
     relearned,
     standard_coordinates,
-    without_outliers,
-    without_outlying_values,
 )
 from skgd.decorrelation import combined
-from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, initial_iterate, run_epoch
+from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, choose_squares, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
+from skgd.outliers import (
+    some_rows,
+    squares_of_rows,
+    weights_of_rows,
+    without_outliers,
+    without_outlying_values,
+)
 from skgd.plan import Plan
-from skgd.running import REACH, REACH_OF_TARGETS, UNBOUNDED, learned, without_outlying_rows
+from skgd.running import REACH, REACH_OF_TARGETS, learned
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -65,18 +70,19 @@ def learn(
     if weight is not None:
         check_total(weight.sum(), state.columns.weight)
     columns, targets, robust, counted = measured, state.targets, is_robust(state.objective, y), X
-    reach = REACH if robust else UNBOUNDED
-    if columns is None and stream and isinstance(X, np.ndarray):
-        columns, counted = learned(state.columns, X, weight, reach)
+    if columns is None and stream:
+        columns, counted = learned(state.columns, X, weight, REACH, bounded=robust)
     elif columns is None:
-        measure = measure_columns if stream or newton else choose_measure(**least_work(plan, X))
-        columns = state.columns.updated(X, weight, measure, exact=not stream)
+        measure = measure_columns if newton else choose_measure(**least_work(plan, X))
+        columns = state.columns.updated(X, weight, measure, exact=True)
     if newton == X.shape[0]:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
-    if regression and stream and robust:
-        targets, _ = learned(targets, y, weight, REACH_OF_TARGETS)
+    elif not stream and not newton and robust:
+        columns = replace(columns, usual=without_outlying_values(*some_rows(X, weight), columns.measures))
+    if regression and stream:
+        targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
     elif regression:
         targets = targets.updated(y, weight)
     given_weight = weight
@@ -87,7 +93,7 @@ def learn(
         state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
     state, combinations = with_penalty(state, plan), None
     if stream:
-        state, combinations = combined(state, plan, X, counted, given_weight, reach)
+        state, combinations = combined(state, plan, X, counted, given_weight, bounded=robust)
     state = with_coordinates(
         state,
         plan,
@@ -98,9 +104,13 @@ def learn(
         scale=scale,
         combinations=combinations,
     )
-    if stream and robust and plan.precondition and isinstance(X, np.ndarray):
+    early = stream or (not newton and plan.tol == plan.alpha == "auto")
+    if early and robust and plan.precondition:
+        rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
         coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
-        weight = without_outlying_rows(X, weight, state.combined or columns, coordinates, fit_intercept)
+        counts = weights_of_rows(rows, state.combined or columns, coordinates, fit_intercept, square)
+        if counts is not None:
+            weight = counts if weight is None else counts * weight
     return state, (X, y, weight)
 
 
@@ -142,7 +152,7 @@ def with_coordinates(
         )
         if not stream and fit_intercept and has_linear_tails(objective):
             coordinates = without_outlying_targets(coordinates, y, weight)
-    state = _expressed_in(state, coordinates, stream)
+    state = _expressed_in(state, coordinates, stream, sparse)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
@@ -176,7 +186,7 @@ def _with_optimizer(state: State, optimizer: Optimizer) -> State:
     return replace(state, optimizer=optimizer, iterate=iterate)
 
 
-def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
+def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: bool) -> State:
     """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, t, averaged = state.iterate
@@ -189,8 +199,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     recombined = coordinates.combinations is not old.coordinates.combinations
-    dense = state.columns.memory is not None
-    kept = relearned(before, after, dense)[:, np.newaxis] if stream and not recombined else 1.0
+    kept = relearned(before, after, not sparse)[:, np.newaxis] if stream and not recombined else 1.0
     if recombined:
         slots = _slots_anew(slots, optimizer, new)
 

@@ -99,7 +99,7 @@ def train_epochs(
     if newton and chooses_penalty(state, plan):
         copies = copies_of(y, given_weight)
         if problem is not None:
-            state, problem = with_chosen_penalty(state, problem, copies)
+            state, problem = with_chosen_penalty(state, problem, data, copies)
         else:
             state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
     epochs: Any

@@ -1,5 +1,6 @@
 """Outliers, in targets and in columns: a few rows that are far from all others decide nothing."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
+from skgd.coordinates import ColumnStatistics, Coordinates
+from skgd.outliers import squares_of_rows, weights_of_rows, without_outliers
+
+compiled_columns = pytest.importorskip("skgd.engines.compiled.columns")
 
 # Some of the cases, not all: docs/defaults.md says what remains.
 not_yet = pytest.mark.xfail(raises=AssertionError, reason="a limit that docs/defaults.md states", strict=False)
@@ -154,8 +159,7 @@ def with_long_row(X, times):
     return sp.csr_array(sp.diags_array(np.append(float(times), np.ones(X.shape[0] - 1))) @ X)
 
 
-@not_yet
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("times", [30, 1000])
 def test_one_long_text_does_not_hide_the_others(times, seed):
     X, Z, y, z = text(seed)
@@ -164,9 +168,8 @@ def test_one_long_text_does_not_hide_the_others(times, seed):
     assert accuracy >= reference - 0.01
 
 
-@not_yet
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "modified_huber"])
-@pytest.mark.parametrize("times", [30, 1000])
+@pytest.mark.parametrize("times", [30, 1000, 1e6])
 def test_one_long_text_does_not_hide_the_others_with_other_losses(times, loss):
     """Compared with training without its length."""
     X, Z, y, z = text()
@@ -175,7 +178,6 @@ def test_one_long_text_does_not_hide_the_others_with_other_losses(times, loss):
     assert accuracy >= reference - 0.01
 
 
-@not_yet
 @pytest.mark.parametrize("times", [30, 1000])
 def test_one_long_text_does_not_hide_the_others_of_several_classes(times):
     X, Z, y, z = text(n_classes=4)
@@ -194,28 +196,77 @@ def test_one_long_text_does_not_hide_the_others_in_a_stream(times):
     assert accuracy >= reference - 0.01
 
 
-@not_yet
+@cache
+def cancer(seed):
+    return train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=seed)
+
+
+def with_large_row(X, times):
+    """Return the rows, of which the first is so many times as large."""
+    return X * np.append(times, np.ones(len(X) - 1))[:, np.newaxis]
+
+
+def accuracies_on_cancer(model, times, as_format=np.asarray):
+    """Return what a model reaches with a large row and without it, in four halves of the data each."""
+    found = []
+    for X, Z, y, z in map(cancer, range(4)):
+        found.append([model.fit(as_format(A), y).score(as_format(Z), z) for A in (with_large_row(X, times), X)])
+    return np.mean(found, axis=0)
+
+
 @both_formats
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("times", [30, 1e6])
-def test_one_large_row_does_not_hide_the_others(times, seed, as_format):
-    """Of dense columns, in both formats, to within one row in a hundred of what is reached without it."""
-    X, Z, y, z = train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=seed)
-    large = X * np.append(times, np.ones(len(X) - 1))[:, np.newaxis]
-    accuracy = GDClassifier(random_state=0).fit(as_format(large), y).score(as_format(Z), z)
-    reference = GDClassifier(random_state=0).fit(X[1:], y[1:]).score(Z, z)
-    solver = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(X[1:], y[1:]).score(Z, z)
-    assert accuracy >= min(reference, solver) - 0.01
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge", "modified_huber"])
+@pytest.mark.parametrize("times", [30, 1e3, 1e6])
+def test_one_large_row_does_not_hide_the_others(times, loss, as_format):
+    """To within one row in a hundred, and a little more where numbers of a million are in Newton's steps."""
+    accuracy, reference = accuracies_on_cancer(GDClassifier(loss, random_state=0), times, as_format)
+    assert accuracy >= reference - (0.02 if times == 1e6 and loss != "hinge" else 0.01)
 
 
-@not_yet
-@pytest.mark.parametrize("times", [30, 1000])
-def test_one_large_row_does_not_hide_the_others_from_networks(times):
-    X, Z, y, z = train_test_split(*load_breast_cancer(return_X_y=True), test_size=0.5, random_state=0)
-    large = X * np.append(times, np.ones(len(X) - 1))[:, np.newaxis]
-    accuracy = GDClassifier(hidden_layer_sizes=(20,), random_state=0).fit(large, y).score(Z, z)
-    reference = GDClassifier(hidden_layer_sizes=(20,), random_state=0).fit(X[1:], y[1:]).score(Z, z)
-    assert accuracy >= reference - 0.015
+@both_formats
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+@pytest.mark.parametrize("times", [30, 1e3, 1e6])
+def test_one_large_row_does_not_hide_the_others_in_mini_batches(times, optimizer, as_format):
+    model = GDClassifier(optimizer=optimizer, random_state=0)
+    accuracy, reference = accuracies_on_cancer(model, times, as_format)
+    assert accuracy >= reference - 0.02
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("times", [30, 1e3, 1e6])
+def test_one_large_row_does_not_hide_the_others_from_networks(times, dtype):
+    model = GDClassifier(hidden_layer_sizes=(20,), random_state=0)
+    accuracy, reference = accuracies_on_cancer(model, times, lambda X: X.astype(dtype))
+    assert accuracy >= reference - 0.01
+
+
+def test_what_a_large_row_weighs_is_the_same_in_both_engines():
+    rng = np.random.default_rng(0)
+    X = sp.random_array((500, 40), density=0.2, format="csr", rng=rng)
+    X = sp.csr_array(sp.hstack([X, sp.csr_array(rng.normal(2000.0, 5.0, (500, 1)) * (rng.random((500, 1)) < 0.9))]))
+    X = sp.csr_array(sp.diags_array(np.append([100.0, 1e6], np.ones(498))) @ X)
+    columns = ColumnStatistics.empty(41).updated(X, None, exact=True)
+    columns = replace(columns, usual=without_outliers(X, None, columns.measures))
+    coordinates = Coordinates.of_columns(columns, sparse=True, fit_intercept=True, dtype=np.float64)
+    assert coordinates.centered
+    expected = squares_of_rows(X, coordinates)
+    np.testing.assert_allclose(compiled_columns.squares_of_rows(X, coordinates), expected, rtol=1e-9)
+    weights = weights_of_rows(X, columns, coordinates, True, squares_of_rows)
+    assert weights[0] < 0.5
+    assert weights[1] < 1e-3
+    assert (weights[2:] > 0.99).all()
+
+
+def test_scales_of_rare_words_are_those_without_a_long_text():
+    """Also of words that it alone has, or nearly."""
+    X, *_ = text()
+    expected, found = (
+        without_outliers(A, None, ColumnStatistics.empty(A.shape[1]).updated(A, None).measures)[0]
+        for A in (X, with_long_row(X, 1000))
+    )
+    words = X[[0]].indices
+    assert np.median(found[words] / expected[words]) < 1.1
+    assert (found[words] / expected[words]).max() < 10.0
 
 
 # -- columns ----------------------------------------------------------------------------------------------------------
@@ -230,11 +281,15 @@ def incomes(sigma, seed=0, n_rows=4000):
     return np.c_[3e4 * np.exp(sigma * level), other], y
 
 
+def solver(C):
+    return make_pipeline(RobustScaler(), LogisticRegression(C=C, max_iter=100_000, tol=1e-8))
+
+
 @cache
 def solver_on_incomes(sigma, seed):
     """Return the accuracy of a solver without a penalty, which has converged."""
     X, y = incomes(sigma, seed)
-    return make_pipeline(RobustScaler(), LogisticRegression(C=1e6, max_iter=100_000, tol=1e-8)).fit(X, y).score(X, y)
+    return solver(1e6).fit(X, y).score(X, y)
 
 
 @both_formats
@@ -255,4 +310,14 @@ def test_a_column_with_a_heavy_tail_is_learned_beside_categories(sigma, as_forma
     A = as_format(np.c_[np.eye(20)[np.random.default_rng(9).integers(0, 20, len(X))], X])
     accuracy = GDClassifier(random_state=0).fit(A, y).score(A, y)
     reference = solver_on_incomes(sigma, 0)
+    assert accuracy >= reference - 0.01
+
+
+@pytest.mark.parametrize(("sigma", "seed"), [(2.0, 0), (3.0, 0), (3.0, 1)])
+def test_a_column_with_a_heavy_tail_is_learned_beside_many_others(sigma, seed):
+    """In mini-batches; the others say nothing."""
+    X, y = incomes(sigma, seed)
+    A = np.c_[X, np.random.default_rng(3).normal(size=(len(X), 300))]
+    accuracy = GDClassifier(random_state=0).fit(A, y).score(A, y)
+    reference = solver(1e6).fit(A, y).score(A, y)
     assert accuracy >= reference - 0.01

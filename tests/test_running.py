@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import r2_score
@@ -25,7 +26,7 @@ def streamed(model, X, y, size=100, passes=1):
 
 def statistics_of(X, weight=None, size=8):
     columns = ColumnStatistics.empty(X.shape[1])
-    for start in range(0, len(X), size):
+    for start in range(0, X.shape[0], size):
         rows = slice(start, start + size)
         columns, _ = learned(columns, X[rows], None if weight is None else weight[rows], REACH)
     return columns
@@ -67,6 +68,33 @@ def test_a_rare_column_keeps_its_size():
     columns = statistics_of(X)
     assert_allclose(columns.mean, X.mean(axis=0), rtol=1e-9)
     assert_allclose(columns.standard_deviation, X.std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+def test_windows_are_counted_in_rows_that_have_a_column(as_format):
+    """So that some rows in which a rare column is small are no change of unit; many of them are."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1.0, 2.0, (4000, 2)) * (rng.random((4000, 2)) < 0.1)
+    X[2000:2250] *= 0.01
+    usual = statistics_of(as_format(X[:2000])).standard_deviation
+    assert_allclose(statistics_of(as_format(X[:2250])).standard_deviation, usual, rtol=0.1)
+    X[2250:] *= 0.01
+    assert (statistics_of(as_format(X)).standard_deviation < 0.1 * usual).all()
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("exponent", [-12, -6, -3, 3, 6, 12])
+def test_dense_and_sparse_rows_have_the_same_statistics(exponent, bounded):
+    X = np.random.default_rng(0).normal(size=(2000, 2)) + 3.0
+    X[1000:] *= 10.0**exponent
+    X[[500, 501]] *= 1e6
+    dense, sparse = (ColumnStatistics.empty(2) for _ in range(2))
+    for start in range(0, 2000, 8):
+        dense, rows = learned(dense, X[start : start + 8], None, REACH, bounded=bounded)
+        sparse, sparse_rows = learned(sparse, sp.csr_array(X[start : start + 8]), None, REACH, bounded=bounded)
+        assert_allclose(sparse_rows.toarray(), rows, rtol=1e-6)
+    assert_allclose(sparse.standard_deviation, dense.standard_deviation, rtol=1e-6)
+    assert_allclose(dense.standard_deviation, X[1000:].std(axis=0), rtol=0.5)
 
 
 def test_a_weight_is_as_many_rows():
@@ -111,6 +139,31 @@ def test_a_stream_recovers_within_a_thousand_rows_of_another_unit(exponent, seed
     assert model.score(X[2000:], y[2000:]) >= 0.98
 
 
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("what", ["columns", "column", "target", "all"])
+@pytest.mark.parametrize(("before", "after"), [(1e12, 1e-12), (1e-12, 1e12), (1.0, 1e-6), (1e-12, 1.0), (1.0, 0.01)])
+def test_a_stream_recovers_whatever_changes_its_unit(before, after, what, seed, as_format):
+    """Within a thousand rows of the new one."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(3000, 5)) + 1.0
+    y = X @ [1.0, -2.0, 0.5, 0.0, 1.0] + 0.1 * rng.normal(size=3000)
+    unit = np.where(np.arange(3000) < 1500, before, after)
+    if what != "target":
+        X[:, : 1 if what == "column" else 5] *= unit[:, np.newaxis]
+    if what in ("target", "all"):
+        y *= unit
+    model = streamed(GDRegressor(), as_format(X[:2500]), y[:2500], size=50)
+    assert model.score(X[2500:], y[2500:]) >= 0.99
+
+
+def test_a_stream_learns_beside_a_column_of_subnormal_numbers():
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=(400, 3)), 1e-310 * np.arange(400)]
+    y = X[:, :3] @ [1.0, -2.0, 0.5]
+    assert streamed(GDRegressor(), X, y).score(X, y) > 0.99
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("first", [False, True], ids=["somewhere", "in the first row"])
 @pytest.mark.parametrize(
@@ -130,13 +183,16 @@ def test_robust_losses_do_not_see_outlying_targets_of_a_stream(value, loss, leas
     assert r2_score(y[clean], model.predict(X[clean])) >= least
 
 
-def test_engines_agree_on_outliers_and_other_units(monkeypatch):
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+def test_engines_agree_on_outliers_and_other_units(as_format, monkeypatch):
     rng = np.random.default_rng(0)
     X, y = rng.standard_t(1.5, size=(6000, 4)) + 1.0, rng.normal(size=6000)
     X[4600:] *= [1e-9, 1e9, 1.0, 1e3]
     X[[4400, 5000]] *= 1e6
     y[::100] = 1e6
-    for model, target in ((GDClassifier(), (X[:, 2] + y > 1.0).astype(int)), (GDRegressor("absolute_error"), y)):
+    labels = (X[:, 2] + y > 1.0).astype(int)
+    X = as_format(X)
+    for model, target in ((GDClassifier(), labels), (GDRegressor("absolute_error"), y), (GDRegressor(), labels * 1.0)):
         compiled = streamed(model, X, target)
         assert compiled.engine_ == "compiled"
         with monkeypatch.context() as patched:

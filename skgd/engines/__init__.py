@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.coordinates import Measures, measure_columns
+from skgd.coordinates import Coordinates, Measures, measure_columns
 from skgd.engines import vectorized
 from skgd.engines.vectorized import (
     EpochSummary,
@@ -25,6 +25,7 @@ from skgd.engines.vectorized import (
 )
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
+from skgd.outliers import squares_of_rows
 
 __all__ = [
     "MANY_EPOCHS",
@@ -35,6 +36,7 @@ __all__ = [
     "StepSettings",
     "choose",
     "choose_measure",
+    "choose_squares",
     "choose_stream",
     "choose_wide",
     "has_duplicates",
@@ -86,6 +88,12 @@ def choose_measure(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[.
     """Return what measures the columns, for epochs of at least so many steps, which read so many entries of X."""
     compiled = _compiled_for(n_epochs, n_steps, n_entries)
     return measure_columns if compiled is None else compiled.measure_columns
+
+
+def choose_squares(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[[Any, Coordinates], np.ndarray]:
+    """Return what measures the norms of the rows, for the same epochs."""
+    compiled = _compiled_for(n_epochs, n_steps, n_entries)
+    return squares_of_rows if compiled is None else compiled.squares_of_rows
 
 
 def renumbered(X: sp.csr_array, number: np.ndarray) -> np.ndarray:

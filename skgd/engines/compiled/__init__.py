@@ -8,7 +8,7 @@ steps of streams of very many columns, compiled or, with what `exact` has, as Py
 no strategy. Numba is imported by what compiles only.
 """
 
-from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered
+from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered, squares_of_rows
 from skgd.engines.compiled.epochs import run_epoch
 from skgd.engines.compiled.specialize import CannotCompile, are_ours
 from skgd.engines.compiled.streams import StreamLoop
@@ -23,4 +23,5 @@ __all__ = [
     "measure_columns",
     "renumbered",
     "run_epoch",
+    "squares_of_rows",
 ]

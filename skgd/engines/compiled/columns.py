@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Matrix, Measures, variance_of
+from skgd.coordinates import Coordinates, Matrix, Measures, variance_of
 from skgd.engines.compiled.specialize import Loop, specialized
 from skgd.engines.vectorized import read_only
+from skgd.outliers import squares_of_rows as in_numpy
+
+_ROUNDING = 2.0**-50
 
 
 @cache
@@ -56,16 +59,21 @@ def measure_dense(X, begin, end, weight, total, measures, first, relative):
             measures[2, j] += s * z * z
 
 
-def measure_sparse(values, indices, indptr, begin, end, weight, total, table, measures):
+def measure_sparse(values, indices, indptr, begin, end, weight, total, bounds, bounded, table, measures):
     """Measure the columns of some rows; ``table`` holds, side by side, a column's largest value so far and zeros.
 
     In units of the largest value, these become the sum, the sum of squares and the weight of the rows that have it.
+    ``bounds`` are those of `measure_dense_rows`, or empty.
     """
     for i in range(begin, end):
         s = weight[i - begin] if len(weight) > 0 else 1.0
         row_values, row_indices = values[indptr[i] : indptr[i + 1]], indices[indptr[i] : indptr[i + 1]]
         for q in range(len(row_values)):
             j, value = row_indices[q], 1.0 * row_values[q]
+            if len(bounds) > 0:
+                low, high = bounds[0, j], bounds[1, j]
+                bounds[2, j] += s if value < low or value > high else 0.0
+                value = min(max(value, low), high) if bounded else value
             if abs(value) > table[j, 0]:
                 shrunk = table[j, 0] / abs(value)
                 table[j, 0] = abs(value)
@@ -82,22 +90,64 @@ def measure_sparse(values, indices, indptr, begin, end, weight, total, table, me
         measures[2, j], measures[3, j] = variance_of(square, mean), filled
 
 
-def measure_dense_rows(data, begin, end, weight, total, measures, scratch):
-    """Measure the columns of some dense rows of a stream."""
-    measure_dense(data[0], begin, end, weight, total, measures, scratch[0], scratch[1:])
+def measure_dense_rows(data, begin, end, weight, total, bounds, bounded, measures, scratch):
+    """Measure the columns of some dense rows of a stream; ``bounds[2]`` becomes the weight of values beyond bounds."""
+    X, counted = data[0], scratch[1:]
+    for i in range(begin, end):
+        s = weight[i - begin] if len(weight) > 0 else 1.0
+        for j in range(measures.shape[1]):
+            x = 1.0 * X[i, j]
+            low, high = bounds[0, j], bounds[1, j]
+            bounds[2, j] += s if x < low or x > high else 0.0
+            counted[i - begin, j] = min(max(x, low), high) if bounded else x
+    measure_dense(counted, 0, end - begin, weight, total, measures, scratch[0], counted)
+    divide_sums(measures, scratch[0], total)
+
+
+def divide_sums(measures, first, total):
+    """Turn the sums of `measure_dense` into means."""
     for j in range(measures.shape[1]):
-        measures[1, j] = scratch[0, j] + measures[1, j] / total
+        measures[1, j] = first[j] + measures[1, j] / total
         measures[2, j] /= total
         measures[3, j] /= total
 
 
-def measure_sparse_rows(data, begin, end, weight, total, measures, scratch):
-    """Measure the columns of some sparse rows of a stream."""
-    for j in range(measures.shape[1]):
-        scratch[0, 4 * j] = measures[0, j]
-        for m in range(1, 4):
-            scratch[0, 4 * j + m] = 0.0
-    measure_sparse(data[0], data[1], data[2], begin, end, weight, total, scratch.reshape(-1, 4), measures)
+def measure_sparse_rows(data, begin, end, weight, total, bounds, bounded, measures, scratch):
+    """Do the same with sparse rows."""
+    table = scratch.reshape(-1, 4)
+    for j in range(len(table)):
+        table[j, 0], table[j, 1], table[j, 2], table[j, 3] = measures[0, j], 0.0, 0.0, 0.0
+    measure_sparse(data[0], data[1], data[2], begin, end, weight, total, bounds, bounded, table, measures)
+
+
+def square_of_dense_row(data, i, center, inverse, of_zeros):
+    """Return the square of the norm of a standardized row."""
+    square = 0.0
+    for j in range(len(center)):
+        z = (1.0 * data[0][i, j] - 1.0 * center[j]) * inverse[j]
+        square += z * z
+    return square
+
+
+def square_of_sparse_row(data, i, center, inverse, of_zeros):
+    """Do the same where columns without an entry have the squares ``of_zeros`` together."""
+    values, indices, indptr = data
+    square = 0.0
+    for q in range(indptr[i], indptr[i + 1]):
+        j = indices[q]
+        z, c = values[q] * inverse[j], center[j] * inverse[j]
+        square += (z - c) * (z - c) - c * c
+    # Squares that cancel each other leave their rounding errors.
+    return max(of_zeros + square - _ROUNDING * of_zeros, 0.0)
+
+
+def square_sparse(values, indices, indptr, center, inverse, squares):
+    """Write the square of the norm of each standardized row."""
+    of_zeros = 0.0
+    for j in range(len(center)):
+        of_zeros += (center[j] * inverse[j]) ** 2
+    for i in range(len(squares)):
+        squares[i] = square_of_sparse_row((values, indices, indptr), i, center, inverse, of_zeros)
 
 
 def find_duplicate(indices, indptr, last_row):
@@ -141,8 +191,22 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
         return largest, first + offset / total, square / total, filled / total
     table, measures = np.zeros((n_columns, 4)), np.empty((4, n_columns))
     table[:, 0] = largest
-    kernel(measure_sparse)(*read_only_rows(X), 0, n_rows, weights, float(total), table, measures)
+    kernel(measure_sparse)(
+        *read_only_rows(X), 0, n_rows, weights, float(total), np.empty((0, 0)), False, table, measures
+    )
     return measures
+
+
+def squares_of_rows(X: Matrix, coordinates: Coordinates) -> np.ndarray:
+    """Do what `skgd.outliers.squares_of_rows` does, faster where rows are sparse."""
+    if isinstance(X, np.ndarray):
+        return in_numpy(X, coordinates)
+    squares = np.empty(X.shape[0])
+    center, scale = (
+        np.broadcast_to(part, X.shape[1]).astype(np.float64) for part in (coordinates.center, coordinates.scale)
+    )
+    kernel(square_sparse)(*read_only_rows(X), center, 1.0 / scale, squares)
+    return squares
 
 
 def has_duplicates(X: Any) -> bool:

@@ -79,11 +79,11 @@ def parts_of_moments(statistics, sizes):
     They are the last of a stream's statistics. The first are unit, mean, products, weight and earlier variances of the
     combinations, the second center and matrix; all are empty where there are none.
     """
-    n, rows = sizes[0] * sizes[6], sizes[0] * sizes[7]
-    a = 4 * sizes[0] + 6 * sizes[1] + 2 + N_MEMORIES * (sizes[5] + sizes[1])
+    n, rows = sizes[0] * sizes[5], sizes[0] * sizes[6]
+    a = 4 * sizes[0] + 6 * sizes[1] + 2 + N_MEMORIES * (sizes[0] + sizes[1])
     b, c = a + n, a + 2 * n
     d = c + n * n
-    v = d + sizes[6]
+    v = d + sizes[5]
     e = v + n
     f = e + rows
     g = f + rows * rows
@@ -113,5 +113,5 @@ def moments_in(state: Any, together: CoMoments | None) -> list[np.ndarray]:
 def moments_from(statistics: np.ndarray, sizes: tuple, rows: int, due: int) -> tuple[Any, Any]:
     """Return co-moments of so many rows, and what is known and remembered of the combinations; None for none."""
     (unit, mean, products, total, variances), _, measures, memory = parts_of_moments(statistics, sizes)
-    together = CoMoments(rows, due, float(total[0]), unit, mean, products, variances) if sizes[6] else None
-    return together, (measures, memory) if sizes[7] else None
+    together = CoMoments(rows, due, float(total[0]), unit, mean, products, variances) if sizes[5] else None
+    return together, (measures, memory) if sizes[6] else None

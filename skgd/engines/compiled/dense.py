@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import dense_coordinates
-from skgd.engines.compiled.columns import measure_dense_rows
+from skgd.engines.compiled.columns import measure_dense_rows, square_of_dense_row
 from skgd.engines.compiled.interface import AHEAD, Rows, has_intercept, prefetch, rows, single
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.steps import complete_gradient
@@ -169,6 +169,7 @@ def dense_rows(one_output: bool) -> Rows:
         look_ahead=look_ahead,
         catch_up=no_catch_up,
         measure=measure_dense_rows,
+        square=square_of_dense_row,
         coordinates_of=dense_coordinates,
         **more,
     )

@@ -43,6 +43,7 @@ class Rows(NamedTuple):
     look_ahead: Callable
     catch_up: Callable  # of sparse rows: what their other columns have missed
     measure: Callable  # of streams
+    square: Callable
     coordinates_of: Callable
     multiply: Callable | None = None  # of dense rows and networks: products with the coefficients of the first layer
     accumulate: Callable | None = None

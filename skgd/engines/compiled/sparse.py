@@ -8,7 +8,7 @@ import numpy as np
 
 from skgd.coordinates import sparse_coordinates
 from skgd.engines.compiled.catch_up import drift, repeat_steps, shrink
-from skgd.engines.compiled.columns import measure_sparse_rows
+from skgd.engines.compiled.columns import measure_sparse_rows, square_of_sparse_row
 from skgd.engines.compiled.interface import AHEAD, Rows, centered, has_intercept, hidden, lazy, prefetch, single
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.steps import complete_gradient
@@ -198,5 +198,6 @@ def sparse_rows(laziness: str) -> Rows:
         look_ahead=look_ahead,
         catch_up={"repeat": repeat_steps, "drift": drift}.get(laziness, shrink),
         measure=measure_sparse_rows,
+        square=square_of_sparse_row,
         coordinates_of=sparse_coordinates,
     )

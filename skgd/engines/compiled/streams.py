@@ -17,7 +17,6 @@ from skgd.coordinates import (
     is_text_like,
     kept_target,
     mean_squares_of,
-    merged_measures,
     moved_intercept,
     normal_scale,
     relearned,
@@ -26,7 +25,7 @@ from skgd.coordinates import (
     target_coordinates,
     user_coefficient,
 )
-from skgd.engines.compiled.columns import measure_dense, measure_dense_rows, read_only_rows
+from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.combinations import (
     are_outgrown,
     combine,
@@ -61,16 +60,14 @@ from skgd.engines.compiled.workspace import Shape, work_for
 from skgd.engines.vectorized import StepSettings, read_only, with_zeros
 from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
 from skgd.optimizers import Optimizer, is_linear
+from skgd.outliers import limit_of, weight_of_row
 from skgd.running import (
     N_MEMORIES,
     REACH,
     REACH_OF_TARGETS,
-    UNBOUNDED,
     bounds_of,
-    limit_of,
     memory_of,
     remembered,
-    weight_of_row,
 )
 
 _NONE = np.empty(0)
@@ -138,11 +135,7 @@ def take_stream(
             total += given_weights[i] if len(weight) > 0 else 1.0
         totals[0] += end - begin
         totals[1] += total
-        if dense:
-            reach = REACH if robust else UNBOUNDED
-            learn_robustly(columns, memory, data[0], begin, end, given_weights, total, totals, reach, scratch)
-        else:
-            learn(columns, data, begin, end, given_weights, total, totals[1], scratch)
+        learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
         first, taken_rows = begin, order[begin:end]
         if gathers:
             if (t + step) % stride == 0:
@@ -151,12 +144,10 @@ def take_stream(
                 combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
                 first, taken_rows = 0, order[: end - begin]
                 n = end - begin
-                learn_robustly(measures, of_combinations, inputs[0], 0, n, given_weights, total, totals, reach, scratch)
-        if regression and robust:
+                learn_dense(measures, of_combinations, inputs, 0, n, given_weights, total, totals, REACH, scratch)
+        if regression:
             reach = REACH_OF_TARGETS
-            learn_robustly(targets, of_targets, y, begin, end, given_weights, total, totals, reach, for_targets)
-        elif regression:
-            learn_targets(targets, y, begin, end, given_weights, total, totals[1], for_targets)
+            learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
         w = weights[:0]
         if len(weight) > 0 or totals[0] != totals[1]:
             w = weights[: end - begin]
@@ -220,9 +211,9 @@ def take_stream(
             one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
-        if dense and robust and precondition:
+        if robust and precondition:
             limit = limit_of(squares, has_intercept)
-            if weigh_outlying_rows(inputs[0], first, end - begin, center, scale, limit, len(w) > 0, weights):
+            if weigh_outlying_rows(inputs, first, end - begin, center, inverse, limit, len(w) > 0, weights):
                 w = weights[: end - begin]
         if standardized:
             standardize(y, begin, end, target_center, target_scale, goals)
@@ -298,10 +289,10 @@ def parts_of_statistics(statistics, sizes):
     a = 4 * sizes[0]
     b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
     e = d + 2
-    f = e + N_MEMORIES * sizes[5]
+    f = e + N_MEMORIES * sizes[0]
     g = f + N_MEMORIES * sizes[1]
     columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    memories = statistics[e:f].reshape((N_MEMORIES, sizes[5])), statistics[f:g].reshape((N_MEMORIES, sizes[1]))
+    memories = statistics[e:f].reshape((N_MEMORIES, sizes[0])), statistics[f:g].reshape((N_MEMORIES, sizes[1]))
     return columns, targets, statistics[b:c], statistics[c:d], statistics[d:e], memories[0], memories[1]
 
 
@@ -310,54 +301,51 @@ def measures_of(measures, j):
     return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
 
 
-def learn(measures, data, begin, end, weight, total, total_so_far, scratch):
-    """Merge the measures of some rows' columns into those of earlier rows."""
-    new, relative, _ = scratch
-    fresh(new, measures)
-    rows.measure(data, begin, end, weight, total, new, relative)
-    merge(measures, new, total / total_so_far)
-
-
-def learn_targets(measures, y, begin, end, weight, total, total_so_far, scratch):
-    """Merge the measures of some rows' targets into those of earlier rows."""
-    new, relative, _ = scratch
-    fresh(new, measures)
-    measure_dense_rows((y,), begin, end, weight, total, new, relative)
-    merge(measures, new, total / total_so_far)
-
-
-def learn_robustly(measures, memory, X, begin, end, weight, total, totals, reach, scratch):
+def learn_columns(measures, memory, data, begin, end, weight, total, totals, scratch):
     """Merge some rows' columns into what is known and remembered of earlier rows: what `skgd.running.learned` does."""
     new, relative, bounds = scratch
-    first, clipped, row = relative[0], relative[1:], totals[1] / totals[0]
+    begin_measures(measures, memory, totals, REACH, new, bounds)
+    rows.measure(data, begin, end, weight, total, bounds, robust, new, relative)
+    merge_measures(measures, memory, total, totals, new, bounds)
+
+
+def learn_dense(measures, memory, data, begin, end, weight, total, totals, reach, scratch):
+    """Do the same with dense columns, whatever the rows of X are."""
+    new, relative, bounds = scratch
+    begin_measures(measures, memory, totals, reach, new, bounds)
+    measure_dense_rows(data, begin, end, weight, total, bounds, robust, new, relative)
+    merge_measures(measures, memory, total, totals, new, bounds)
+
+
+def begin_measures(measures, memory, totals, reach, new, bounds):
+    """Write between which values those of a column count, and zeros."""
+    row = totals[1] / totals[0]
     for j in range(measures.shape[1]):
         low, high = bounds_of(measures_of(measures, j), memory[0, j], row, reach)
         bounds[0, j], bounds[1, j], bounds[2, j] = low, high, 0.0
         new[0, j], new[1, j], new[2, j], new[3, j] = 0.0, 0.0, 0.0, 0.0
-    for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
-        for j in range(measures.shape[1]):
-            x = 1.0 * X[i, j]
-            low, high = bounds[0, j], bounds[1, j]
-            bounds[2, j] += s if x < low or x > high else 0.0
-            clipped[i - begin, j] = min(max(x, low), high)
-    measure_dense(clipped, 0, end - begin, weight, total, new, first, clipped)
+
+
+def merge_measures(measures, memory, total, totals, new, bounds):
+    """Merge what was measured; leave the bounds up to which values counted."""
+    row = totals[1] / totals[0]
     for j in range(measures.shape[1]):
-        of_rows = new[0, j], first[j] + new[1, j] / total, new[2, j] / total, new[3, j] / total
         known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
-        learned, kept = remembered(measures_of(measures, j), known, of_rows, bounds[2, j] / total, total, row)
+        outlying = bounds[2, j] / total
+        learned, kept = remembered(measures_of(measures, j), known, measures_of(new, j), outlying, total, row, robust)
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learned
         memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
+        if not robust:
+            bounds[0, j], bounds[1, j] = -np.inf, np.inf
 
 
-def weigh_outlying_rows(X, begin, n_rows, center, scale, limit, weighted, weights):
+def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weighted, weights):
     """Write smaller weights for rows far from all others; return whether there are any."""
-    found = False
+    found, of_zeros = False, 0.0
+    for j in range(len(center)):
+        of_zeros += (1.0 * center[j] * inverse[j]) ** 2
     for i in range(n_rows):
-        square = 0.0
-        for j in range(len(center)):
-            z = (1.0 * X[begin + i, j] - 1.0 * center[j]) / scale[j]
-            square += z * z
+        square = rows.square(data, begin + i, center, inverse, of_zeros)
         if square > limit:
             if not (found or weighted):
                 for k in range(n_rows):
@@ -365,19 +353,6 @@ def weigh_outlying_rows(X, begin, n_rows, center, scale, limit, weighted, weight
             found = True
             weights[i] *= weight_of_row(square, limit)
     return found
-
-
-def fresh(new, measures):
-    """Begin with the largest values so far, and zeros."""
-    for j in range(measures.shape[1]):
-        new[0, j], new[1, j], new[2, j], new[3, j] = measures[0, j], 0.0, 0.0, 0.0
-
-
-def merge(measures, new, share):
-    """Merge the measures of some rows into those of earlier ones."""
-    for j in range(measures.shape[1]):
-        merged = merged_measures(measures_of(measures, j), measures_of(new, j), share)
-        measures[0, j], measures[1, j], measures[2, j], measures[3, j] = merged
 
 
 def change_coordinates(theta, old_scale, scale, change, old, new, shift):
@@ -492,9 +467,8 @@ class StreamLoop:
         self._loop = stream_loop(kind, flags, loss.log_link)
         self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
-        self._remembered = not sparse, self.regression and robust
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
-        kept = int(averaging), 0 if sparse else objective.n_features, int(together is not None), int(combined)
+        kept = int(averaging), int(together is not None), int(combined)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, *kept)
         width = objective.n_outputs if sparse else n_parameters
         self._as_chunks = n_parameters // width, width
@@ -619,15 +593,15 @@ class StreamLoop:
         shown = np.zeros((n_features + 1) * n_outputs)
         numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
         totals = [state.columns.rows, state.columns.weight]
-        memories = [*(memory_of(state.columns) if self._remembered[0] else ()), *memory_of(state.targets)]
+        memories = [*memory_of(state.columns), *memory_of(state.targets)]
         statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals, *memories]
         statistics += moments_in(state, self._together)
         return np.concatenate(numbers, dtype=iterate.theta.dtype, casting="same_kind"), np.concatenate(statistics)
 
-    def memories_of(self, statistics: np.ndarray) -> list[np.ndarray | None]:
-        """Return what is remembered of the columns and of the targets, if anything is."""
+    def memories_of(self, statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is remembered of the columns and of the targets."""
         *_, columns, targets = parts_of_statistics(statistics, self._sizes)
-        return [part if kept else None for part, kept in zip((columns, targets), self._remembered, strict=True)]
+        return columns, targets
 
     def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""

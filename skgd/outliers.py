@@ -1,0 +1,184 @@
+r"""Outlying values and samples: what scales of features are without them, and what such a sample counts.
+
+A value is compared with the usual size of its feature, the power mean :math:`(\text{mean} \sqrt{|x|})^2`, which a few
+outliers hardly change. It is taken repeatedly, of values up to a hundred times what it was: enormous ones do not
+change it either. Features of sparse samples may have few entries, of which an outlier is one. There, samples are
+compared, by the norm of their entries in units of the usual ones: those more than seven times as long as usual count as
+shorter ones.
+
+In steps, a sample more than seven times as long as usual has a smaller weight, as in Mallows' estimators: it depends on
+x alone, so that what is estimated stays the same. It holds for labels, and for numbers whose loss grows no faster than
+linearly, in streams, and in ``fit`` with mini-batches and the defaults of ``tol`` and ``alpha``, where training does
+not look for the minimum. Newton steps do: there, such samples have a smaller weight only where the loss on left-out
+samples chooses the penalty.
+
+References
+----------
+H. R. Künsch, L. A. Stefanski and R. J. Carroll, "Conditionally unbiased bounded-influence estimation in general
+regression models", Journal of the American Statistical Association 84, 1989.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from skgd.coordinates import (
+    ColumnStatistics,
+    Coordinates,
+    Matrix,
+    Measures,
+    choose,
+    is_frequent,
+    nonzero,
+    row_norm_of,
+)
+
+OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
+_NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean of a normal variable's distances
+_LARGE = 5.0  # usual sizes of entries: more than those of nearly all words in texts
+_ENORMOUS = 100.0  # usual sizes of values
+_OUTLYING = 49.0  # mean squares of the samples' norms: a sample whose norm is larger counts as much less
+_PASSES = 10  # at most: after these, not even values of 1e12 count
+_SOME_ROWS, _FEWEST_ROWS, _SOME_ENTRIES = 2**12, 2**8, 2**19
+_CHUNK_ELEMENTS = 2**17
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scales
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def some_rows(X: Matrix, weight: np.ndarray | None) -> tuple[Matrix, np.ndarray | None]:
+    """Return some thousand of the rows, from everywhere, and their weights; fewer of long dense ones."""
+    n_rows, n_columns = X.shape
+    most = min(_SOME_ROWS, max(_SOME_ENTRIES // n_columns, _FEWEST_ROWS)) if isinstance(X, np.ndarray) else _SOME_ROWS
+    some = slice(None, None, -(-n_rows // most))
+    return X[some], None if weight is None else weight[some]
+
+
+def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
+    """Return the measures of sparse features in units of at most five times the usual size of their entries.
+
+    It is estimated from some of the samples. Features that most samples have are measured like dense ones, if they have
+    outliers.
+    """
+    largest, mean, variance, filled = measures
+    X, weight = some_rows(X, weight)
+    usual, most = _sizes_of_entries(X, weight, largest)
+    unit = choose(usual > 0.0, np.minimum(_LARGE * usual, most), 1.0)
+    # No entry is larger than one then, nor a mean or a mean square than their share.
+    mean, variance = np.clip(mean / unit, -filled, filled), np.minimum(variance / np.square(unit), filled)
+    frequent = np.flatnonzero(is_frequent(filled) & (unit < 1.0))
+    if len(frequent):
+        of_frequent = [part[frequent] for part in measures]
+        _, *moments, _ = without_outlying_values(X[:, frequent].toarray(), weight, of_frequent)
+        mean[frequent], variance[frequent] = moments[0] / unit[frequent], moments[1] / np.square(unit[frequent])
+    return unit * largest, mean, variance, filled
+
+
+def _sizes_of_entries(X: sp.csr_array, weight: np.ndarray | None, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the usual and the largest size of each feature's entries, relative to its largest absolute value.
+
+    Entries of outlying samples count as those of usual ones; as larger ones if they are a little too long only.
+    """
+    n_rows, n_columns = X.shape
+    row = np.repeat(np.arange(n_rows), np.diff(X.indptr))
+    has = (X.data != 0.0) * (1.0 if weight is None else weight[row])
+    counts, given = nonzero(np.bincount(X.indices, has, n_columns)), np.abs(X.data) / nonzero(largest)[X.indices]
+    sizes = given
+    for _ in range(_PASSES):
+        usual = np.square(np.bincount(X.indices, has * np.sqrt(sizes), n_columns) / counts)
+        squares = np.bincount(row, np.square(sizes / nonzero(usual)[X.indices]), n_rows)
+        typical = medians(squares[:, np.newaxis], weight)
+        ratio = typical / np.maximum(squares, typical)
+        shorter = np.minimum(np.maximum(_OUTLYING * ratio, np.sqrt(ratio)), 1.0)
+        if (shorter == 1.0).all():
+            break
+        sizes = sizes * shorter[row]
+    most, largest_sizes = np.ones(n_columns), np.zeros(n_columns)
+    np.maximum.at(largest_sizes, X.indices, sizes)
+    shortened = X.indices[sizes < given]  # of others, the largest entries may be in samples that are not among these
+    most[shortened] = largest_sizes[shortened]
+    return usual, most
+
+
+def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
+    """Return the measures of dense features whose outliers do not own mean and variance, from some of the samples.
+
+    The standard deviation is at most three times a robust one: the usual size of the distances from the median that are
+    not zero, in units of that of a normal variable. Where it would be larger, the median takes the place of the mean,
+    too.
+    """
+    largest, mean, variance, filled = measures
+    unit = nonzero(largest)
+    center = medians(X, weight)
+    distance = np.abs(X - center) / unit
+    share = nonzero(_mean(distance > 0.0, weight))
+    usual = np.full(X.shape[1], np.inf)
+    for _ in range(_PASSES):
+        distance = np.minimum(distance, _ENORMOUS * usual)
+        usual = np.square(_mean(np.sqrt(distance), weight) / share) * _NORMAL_POWER_MEAN
+        if (distance <= _ENORMOUS * usual).all():
+            break
+    owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
+    return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
+
+
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
+
+
+def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Return the lower weighted median of each feature."""
+    if weight is None:
+        return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
+    order = np.argsort(values, axis=0, kind="stable")
+    shares = np.cumsum(weight[order], axis=0)
+    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
+    return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Weights
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def limit_of(squares: float, fit_intercept: bool) -> float:
+    """Return the square of the standardized norm up to which a sample has its whole weight in a step."""
+    return _OUTLYING * row_norm_of(squares, fit_intercept) ** 2
+
+
+def weight_of_row(square: Any, limit: float) -> Any:
+    """Return the weight of a sample in a step, from the square of its norm."""
+    return np.sqrt(np.minimum(limit / np.maximum(square, limit), 1.0))
+
+
+def weights_of_rows(
+    X: Matrix,
+    columns: ColumnStatistics,
+    coordinates: Coordinates,
+    fit_intercept: bool,
+    square: Callable[[Matrix, Coordinates], np.ndarray],
+) -> np.ndarray | None:
+    """Return what each sample counts in a step: less than one if it is far from all others; None if all count alike."""
+    limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
+    counts = weight_of_row(square(X, coordinates), limit)
+    return None if (counts == 1.0).all() else counts
+
+
+def squares_of_rows(X: Matrix, coordinates: Coordinates) -> np.ndarray:
+    """Return the square of the norm of each standardized sample."""
+    n_rows, n_columns = X.shape
+    chunk, squares = max(1, _CHUNK_ELEMENTS // n_columns) if isinstance(X, np.ndarray) else _SOME_ROWS, np.empty(n_rows)
+    for start in range(0, n_rows, chunk):
+        rows = slice(start, start + chunk)
+        Z: Any = coordinates.standardized(X[rows])
+        if isinstance(Z, np.ndarray):
+            squares[rows] = np.square(Z, out=Z).sum(axis=1)
+        else:
+            squares[rows] = Z.multiply(Z).sum(axis=1)
+    return squares
