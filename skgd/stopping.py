@@ -24,7 +24,9 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     are not convergence.
 
     Newton steps end when their decrement is at most 1e-6 of the possible gain (1e-3 for losses with kinks), or
-    ``tol``, if that is less. Why: each step nearly squares it; with kinks, the estimate is less accurate.
+    ``tol``, if that is less, or if ten steps in a row have not brought them nearer (an end without a warning only if it
+    is at most 1e-6, 1e-2 with kinks, or ``tol``). Why: each step nearly squares it; with kinks, the estimate is less
+    accurate.
 
     with the Hessian of a subsample and ``alpha="auto"``, also when the decrement is at most three times its expected
     value at the minimum of the subsample. Why: the step from there leaves about a quarter of the sampling error of all
@@ -409,7 +411,7 @@ class Stopping:
         """How near the minimum, where that is estimated."""
         if self._goal is not None:
             return self._goal
-        return _OF_NEWTON if self._smooth else _NUMERICAL
+        return _OF_NEWTON if self._smooth else _WITH_KINKS
 
     def _cause(self, state: State) -> str:
         if state.optimizer.weight_decay:
