@@ -11,17 +11,18 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 ``optimizer="auto"``
     ``fit`` of a linear model with few features, if ``precondition`` and the other parameters of ``fit`` have their
     defaults, except for ``alpha``, ``l1_ratio``, ``tol``, ``max_iter`` and weights: Newton steps over all samples,
-    dense or sparse; for losses with kinks, such as hinge, on smoothed losses (means over intervals that become
-    smaller). Features are few if (n_samples + n_features) · n_features² · n_outputs, times 16 unless the loss is the
-    squared error, is at most 2e9 (n_outputs is 1 for a squared error; softmax multiplies n_features by n_classes - 1),
-    and X has at most 4 million entries. Why: they cost less than epochs of mini-batches, and end at the minimum,
-    whatever the correlations, outliers and rare classes.
+    dense or sparse; for losses with kinks, on smoothed losses (means over intervals that become smaller), and in
+    classification (hinge) only with a number for ``alpha`` or ``tol``. Features are few if (n_samples + n_features) ·
+    n_features² · n_outputs, times 16 unless the loss is the squared error, is at most 2e9 (n_outputs is 1 for a squared
+    error; softmax multiplies n_features by n_classes - 1), and X has at most 4 million entries. Why: they cost less
+    than epochs of mini-batches, and end at the minimum, whatever the correlations, outliers and rare classes. With the
+    hinge loss, predictions for left-out samples, which choose the penalty, are too good if classes are separable.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
     add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature: up to 5e10 operations
     (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries and there is no L1
-    penalty. With ``alpha="auto"``, n_features counts as n_samples if it is larger, since the
-    coefficients at the minimum are combinations of the samples: `skgd.spanned`. Why: correlated features are not
+    penalty. If there are more features than samples, n_samples counts in place of n_features with ``alpha="auto"``:
+    the coefficients at the minimum are combinations of the samples (`skgd.spanned`). Why: correlated features are not
     learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
     few samples per feature needs a penalty that the data choose. It takes seconds instead of tenths of a second.
 
@@ -136,8 +137,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     data; the estimates are noisy, and coefficients of the order of one are likely; with many samples, the penalty only
     keeps the coefficients of separable classes finite.
 
-    with n_features / 10 times the smaller of 1 and n_features / n_samples instead of 1, rounded to a power of ten, if
-    that is larger. Why: the more features, the smaller are coefficients that make predictions of the usual size.
+    the same with n_features / 10 times the smaller of 1 and n_features / n_samples in place of 1, rounded to a power of
+    ten, if that is larger and the loss is not the squared error; the range moves with it. Why: the more features, the
+    smaller are coefficients that make predictions of the usual size.
 
     ``fit`` of a network that starts at the linear model (see ``tol``): 2 / n_samples, at most 1e-3, times twice the
     loss of the best constant model, if that is less than the unit of the loss. Why: as for linear models; the mean loss
@@ -206,7 +208,7 @@ def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
     return SGD() if _is_free(plan) and state.columns.text_like and not regression else state.optimizer
 
 
-def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
+def rows_of_newton(plan: Plan, objective: Objective, X: Matrix, *, regression: bool) -> int:
     """Return how many rows ``fit`` takes the Hessian of, for Newton's steps, or 0 where it takes other steps.
 
     They are taken where features are few enough, with all left to "auto" that they depend on.
@@ -216,7 +218,8 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix) -> int:
     free = free and plan.average in ("polynomial", False) and plan.precondition and plan.max_grad_norm is None
     if not free or plan.tol is None:
         return 0
-    if not (objective.loss.smooth or objective.loss.smoothable):
+    loss, asks_for_minimum = objective.loss, plan.tol != "auto" or plan.alpha != "auto"
+    if not (loss.smooth or (loss.smoothable and (asks_for_minimum or regression))):
         return 0
     return rows_of_hessian(objective, X) or _rows_worth_time(plan, objective, X)
 
@@ -355,14 +358,11 @@ def _is_free(plan: Plan) -> bool:
     return free and plan.tol in ("auto", None) and isinstance(plan.schedule, Constant)
 
 
-def chooses_penalty(state: State, plan: Plan) -> bool:
+def chooses_penalty(state: State, plan: Plan, *, regression: bool) -> bool:
     """Say whether rows left out choose the strength of the penalty, where Newton's steps are taken."""
     loss = state.objective.loss
-    return (
-        plan.alpha == "auto"
-        and (loss.smooth or loss.smoothable)
-        and not (isinstance(loss, SquaredError) and has_many_rows(state))
-    )
+    may_predict = loss.smooth or (loss.smoothable and regression)  # without kinks near them, classes hardly move
+    return plan.alpha == "auto" and may_predict and not (isinstance(loss, SquaredError) and has_many_rows(state))
 
 
 def alpha_for(state: State, plan: Plan) -> float:

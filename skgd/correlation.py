@@ -9,18 +9,18 @@ from skgd.coordinates import Matrix, is_sparse, nonzero
 _SOME_ROWS = 2**8
 
 
-def some_rows(X: Matrix) -> np.ndarray:
+def some_rows(X: Matrix) -> Matrix:
     """Return some samples, at regular distances."""
-    some = X[:: -(-X.shape[0] // _SOME_ROWS)]
-    return (some if isinstance(some, np.ndarray) else some.toarray()).astype(np.float64)
+    return X[:: -(-X.shape[0] // _SOME_ROWS)]
 
 
-def is_dense(some: np.ndarray) -> bool:
+def is_dense(some: Matrix) -> bool:
     """Say whether samples are dense, in whatever format they are stored."""
-    return not is_sparse(np.count_nonzero(some) / some.size)
+    values = some if isinstance(some, np.ndarray) else some.data
+    return not is_sparse(np.count_nonzero(values) / (some.shape[0] * some.shape[1]))
 
 
-def squared_correlations(some: np.ndarray) -> float:
+def squared_correlations(some: Matrix) -> float:
     """Return the sum of the squared correlations of a feature with all features, itself included, in the mean.
 
     It is the mean of the squared eigenvalues of the correlation matrix, whose mean eigenvalue is one. Learning rates
@@ -28,7 +28,8 @@ def squared_correlations(some: np.ndarray) -> float:
     directions as with uncorrelated features. The variance of products of two samples estimates it, even where features
     outnumber samples by far.
     """
-    some = some - some.mean(axis=0)
+    some = (some if isinstance(some, np.ndarray) else some.toarray()).astype(np.float64)
+    some -= some.mean(axis=0)
     some /= nonzero(some.std(axis=0))
     products = (some @ some.T)[np.triu_indices(len(some), 1)]
     return float(products.var() / max(np.count_nonzero(some.any(axis=0)), 1)) if len(products) else 0.0

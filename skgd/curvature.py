@@ -229,7 +229,7 @@ class Problem:
             return [self._coupled_hessian(curvatures)]
         roots = np.sqrt(self.share[:, np.newaxis] * curvatures)
         halves = (root[:, np.newaxis] * self.rows for root in roots.T)  # of a matrix by itself, BLAS computes one half
-        return [half.T @ half + np.diag(l2) for half, l2 in zip(halves, self.l2.T, strict=False)]
+        return [half.T @ half + np.diag(l2) for half, l2 in zip(halves, self.l2.T[: curvatures.shape[1]], strict=True)]
 
     def _coupled_hessian(self, curvatures: np.ndarray) -> np.ndarray:
         n_columns, n_inputs = curvatures.shape[1], self.rows.shape[1]

@@ -1,4 +1,4 @@
-"""Epochs of one step each, over all samples: Newton's, for a linear model of few features.
+"""Epochs of one step each, over all samples: Newton's, for a linear model.
 
 `skgd.automatic` says where ``fit`` takes them, `skgd.curvature` makes them, and `skgd.penalty` chooses the strength of
 the penalty first, which leads close to the minimum already: one epoch or two are left.
@@ -72,7 +72,7 @@ class NewtonEpochs:
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
         if not state.objective.loss.smooth:
-            self._problem.width = width or float(WIDTHS[0])
+            self._problem.width = width or self._problem.width or float(WIDTHS[0])
         self._point = self._problem.at(self._problem.parameters(state.iterate.theta))
         state.engine = "vectorized"
         return state

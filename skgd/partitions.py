@@ -532,7 +532,10 @@ def _standardized(state: State, plan: Plan, sample: Data, *, newton: bool) -> St
 def _begun_in_sample(state: State, plan: Plan, sample: Data, found: Survey) -> tuple[State, np.ndarray]:
     """Return the state with the strength of the penalty, and parameters to begin with: the minimum of the sample."""
     objective, theta = state.objective, state.iterate.theta
-    chooses, exact = chooses_penalty(state, plan), isinstance(objective.loss, SquaredError)
+    chooses, exact = (
+        chooses_penalty(state, plan, regression=found.targets is not None),
+        isinstance(objective.loss, SquaredError),
+    )
     in_sample, copies = state, copies_of(found.sample.y, found.sample.weight if found.whole else None).sum()
     if chooses and not has_many_rows(state):
         given = copies_of(found.sample.y, found.sample.weight if found.whole else None)

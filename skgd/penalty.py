@@ -74,7 +74,8 @@ class _Search:
         self._parameters: dict[int, np.ndarray] = {}
         self._losses: dict[int, np.ndarray] = {}
         self._scores: dict[int, float] = {}
-        self._expected = _expected_decade(*problem.standardized.shape)
+        n_features = int(problem.standardized.any(axis=0).sum()) - problem.objective.fit_intercept
+        self._expected = _expected_decade(self._n_rows, n_features)
         self._try(self._expected, start)
 
     def _try(self, decade: int, start: np.ndarray) -> None:
@@ -106,9 +107,9 @@ class _Search:
         return self._scores[decade] - self._scores[best] <= self._n_rows * error
 
 
-def _expected_decade(n_rows: int, n_columns: int) -> int:
-    """Return the decade of lambda that is tried first: of many features, coefficients are small."""
-    return max(0, round(np.log10(n_columns / _USUAL_FEATURES * min(n_columns / n_rows, 1.0))))
+def _expected_decade(n_rows: float, n_features: int) -> int:
+    """Return the decade of lambda that is tried first: of many features that vary, coefficients are small."""
+    return max(0, round(np.log10(max(n_features, 1) / _USUAL_FEATURES * min(n_features / n_rows, 1.0) + 1e-300)))
 
 
 def standard_error(values: np.ndarray, share: np.ndarray, n_rows: float) -> float:

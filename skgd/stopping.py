@@ -427,7 +427,7 @@ class Stopping:
             )
         return (
             "Features are strongly correlated, or the learning rate is too small: use the defaults of optimizer, "
-            "learning_rate and batch_size, which take Newton steps if there are few features, decorrelate the "
+            "learning_rate and batch_size, which take Newton steps where these are affordable, decorrelate the "
             "features (PCA(whiten=True)), or increase learning_rate."
         )
 

@@ -73,7 +73,8 @@ def train_epochs(
         best_score = resumed.best_score
     began = len(watched) - epoch
     X, y, given_weight = data
-    newton = rows_of_newton(plan, state.objective, X)
+    regression = y.dtype.kind == "f"
+    newton = rows_of_newton(plan, state.objective, X, regression=regression)
     if 0 < newton < X.shape[0] and not columns_vary_in_many_rows(X):
         newton = 0
     sampled = 0 < newton < X.shape[0]
@@ -95,15 +96,20 @@ def train_epochs(
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
         constant = best_constant(state, *data[1:])
     state, of_outliers, unit = _begun(state, plan, data, constant)
-    problem = problem_of(state, plan, data) if newton and sample is None else None
-    if newton and chooses_penalty(state, plan):
-        copies = copies_of(y, given_weight)
-        if problem is not None:
-            state, problem = with_chosen_penalty(state, problem, data, copies)
-        else:
-            state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
     epochs: Any
     n_epochs, n_trainings, interrupted = None, 0, False
+    problem = problem_of(state, plan, data) if newton and sample is None else None
+    if newton and chooses_penalty(state, plan, regression=regression):
+        copies = copies_of(y, given_weight)
+        try:
+            if problem is not None:
+                state, problem = with_chosen_penalty(state, problem, data, copies)
+            else:
+                state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
+        except KeyboardInterrupt:
+            interrupted = plan.reports
+            if not interrupted:
+                raise
     if resumed is not None:
         n_epochs, n_trainings = resumed.n_epochs if chooses_epochs(plan) else None, resumed.n_trainings
     elif starts_at_linear_model(start, plan, X) and has_enough_samples(X):

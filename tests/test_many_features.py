@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression, QuantileRegressor, Ridge, R
 from sklearn.metrics import d2_pinball_score, log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import Coordinates
@@ -155,6 +154,36 @@ def test_predictions_are_as_good_as_those_of_the_best_penalty():
     assert log_loss(labels[new], classifier.predict_proba(inputs[new])) < min(losses) + 0.02
 
 
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
+def test_weights_are_copies(loss):
+    inputs, scores = wide_table(400, 500)
+    y = scores + 0.8 * np.random.default_rng(0).normal(size=400) > 0.0
+    weighted = GDClassifier(loss).fit(inputs, y, sample_weight=np.full(400, 3.0))
+    copied = GDClassifier(loss).fit(np.repeat(inputs, 3, axis=0), np.repeat(y, 3))
+    assert weighted.alpha_ == pytest.approx(copied.alpha_)
+    np.testing.assert_allclose(weighted.decision_function(inputs), copied.decision_function(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
+def test_constant_features_change_nothing(loss):
+    model, other = GDClassifier(loss).fit(X, LABELS[2]), GDClassifier(loss)
+    more = np.hstack([X, np.full((len(X), 600), 0.1), np.zeros((len(X), 20))])
+    np.testing.assert_allclose(
+        other.fit(more, LABELS[2]).decision_function(more), model.decision_function(X), atol=1e-6
+    )
+
+
+def test_an_interrupt_while_the_penalty_is_chosen_keeps_a_model(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skgd.training.with_chosen_penalty", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = GDClassifier().fit(X, LABELS[2])
+    assert model.stop_reason_ == "interrupted"
+    np.testing.assert_allclose(model.predict_proba(X).mean(axis=0), [1.0 - LABELS[2].mean(), LABELS[2].mean()])
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_units_do_not_matter(n_classes):
     y, units = LABELS[n_classes], np.geomspace(1e-6, 1e6, X.shape[1])
@@ -223,8 +252,8 @@ def test_correlated_features_are_learned(as_format, few_products, newton):
     model = GDClassifier(random_state=0).fit(as_format(inputs), labels)
     logistic = LogisticRegression(C=1.0, max_iter=10000).fit(Z.transform(inputs), labels)
     assert len(newton) == 2
-    rng_loss = log_loss(labels, logistic.predict_proba(Z.transform(inputs)))
-    assert log_loss(labels, model.predict_proba(inputs)) < rng_loss + 0.01
+    loss_of_solver = log_loss(labels, logistic.predict_proba(Z.transform(inputs)))
+    assert log_loss(labels, model.predict_proba(inputs)) < loss_of_solver + 0.01
 
 
 @both_formats
@@ -244,14 +273,22 @@ def test_losses_with_kinks_learn_correlated_features(loss, many, as_format, monk
     assert ours > theirs - 0.01
 
 
-@both_formats
-def test_the_hinge_loss_learns_correlated_features(as_format, newton):
-    inputs, y = factors(3000)
-    train, new, labels = slice(1500), slice(1500, None), y > 0.0
-    solver = make_pipeline(StandardScaler(), LinearSVC(loss="hinge", max_iter=10**6)).fit(inputs[train], labels[train])
-    model = GDClassifier("hinge", random_state=0).fit(as_format(inputs[train]), labels[train])
-    assert newton
-    assert model.score(inputs[new], labels[new]) > solver.score(inputs[new], labels[new]) - 0.01
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("max_iter", [1, 5])
+def test_few_epochs_of_a_loss_with_kinks_are_better_than_a_constant(max_iter):
+    inputs, y = factors(2000, 10)
+    model = GDRegressor(Quantile(0.9), max_iter=max_iter).fit(inputs[:500], y[:500])
+    assert d2_pinball_score(y[500:], model.predict(inputs[500:]), alpha=0.9) > 0.2
+
+
+def test_a_validation_set_ends_the_training_of_a_loss_with_kinks_near_its_best():
+    inputs, y = factors(2000, 10)
+    plain, watched = (GDRegressor(Quantile(0.9), early_stopping=early, random_state=0) for early in (False, True))
+    scores = [
+        d2_pinball_score(y[500:], model.fit(inputs[:500], y[:500]).predict(inputs[500:]), alpha=0.9)
+        for model in (plain, watched)
+    ]
+    assert scores[1] > scores[0] - 0.03
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
