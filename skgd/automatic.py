@@ -186,7 +186,6 @@ _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
 _FEW_PRODUCTS, _MORE_PRODUCTS = 2e9, 5e10
-_STEPS_OF_SEARCH = 4  # as much time as for a squared error, to choose the penalty by Newton's steps
 _CORRELATED = 4.0  # times as many steps as with uncorrelated features
 _FEW_ROWS = 20  # for each feature
 _MANY_ROWS = 100  # for each parameter
@@ -196,7 +195,8 @@ _ROWS_A_SAMPLED_ONE = 4  # at least
 _EPOCHS_OF_LINEAR_MODEL = 1000
 _NEAR_MINIMUM = 3.0  # times shorter steps
 _PENALTY_OF_NETWORK, _LARGEST_PENALTY_OF_NETWORK = 2.0, 1e-3  # the first for all samples together
-_USUAL_STEPS = 16  # of Newton's, for some strengths of the penalty; of a squared error, all need one matrix
+_USUAL_STEPS = 4  # times as long as for a squared error, whose strengths of the penalty all need one matrix
+_MOST_STEPS = 16  # that it may take, where no evidence is asked for that they are worth it
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Optimizer and penalty
@@ -225,20 +225,19 @@ def rows_of_newton(plan: Plan, objective: Objective, X: Matrix, *, regression: b
 
 
 def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
-    """Return the same where features are correlated, or samples few for each feature: that is worth more time."""
+    """Return how many rows to take the Hessian of where that is worth more time, or 0 where it is not.
+
+    It is where features are correlated, and where samples are so few that their noise has to be penalized.
+    """
     n_rows, n_columns = X.shape
-    if objective.l1_ratio or not (n_columns <= n_rows or spans(plan, objective)):
+    if objective.l1_ratio or (n_columns > n_rows and not spans(plan, objective)):
         return 0
-    possible = _size_of_subsample(objective, X), n_rows if n_rows * n_columns <= _MORE_ENTRIES else 0
-    sizes = [size for size in possible if 0 < _products_of_search(objective, size, n_columns) <= _MORE_PRODUCTS]
+    size = _size_of_subsample(objective, X) or n_rows
+    affordable = size < n_rows or n_rows * n_columns <= _MORE_ENTRIES  # of which copies are made
+    if not affordable or _products_of_search(objective, size, min(n_rows, n_columns)) > _MORE_PRODUCTS:
+        return 0
     few = n_rows < _FEW_ROWS * n_columns
-    return sizes[0] if sizes and (is_dense(some_rows(X)) if few else _are_correlated(X)) else 0
-
-
-def _products_of_search(objective: Objective, n_rows: int, n_columns: int) -> float:
-    """Return how many products it takes to choose a penalty by Newton's steps, in the time that they take."""
-    n_steps = 1 if isinstance(objective.loss, SquaredError) else _STEPS_OF_SEARCH
-    return n_rows and n_steps * products_of_columns(objective, n_rows, min(n_rows, n_columns))
+    return size if (is_dense(some_rows(X)) if few else _are_correlated(X)) else 0
 
 
 def _are_correlated(X: Matrix) -> bool:
@@ -251,8 +250,9 @@ def may_decorrelate(objective: Objective, X: Matrix) -> bool:
     """Say whether combinations of columns are worth their time: where these are few, or correlated."""
     if has_few_columns(objective, X):
         return True
-    affordable = X.size <= _MORE_ENTRIES and _products_of_search(objective, *X.shape) <= _MORE_PRODUCTS
-    return affordable and X.shape[1] <= X.shape[0] and _are_correlated(X)
+    n_rows, n_columns = X.shape
+    affordable = X.size <= _MORE_ENTRIES and _products_of_search(objective, n_rows, n_columns) <= _MORE_PRODUCTS
+    return affordable and n_columns <= n_rows and _are_correlated(X)
 
 
 def spans(plan: Plan, objective: Objective) -> bool:
@@ -320,8 +320,13 @@ def _parameters_together(objective: Objective, n_inputs: int) -> int:
 
 
 def _has_few_products(objective: Objective, n_rows: int, n_columns: int) -> bool:
-    n_hessians = 1 if isinstance(objective.loss, SquaredError) else _USUAL_STEPS
-    return products_of_columns(objective, n_rows, n_columns) * n_hessians <= _FEW_PRODUCTS
+    return _products_of_search(objective, n_rows, n_columns, _MOST_STEPS) <= _FEW_PRODUCTS
+
+
+def _products_of_search(objective: Objective, n_rows: int, width: int, n_steps: int = _USUAL_STEPS) -> float:
+    """Return how many products it takes to choose a penalty by Newton's steps; a squared error takes one step."""
+    times = 1 if isinstance(objective.loss, SquaredError) else n_steps
+    return times * products_of_columns(objective, n_rows, width)
 
 
 def products_of_columns(objective: Objective, n_rows: int, width: int) -> float:
