@@ -220,7 +220,7 @@ def accuracies_on_cancer(model, times, as_format=np.asarray):
 def test_one_large_row_does_not_hide_the_others(times, loss, as_format):
     """To within one row in a hundred, and a little more where numbers of a million are in Newton's steps."""
     accuracy, reference = accuracies_on_cancer(GDClassifier(loss, random_state=0), times, as_format)
-    assert accuracy >= reference - (0.02 if times == 1e6 else 0.01)
+    assert accuracy >= reference - (0.02 if times == 1e6 and loss != "hinge" else 0.01)
 
 
 @both_formats
