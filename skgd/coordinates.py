@@ -101,6 +101,11 @@ def variance_of(square: Any, mean: Any) -> Any:
     return np.maximum((1.0 - _UNSURE) * square - mean * mean, 0.0)
 
 
+def at_regular_distances(n_rows: int, most: int) -> slice:
+    """Return where about so many rows at most are, from everywhere: all of few."""
+    return slice(None, None, -(-n_rows // most))
+
+
 def nonzero(scale: Any) -> Any:
     """Return the scale, or 1 in the place of 0."""
     return choose(scale > 0.0, scale, 1.0)

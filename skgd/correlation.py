@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.coordinates import Matrix, is_sparse, nonzero
+from skgd.coordinates import Matrix, at_regular_distances, is_sparse, nonzero
 
 _SOME_ROWS = 2**8
 
 
 def some_rows(X: Matrix) -> Matrix:
     """Return some samples, at regular distances."""
-    return X[:: -(-X.shape[0] // _SOME_ROWS)]
+    return X[at_regular_distances(X.shape[0], _SOME_ROWS)]
 
 
 def is_dense(some: Matrix) -> bool:

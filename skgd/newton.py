@@ -15,7 +15,7 @@ from skgd.automatic import STREAM_BATCH, spans
 from skgd.curvature import WIDTHS, Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
-from skgd.outliers import squares_of_rows, weights_of_rows
+from skgd.outliers import weights_of_rows
 from skgd.penalty import chosen
 from skgd.plan import Plan
 from skgd.spanned import SpannedProblem
@@ -39,10 +39,11 @@ def problem_of(state: State, plan: Plan, data: Data) -> Problem:
     return (SpannedProblem if n_rows < n_columns and spans(plan, objective) else Problem)(objective, *data)
 
 
-def with_chosen_penalty(state: State, problem: Problem, data: Data, copies: np.ndarray) -> tuple[State, Problem]:
+def with_chosen_penalty(state: State, problem: Problem, copies: np.ndarray) -> tuple[State, Problem]:
     """Return state and problem with the strength of the penalty that the data choose, close to the minimum."""
-    objective, columns = state.objective, state.columns
-    counts = weights_of_rows(data[0], columns, objective.coordinates, objective.fit_intercept, squares_of_rows)
+    coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
+    squares = np.einsum("ij,ij->i", problem.standardized, problem.standardized) - fit_intercept
+    counts = weights_of_rows(squares, state.columns, coordinates, fit_intercept)
     alpha, parameters = chosen(problem, problem.parameters(state.iterate.theta), copies, counts)
     theta = problem.flat(parameters).astype(state.dtype)
     iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t)

@@ -20,7 +20,6 @@ regression models", Journal of the American Statistical Association 84, 1989.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from skgd.coordinates import (
     Coordinates,
     Matrix,
     Measures,
+    at_regular_distances,
     choose,
     is_frequent,
     nonzero,
@@ -56,7 +56,7 @@ def some_rows(X: Matrix, weight: np.ndarray | None) -> tuple[Matrix, np.ndarray 
     """Return some thousand of the rows, from everywhere, and their weights; fewer of long dense ones."""
     n_rows, n_columns = X.shape
     most = min(_SOME_ROWS, max(_SOME_ENTRIES // n_columns, _FEWEST_ROWS)) if isinstance(X, np.ndarray) else _SOME_ROWS
-    some = slice(None, None, -(-n_rows // most))
+    some = at_regular_distances(n_rows, most)
     return X[some], None if weight is None else weight[some]
 
 
@@ -158,15 +158,14 @@ def weight_of_row(square: Any, limit: float) -> Any:
 
 
 def weights_of_rows(
-    X: Matrix,
-    columns: ColumnStatistics,
-    coordinates: Coordinates,
-    fit_intercept: bool,
-    square: Callable[[Matrix, Coordinates], np.ndarray],
+    squares: np.ndarray, columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool
 ) -> np.ndarray | None:
-    """Return what each sample counts in a step: less than one if it is far from all others; None if all count alike."""
+    """Return what each sample counts in a step, from the squares of their norms; None if all count alike.
+
+    It is less than one for samples far from all others.
+    """
     limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
-    counts = weight_of_row(square(X, coordinates), limit)
+    counts = weight_of_row(squares, limit)
     return None if (counts == 1.0).all() else counts
 
 

@@ -539,7 +539,7 @@ def _begun_in_sample(state: State, plan: Plan, sample: Data, found: Survey) -> t
     in_sample, copies = state, copies_of(found.sample.y, found.sample.weight if found.whole else None).sum()
     if chooses and not has_many_rows(state):
         given = copies_of(found.sample.y, found.sample.weight if found.whole else None)
-        in_sample, _ = with_chosen_penalty(state, Problem(objective, *sample), sample, given)
+        in_sample, _ = with_chosen_penalty(state, Problem(objective, *sample), given)
         theta = in_sample.iterate.theta
         strength = in_sample.objective.alpha * copies
     else:

@@ -108,7 +108,7 @@ def learn(
     if early and robust and plan.precondition:
         rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
         coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
-        counts = weights_of_rows(rows, state.combined or columns, coordinates, fit_intercept, square)
+        counts = weights_of_rows(square(rows, coordinates), state.combined or columns, coordinates, fit_intercept)
         if counts is not None:
             weight = counts if weight is None else counts * weight
     return state, (X, y, weight)

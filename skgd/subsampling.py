@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH
-from skgd.coordinates import nonzero
+from skgd.coordinates import at_regular_distances, nonzero
 from skgd.curvature import Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
@@ -86,7 +86,7 @@ def sample_of(state: State, data: Data, constant: np.ndarray, size: int) -> Samp
 
 def columns_vary_in_many_rows(X: np.ndarray) -> bool:
     """Say whether no feature varies in a few samples only, as those of rare categories do, by some of the samples."""
-    some = X[:: -(-len(X) // _SOME_ROWS)].astype(np.float64)
+    some = X[at_regular_distances(len(X), _SOME_ROWS)].astype(np.float64)
     some -= some.mean(axis=0)
     some /= nonzero(np.abs(some).max(axis=0))
     squares = np.square(some, out=some)

@@ -99,28 +99,25 @@ def train_epochs(
     epochs: Any
     n_epochs, n_trainings, interrupted = None, 0, False
     problem = problem_of(state, plan, data) if newton and sample is None else None
-    if newton and chooses_penalty(state, plan, regression=regression):
-        copies = copies_of(y, given_weight)
-        try:
-            if problem is not None:
-                state, problem = with_chosen_penalty(state, problem, data, copies)
-            else:
-                state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
-        except KeyboardInterrupt:
-            interrupted = plan.reports
-            if not interrupted:
-                raise
+    begins = resumed is None and starts_at_linear_model(start, plan, X) and has_enough_samples(X)
     if resumed is not None:
         n_epochs, n_trainings = resumed.n_epochs if chooses_epochs(plan) else None, resumed.n_trainings
-    elif starts_at_linear_model(start, plan, X) and has_enough_samples(X):
+    elif begins:
         n_trainings = 1 if validates else 1 + n_folds_of(X.shape[0])
-        try:
-            if not validates:
-                n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
-        except KeyboardInterrupt:
-            interrupted = plan.reports
-            if not interrupted:
-                raise
+    try:
+        if newton and chooses_penalty(state, plan, regression=regression):
+            copies = copies_of(y, given_weight)
+            if problem is not None:
+                state, problem = with_chosen_penalty(state, problem, copies)
+            else:
+                state.objective = replace(state.objective, alpha=float(1.0 / copies.sum()))
+        if begins and not validates:
+            n_epochs = _chosen_epochs(state, start, plan, (X, y, given_weight), random_state)
+    except KeyboardInterrupt:
+        if not plan.reports:
+            raise
+        interrupted = True
+    if begins:
         state = _at_linear_model(state, start, plan, (X, y, given_weight), random_state)
     if n_trainings and plan.alpha == "auto":
         state = _with_penalty_of_network(state, y, given_weight)

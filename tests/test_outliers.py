@@ -251,7 +251,7 @@ def test_what_a_large_row_weighs_is_the_same_in_both_engines():
     assert coordinates.centered
     expected = squares_of_rows(X, coordinates)
     np.testing.assert_allclose(compiled_columns.squares_of_rows(X, coordinates), expected, rtol=1e-9)
-    weights = weights_of_rows(X, columns, coordinates, True, squares_of_rows)
+    weights = weights_of_rows(expected, columns, coordinates, True)
     assert weights[0] < 0.5
     assert weights[1] < 1e-3
     assert (weights[2:] > 0.99).all()

@@ -101,13 +101,8 @@ def measure_dense_rows(data, begin, end, weight, total, bounds, bounded, measure
             bounds[2, j] += s if x < low or x > high else 0.0
             counted[i - begin, j] = min(max(x, low), high) if bounded else x
     measure_dense(counted, 0, end - begin, weight, total, measures, scratch[0], counted)
-    divide_sums(measures, scratch[0], total)
-
-
-def divide_sums(measures, first, total):
-    """Turn the sums of `measure_dense` into means."""
     for j in range(measures.shape[1]):
-        measures[1, j] = first[j] + measures[1, j] / total
+        measures[1, j] = scratch[0, j] + measures[1, j] / total
         measures[2, j] /= total
         measures[3, j] /= total
 
