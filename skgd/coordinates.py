@@ -359,13 +359,15 @@ class ColumnStatistics:
         *,
         exact: bool = False,
     ) -> ColumnStatistics:
-        """Return the statistics with the samples of X, each with its weight, added (in chunks, if there are many).
+        """Return the statistics with the samples of X, each with its weight, added, dense ones in chunks.
 
         If they are to be exact, features that most sparse samples have are measured as dense ones are.
         """
         n_rows, n_columns = X.shape
-        chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1)) if isinstance(X, np.ndarray) else n_rows
-        chunk = chunk if chunk < _FOLD else chunk // _FOLD * _FOLD
+        chunk = n_rows
+        if isinstance(X, np.ndarray):
+            chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1))
+            chunk = chunk if chunk < _FOLD else chunk // _FOLD * _FOLD
         statistics = self
         for start in range(0, n_rows, chunk):
             rows = slice(start, start + chunk)

@@ -10,7 +10,6 @@ import numpy as np
 from skgd.coordinates import Coordinates, Matrix, Measures, variance_of
 from skgd.engines.compiled.specialize import Loop, specialized
 from skgd.engines.vectorized import read_only
-from skgd.outliers import squares_of_rows as in_numpy
 
 _ROUNDING = 2.0**-50
 
@@ -145,6 +144,12 @@ def square_sparse(values, indices, indptr, center, inverse, squares):
         squares[i] = square_of_sparse_row((values, indices, indptr), i, center, inverse, of_zeros)
 
 
+def square_dense(X, center, inverse, squares):
+    """Do the same with dense rows."""
+    for i in range(len(squares)):
+        squares[i] = square_of_dense_row((X,), i, center, inverse, 0.0)
+
+
 def find_duplicate(indices, indptr, last_row):
     """Say whether some row has an index twice."""
     for i in range(len(indptr) - 1):
@@ -193,14 +198,15 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
 
 
 def squares_of_rows(X: Matrix, coordinates: Coordinates) -> np.ndarray:
-    """Do what `skgd.outliers.squares_of_rows` does, faster where rows are sparse."""
-    if isinstance(X, np.ndarray):
-        return in_numpy(X, coordinates)
+    """Do what `skgd.outliers.squares_of_rows` does, faster."""
     squares = np.empty(X.shape[0])
     center, scale = (
         np.broadcast_to(part, X.shape[1]).astype(np.float64) for part in (coordinates.center, coordinates.scale)
     )
-    kernel(square_sparse)(*read_only_rows(X), center, 1.0 / scale, squares)
+    if isinstance(X, np.ndarray):
+        kernel(square_dense)(read_only(X), center, 1.0 / scale, squares)
+    else:
+        kernel(square_sparse)(*read_only_rows(X), center, 1.0 / scale, squares)
     return squares
 
 
