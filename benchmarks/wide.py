@@ -33,6 +33,11 @@ def rows(shrink: int) -> Iterator[Row]:
         rival = _stream(columns, size, shrink, SGDClassifier(loss="log_loss", random_state=0), n_calls=10)
         ours, theirs = medians(call, rival, turns=few)
         yield Row.of_times(f"{size} sample{'s' * (size > 1)} of {name} features / SGDClassifier", target, ours, theirs)
+    of_ftrl = GDClassifier(optimizer="ftrl", alpha=1e-5, l1_ratio=1.0, random_state=0)
+    of_sgd = SGDClassifier(loss="log_loss", penalty="l1", alpha=1e-5, random_state=0)
+    by_model = (_stream(2**20, 100, shrink, model, n_calls=10) for model in (of_ftrl, of_sgd))
+    ours, theirs = medians(*by_model, turns=few)
+    yield Row.of_times("the same, FTRL with an L1 penalty / SGDClassifier with one", None, ours, theirs)
     yield from _rows_of_vowpal_wabbit(usual, shrink, few)
     n_calls = 500 // shrink
     models = GDClassifier, partial(SGDClassifier, loss="log_loss")

@@ -42,10 +42,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     better.
 
     ``partial_fit`` on sparse matrices with 2048 features or more, if ``batch_size`` has its default or is 1, without
-    hidden layers or averaging: AdaGrad that updates only the features of a sample (as plain SGD does there), with sums
-    of squared gradients that start at 1, and one sum per feature for all classes. Why: the cost of a sample depends on
-    its nonzero entries, not on n_features; the first steps are not too long; gradients of one class inform the learning
-    rates of all classes.
+    hidden layers or averaging: AdaGrad that updates only the features of a sample (as plain SGD and FTRL do there),
+    with sums of squared gradients that start at 1, and one sum per feature for all classes. Why: the cost of a sample
+    depends on its nonzero entries, not on n_features; the first steps are not too long; gradients of one class inform
+    the learning rates of all classes.
 
     with hidden layers: Adam. Why: the gradients of layers differ in size.
 
@@ -174,7 +174,7 @@ from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import represents_linear_model
 from skgd.objective import Objective
-from skgd.optimizers import SGD, AdaGrad, Optimizer, is_linear, laziness_of
+from skgd.optimizers import FTRL, SGD, AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
@@ -436,15 +436,11 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
 def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     """Say whether a stream visits but the columns that a row has, among so many."""
     optimizer = state.optimizer
-    keeps = is_linear(optimizer) or optimizer.slots == AdaGrad.slots  # which `skgd.wide` can express in any unit
+    laziness = laziness_of(optimizer)
+    keeps = laziness == "rest" and (is_linear(optimizer) or optimizer.slots == AdaGrad.slots)  # in any unit
+    repeats = laziness == "repeat" and type(optimizer).rebase in (Optimizer.rebase, FTRL.rebase)
     one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
-    return (
-        not isinstance(X, np.ndarray)
-        and X.shape[1] >= _WIDE
-        and one_by_one
-        and keeps
-        and laziness_of(optimizer) == "rest"
-    )
+    return not isinstance(X, np.ndarray) and X.shape[1] >= _WIDE and one_by_one and (keeps or repeats)
 
 
 def wide_optimizer() -> Optimizer:

@@ -8,6 +8,7 @@ way of a stream.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -34,8 +35,8 @@ from skgd.coordinates import (
 from skgd.engines import Engine, Iterate, choose_wide, run_stream, wide_loop
 from skgd.losses import Loss
 from skgd.networks import Layer
-from skgd.objective import Objective, penalty_of, penalty_rates
-from skgd.optimizers import AdaGrad, Optimizer, is_linear
+from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point
+from skgd.optimizers import AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
@@ -51,6 +52,7 @@ from skgd.wide_table import (
     NORMS,
     OF_WORTH,
     PENALTY,
+    RATE,
     ROWS,
     SEEN,
     SOON,
@@ -144,11 +146,16 @@ class WideStream:
         center, scale = self._coordinates(array)
         numbers[NORMS] = weight * mean_squares_of(columns.measures, center, scale).sum()
         self._coef(array)[:], self._intercept[:] = coef, intercept
-        for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
+        if self._repeats:
+            numbers[CLOCK] = self.t
+            numbers[RATE] = 1.0  # only coefficients of zero, of features not seen so far, repeat steps before this one
+            array[array[:, COUNT] > 0.0, TIME] = self.t
+        theta, slots = state.iterate.theta.astype(np.float64), state.iterate.slots[: self._n_slots]
+        for number, slot in enumerate(self.optimizer.detached(theta, slots, self.optimizer.hyper())):
             [(of_coef, of_intercept)] = state.objective.layers(slot)
             if self.shared:
                 of_coef, of_intercept = of_coef.mean(axis=1, keepdims=True), of_intercept.mean()
-            self._slot(array, number)[:] = of_coef * _in_units(array, scale)
+            self._slot(array, number)[:] = of_coef * self._unit_of_slots(array, scale)
             self._intercept_slots[number] = of_intercept
         if self.regression:
             self._target_measures[:] = state.targets.measures
@@ -158,6 +165,10 @@ class WideStream:
     @property
     def _n_slots(self) -> int:
         return 0 if is_linear(self.optimizer) else len(self.optimizer.slots)
+
+    @property
+    def _repeats(self) -> bool:
+        return laziness_of(self.optimizer) == "repeat"
 
     @property
     def _intercept(self) -> np.ndarray:
@@ -186,11 +197,22 @@ class WideStream:
         first = N_STATISTICS + self.objective.n_outputs + number * self._slot_width
         return rows[:, first : first + self._slot_width]
 
-    def _joined_slot(self, objective: Objective, of_coef: np.ndarray, number: int, dtype: Any) -> np.ndarray:
-        """Return a slot as a flat vector, with a value for each parameter."""
-        shape = len(of_coef), objective.n_outputs
-        of_intercept = np.broadcast_to(self._intercept_slots[number], objective.n_outputs)
-        return objective.join([(np.broadcast_to(of_coef, shape), of_intercept)], dtype)
+    def _unit_of_slots(self, rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Return by what slots are multiplied for the table: there, sizes of gradients are in units of values."""
+        ratio = np.ones_like(scale) if self._repeats else scale / nonzero(rows[:, LARGEST])
+        return np.square(ratio)[:, np.newaxis]
+
+    def _joined_slots(
+        self, objective: Objective, of_coef: Sequence[np.ndarray], intercept: np.ndarray, dtype: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Return all slots of the optimizer as flat vectors, with a value for each parameter."""
+        shape, optimizer = (objective.n_features, objective.n_outputs), self.optimizer
+        of_intercept = optimizer.attached(intercept, tuple(self._intercept_slots), optimizer.hyper())
+        joined = [
+            objective.join([(np.broadcast_to(slot, shape), np.broadcast_to(last, objective.n_outputs))], dtype)
+            for slot, last in zip(of_coef, of_intercept, strict=True)
+        ]
+        return *joined, *(np.zeros(objective.n_parameters, dtype) for _ in optimizer.slots[self._n_slots :])
 
     @property
     def _filled(self) -> float:
@@ -241,18 +263,28 @@ class WideStream:
         target_scale = objective.coordinates.target_scale
         return penalty_rates(objective.alpha, objective.l1_ratio, scale[:, np.newaxis], target_scale, objective.unit)
 
-    def _caught_up(self, rows: np.ndarray, objective: Objective, scale: np.ndarray) -> np.ndarray:
-        """Return standardized coefficients after what the penalty did since the features were last seen."""
+    def _caught_up(
+        self, rows: np.ndarray, objective: Objective, scale: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Return standardized coefficients and slots after what was missed since the features were last seen."""
+        optimizer, hyper, seen = self.optimizer, self.optimizer.hyper(), rows[:, [COUNT]] > 0.0
         v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
-        if not objective.alpha:
-            return v
-        slots = tuple(self._slot(rows, number) / _in_units(rows, scale) for number in range(self._n_slots))
-        slots += tuple(np.zeros_like(v) for _ in self.optimizer.slots[self._n_slots :])
-        _, one, _ = self.optimizer.rule(
-            np.zeros_like(v), np.zeros_like(v), 1.0, self.t + 1, slots, self.optimizer.hyper()
-        )
+        in_table = [self._slot(rows, number) / self._unit_of_slots(rows, scale) for number in range(self._n_slots)]
+        initial = optimizer.initial()[: self._n_slots]
+        slots = tuple(np.where(seen, *each) for each in zip(in_table, initial, strict=True))
         passed = (self.numbers[CLOCK] - rows[:, TIME])[:, np.newaxis]
-        return shrunk(v, one * passed, *self._penalty_rates(objective, scale))
+        zero, rates = np.zeros_like(v), self._penalty_rates(objective, scale) if objective.alpha else None
+        if self._repeats:
+            behind, before = passed > 0.0, optimizer.attached(v, slots, hyper)
+            repeated = optimizer.skip(passed - 1.0, before, hyper)
+            w, length, after = optimizer.rule(v, zero, self.numbers[RATE], self.t, repeated, hyper)
+            v = np.where(behind, w if rates is None else proximal_point(w, length, *rates), v)
+            slots = tuple(np.where(behind, *each) for each in zip(after, before, strict=True))
+        elif rates is not None:
+            all_slots = (*slots, *(zero for _ in optimizer.slots[self._n_slots :]))
+            _, one, _ = optimizer.rule(zero, zero, 1.0, self.t + 1, all_slots, hyper)
+            v = shrunk(v, one * passed, *rates)
+        return v, slots
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -360,20 +392,20 @@ class WideStream:
         columns, x = self._with_centered(X, array)
         rows = array.take(columns, axis=0)
         center, scale = self._learn(rows, columns, x, s)
-        v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
         if objective.alpha:
+            v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
             l1, l2 = self._penalty_rates(objective, scale)
             numbers[PENALTY] -= penalty_of(v, l1, l2, unit).sum()
             numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
-            v = self._caught_up(rows, objective, scale)
-        state = self._of_few_columns(objective, rows, v, center, scale)
+        state = self._of_few_columns(objective, *self._caught_up(rows, objective, scale), center, scale)
         base, longest = self._rates(rows, center, scale, state.objective)
         rate = base * self._rate_factor(self.t)
         is_one = weight is None and numbers[WEIGHT] == numbers[ROWS]
         weights = None if is_one else np.array([s / (numbers[WEIGHT] / numbers[ROWS])])
         batch, plan = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1), replace(self._plan, average=False)
         summary = run(state, plan, batch, np.array([rate]), longest, 1, "partial_fit")
-        numbers[CLOCK] += rate
+        numbers[CLOCK] += 1.0 if self._repeats else rate
+        numbers[RATE] = rate
         self._write(rows, state, scale, rate)
         if objective.alpha:
             [(v, _)] = state.objective.layers(state.iterate.theta)
@@ -393,7 +425,8 @@ class WideStream:
         entries, indicators = entries_in(known, before)
         _, old_scale = self._coordinates_in(known, rows[:, SEEN] > 0.0, before or 1.0)
         known = with_entry(known, x, s)
-        rows[:, N_STATISTICS + self.objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
+        if not self._repeats:
+            rows[:, N_STATISTICS + self.objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
         numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
@@ -408,28 +441,24 @@ class WideStream:
             grown = seen & (np.abs(x) > largest)
             self._coef(rows)[:] *= np.where(grown, relearned(old_scale, scale, False), 1.0)[:, np.newaxis]
         for number, initial in enumerate(self.optimizer.initial()[: self._n_slots]):
-            self._slot(rows, number)[~seen] = (initial * _in_units(rows, scale))[~seen]
+            self._slot(rows, number)[~seen] = initial * self._unit_of_slots(rows, scale)[~seen]
         numbers[NORMS] += s * np.square((x - center) / scale).sum()
         return center, scale
 
     def _of_few_columns(
-        self, objective: Objective, rows: np.ndarray, v: np.ndarray, center: np.ndarray, scale: np.ndarray
+        self, objective: Objective, v: np.ndarray, slots: Any, center: np.ndarray, scale: np.ndarray
     ) -> State:
         """Return the state of the model of a dense sample with these features only."""
         coordinates, shift = objective.coordinates, 0.0
         if self.precondition:
             coordinates = replace(coordinates, center=center, scale=scale)
             shift = center @ user_coefficient(v, scale[:, np.newaxis], coordinates.target_scale)
-        objective = replace(objective, n_features=len(rows), coordinates=coordinates)
+        objective = replace(objective, n_features=len(v), coordinates=coordinates)
         u = (self._intercept + shift - coordinates.target_center) / coordinates.target_scale
-        theta = objective.join([(v, u if self.t else np.zeros_like(u))], np.float64)
-        slots = [
-            self._joined_slot(objective, self._slot(rows, number) / _in_units(rows, scale), number, np.float64)
-            for number in range(self._n_slots)
-        ]
-        slots += [np.zeros_like(theta) for _ in self.optimizer.slots[self._n_slots :]]
+        u = u if self.t else np.zeros_like(u)
+        theta, slots = objective.join([(v, u)], np.float64), self._joined_slots(objective, slots, u, np.float64)
         rule = _OfColumns(self.optimizer, objective.n_outputs) if self.shared else self.optimizer
-        iterate, none = Iterate(theta, tuple(slots), None, self.t, 0), ColumnStatistics.empty(0)
+        iterate, none = Iterate(theta, slots, None, self.t, 0), ColumnStatistics.empty(0)
         return State(objective, rule, iterate, none, none, self.class_totals)
 
     def _rates(
@@ -450,9 +479,11 @@ class WideStream:
         if not (np.abs(coef) <= np.finfo(self.dtype).max).all() or not np.isfinite(intercept).all():
             raise self._failure(self.t + 1, rate)
         self._coef(rows)[:], self._intercept[:] = coef, intercept
-        for number, slot in enumerate(state.iterate.slots[: self._n_slots]):
+        theta, slots, *_ = state.iterate
+        detached = self.optimizer.detached(theta, slots[: self._n_slots], self.optimizer.hyper())
+        for number, slot in enumerate(detached):
             [(of_coef, of_intercept)] = state.objective.layers(slot)
-            self._slot(rows, number)[:] = of_coef[:, : self._slot_width] * _in_units(rows, scale)
+            self._slot(rows, number)[:] = of_coef[:, : self._slot_width] * self._unit_of_slots(rows, scale)
             self._intercept_slots[number] = of_intercept[: self._slot_width]
         rows[:, TIME] = self.numbers[CLOCK]
 
@@ -487,10 +518,10 @@ class WideStream:
     def _user_coef(self, rows: np.ndarray) -> np.ndarray:
         """Return the coefficients of columns, in the user's units, (columns, outputs)."""
         objective = self._expressed()
-        if not objective.alpha:
+        if not (objective.alpha or self._repeats):
             return self._coef(rows)
         _, scale = self._coordinates(rows)
-        v = self._caught_up(rows, objective, scale)
+        v, _ = self._caught_up(rows, objective, scale)
         return user_coefficient(v, scale[:, np.newaxis], objective.coordinates.target_scale)
 
     def raw(self, X: Any) -> np.ndarray:
@@ -523,15 +554,10 @@ class WideStream:
                 coordinates = replace(coordinates, center=shown, scale=scale.astype(self.dtype))
             objective = replace(objective, coordinates=coordinates)
             theta = objective.from_user([(self._user_coef(array), self._intercept)], np.float64)
-            relative, seen = _in_units(array, scale), array[:, [COUNT]] > 0.0
-            slots = [
-                self._joined_slot(
-                    objective, np.where(seen, self._slot(array, number) / relative, initial), number, self.dtype
-                )
-                for number, initial in enumerate(optimizer.initial()[: self._n_slots])
-            ]
-        slots += [np.zeros(len(theta), self.dtype) for _ in optimizer.slots[self._n_slots :]]
-        iterate = Iterate(theta.astype(self.dtype), tuple(slots), None, self.t, 0)
+            _, of_coef = self._caught_up(array, objective, scale)
+            [(_, u)] = objective.layers(theta)
+            slots = self._joined_slots(objective, of_coef, u, self.dtype)
+        iterate = Iterate(theta.astype(self.dtype), slots, None, self.t, 0)
         targets = self._targets() if self.regression else ColumnStatistics.empty(objective.n_outputs)
         return State(objective, optimizer, iterate, columns, targets, self.class_totals, self.engine, self.past)
 
@@ -567,11 +593,6 @@ def _cut(X: Any, y: np.ndarray, weight: np.ndarray | None, start: int, stop: int
     if stop - start == len(y):
         return X, y, weight
     return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
-
-
-def _in_units(rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return by what slots in the optimizer's units are multiplied for the table, which has them in those of values."""
-    return np.square(scale / nonzero(rows[:, LARGEST]))[:, np.newaxis]
 
 
 def _known(rows: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -24,10 +24,10 @@ COUNT, LARGEST, SUM, SQUARES, TIME, SEEN = range(6)
 N_STATISTICS = 6
 # Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
 # features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
-# learning rates; and the penalty, in the user's units and by its worth. Then come the intercepts, their slots, and the
-# measures of the targets.
-ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH = range(9)
-N_NUMBERS = 9
+# learning rates, or counts the steps if the optimizer repeats them; the penalty, in the user's units and by its worth;
+# and the last learning rate. Then come the intercepts, their slots, and the measures of the targets.
+ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH, RATE = range(10)
+N_NUMBERS = 10
 SOON = 20  # rows, before which no column is centered
 
 

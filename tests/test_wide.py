@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Hinge
+from skgd.optimizers import FTRL
 from skgd.steps import DivergenceError
 from skgd.wide import WideStream
 
@@ -87,6 +88,12 @@ def combinations():
     yield GDClassifier(alpha=0.01, l1_ratio=0.5), "classes"
     yield GDClassifier(optimizer="adagrad", learning_rate=0.1, max_grad_norm=0.1), "classes"
     yield GDClassifier(learning_rate="inverse_scaling"), "binary"
+    yield GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=1.0), "classes"
+    yield (
+        GDRegressor(optimizer=FTRL(l1=0.1, l2=0.5, initial_accumulator=0.1), learning_rate="inverse_scaling"),
+        "number",
+    )
+    yield GDRegressor("huber", optimizer="ftrl", alpha=1e-3, l1_ratio=0.5, fit_intercept=False), "numbers"
     yield GDClassifier(class_weight="balanced"), "classes"
     yield GDClassifier(class_weight={0: 2.0, 1: 1.0}), "binary"
 
@@ -134,6 +141,7 @@ def test_the_loop_gives_the_same_bits_in_python(in_python):
         (GDClassifier(), "binary"),
         (GDClassifier(alpha=1e-3, l1_ratio=0.5), "classes"),
         (GDRegressor("poisson", alpha=1e-3), "numbers"),
+        (GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=0.5), "classes"),
         (GDRegressor("tweedie", optimizer="sgd", fit_intercept=False), "number"),
     ):
         for seed in range(5):
@@ -196,7 +204,10 @@ def test_a_short_stream_waits_for_nothing(in_python):
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
 @pytest.mark.parametrize("reload", [False, True])
-@pytest.mark.parametrize("model", [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd")])
+@pytest.mark.parametrize(
+    "model",
+    [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd"), GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=1.0)],
+)
 def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
     X = rows()
     y = target("number" if isinstance(model, GDRegressor) else "classes", X)
@@ -207,14 +218,15 @@ def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
     assert_array_equal(whole.predict(X), other.predict(X))
 
 
+@pytest.mark.parametrize("model", [GDRegressor(), GDRegressor(optimizer="ftrl")])
 @pytest.mark.parametrize("compiles_after", [0, np.inf])
-def test_units_do_not_matter(compiles_after, request):
+def test_units_do_not_matter(compiles_after, model, request):
     request.getfixturevalue("plain_python")
     X = rows()
     y = target("number", X)
     unit = 2.0 ** np.random.default_rng(3).integers(-40, 40, N_COLUMNS)
-    model = streamed(GDRegressor(), X, y, compiles_after=compiles_after)
-    scaled = streamed(GDRegressor(), sp.csr_array(X * unit), 2.0**30 * y, compiles_after=compiles_after)
+    scaled = streamed(model, sp.csr_array(X * unit), 2.0**30 * y, compiles_after=compiles_after)
+    model = streamed(model, X, y, compiles_after=compiles_after)
     assert_allclose(scaled.predict(X * unit), 2.0**30 * model.predict(X), rtol=1e-6)
 
 
@@ -236,6 +248,57 @@ def test_learns_what_a_converged_solver_learns():
     for _ in range(10):
         classifier.partial_fit(X, label, classes=[0, 1])
     assert classifier.score(X, label) > expected - 0.01
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.1)])
+def test_ftrl_is_the_algorithm_of_the_paper(compiles_after, l1, l2):
+    """McMahan et al. (2013), algorithm 1, one coordinate at a time."""
+    X, rate, beta = rows(), 0.1, 1.0
+    X[:, [3]] = 0.0
+    y = target("binary", X)
+    z, n = np.zeros(N_COLUMNS), np.zeros(N_COLUMNS)
+
+    def weights(columns):
+        shrunk = np.where(np.abs(z[columns]) <= l1, 0.0, z[columns] - np.sign(z[columns]) * l1)
+        return -shrunk / ((beta + np.sqrt(n[columns])) / rate + l2)
+
+    for i in range(N_ROWS):
+        columns, x = X[[i]].indices, X[[i]].data
+        w = weights(columns)
+        g = (1.0 / (1.0 + np.exp(-w @ x)) - y[i]) * x
+        z[columns] += g - (np.sqrt(n[columns] + g * g) - np.sqrt(n[columns])) / rate * w
+        n[columns] += g * g
+    given = {"optimizer": FTRL(rate, beta, l1, l2), "fit_intercept": False, "precondition": False}
+    model = streamed(GDClassifier(**given), X, y, compiles_after=compiles_after)
+    assert_allclose(model.coef_[0], weights(slice(None)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("kind", ["classes", "number"])
+def test_ftrl_learns_many_features_like_few(kind):
+    """Also if a stream begins with those: in the summed penalty, all steps count."""
+    X = rows()
+    X[:, [3]] = 0.0
+    y = target(kind, X)
+    given = {"optimizer": "ftrl", "learning_rate": 0.02, "batch_size": 1, "precondition": False, "alpha": 1e-3}
+    model = GDRegressor(**given) if kind == "number" else GDClassifier(l1_ratio=1.0, **given)
+    expected = streamed(model, X, y)
+    with mock.patch("skgd.automatic._WIDE", N_COLUMNS + 1):
+        few = clone(model)
+        more = {} if kind == "number" else {"classes": np.unique(y)}
+        few.partial_fit(X[:40], y[:40], **more)
+        assert not isinstance(few._state, WideStream)
+        first = copy.deepcopy(few)
+        few.partial_fit(X[40:], y[40:])
+    first.partial_fit(X[40:], y[40:])
+    assert isinstance(first._state, WideStream)
+    for each in (few, first):
+        assert_allclose(each.coef_, expected.coef_, rtol=1e-5, atol=1e-9)
+        assert_allclose(each.intercept_, expected.intercept_, rtol=1e-6)
+        [(coef, _)] = each._state.whole.readout()
+        assert_allclose(coef, np.atleast_2d(each.coef_).T, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.usefixtures("plain_python")

@@ -176,8 +176,6 @@ def choose_wide(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> b
     With strategies of skgd's own, it does so from the first row on, for the loop gives the same bits in Python, which
     no one has to wait for.
     """
-    if optimizer.weight_decay or type(optimizer).rebase is not Optimizer.rebase or objective.hidden_layer_sizes:
-        return False
     strategies = type(optimizer), type(objective.loss)
     loops = _loops()
     return loops is not None and (loops.are_ours(*strategies) or choose_stream(optimizer, objective, X, t))

@@ -112,6 +112,16 @@ class Optimizer(Strategy):
         return slots
 
     @staticmethod
+    def detached(w: Any, slots: tuple, hyper: tuple) -> tuple:
+        """Return what the slots hold that is the same in all coordinates of ``w``; :meth:`attached` is the inverse."""
+        return slots
+
+    @staticmethod
+    def attached(w: Any, detached: tuple, hyper: tuple) -> tuple:
+        """Return the slots at ``w`` from what :meth:`detached` returned, in other coordinates perhaps."""
+        return detached
+
+    @staticmethod
     def auto_learning_rate(row_norm: float, curvature: float, n_classes: int, one_hot: float, hyper: tuple) -> float:
         """Return the learning rate for ``learning_rate="auto"``.
 

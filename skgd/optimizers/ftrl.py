@@ -90,9 +90,18 @@ class FTRL(Optimizer):
         return z, total, precision, before + steps
 
     @staticmethod
-    def rebase(transform, w, slots, hyper):
+    def detached(w, slots, hyper):
         z, total, precision, steps = slots
-        return z + precision * (w - transform(w)), total, precision, steps
+        return z + precision * w, total, precision, steps
+
+    @staticmethod
+    def attached(w, detached, hyper):
+        sum_of_subgradients, total, precision, steps = detached
+        return sum_of_subgradients - precision * w, total, precision, steps
+
+    @staticmethod
+    def rebase(transform, w, slots, hyper):
+        return FTRL.attached(transform(w), FTRL.detached(w, slots, hyper), hyper)
 
     @staticmethod
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):

@@ -91,12 +91,16 @@ def repeat_steps(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty
         if steps > 0:
             for k in range(1 if narrow else theta.shape[1]):
                 w, before = 1.0 * theta[chunk, k], strategies.slots_of(slots, chunk, k)
-                before = strategies.skip(steps - 1, before, hypers[0])
-                w, length, after = strategies.rule(w, 0.0, rates[stop - 1], float(t + stop), before, hypers[0])
+                w, length, after = after_repeats(w, before, steps, rates[stop - 1], float(t + stop), hypers[0])
                 strategies.keep_slots(slots, chunk, k, after)
                 length = min(length, rates[stop - 1]) if adaptive else length
                 at = 0 if hidden else k
                 theta[chunk, k] = proximal_point(w, length, l1[chunk, at], l2[chunk, at]) if penalty.penalized else w
+
+
+def after_repeats(w, before, steps, rate, now, hyper):
+    """Return the parameter after so many steps without a gradient, its long-run learning rate, and the slots."""
+    return strategies.rule(w, 0.0, rate, now, strategies.skip(steps - 1, before, hyper), hyper)
 
 
 def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, missed):

@@ -51,12 +51,17 @@ def _minimum(a, b):
     return a if a <= b or math.isnan(a) else b
 
 
+def _fmin(a, b):
+    return a if a <= b or math.isnan(b) else b
+
+
 NUMPY = SimpleNamespace(
     inf=math.inf,
     float64=float,
     abs=abs,
     exp=_exp,
     expm1=_expm1,
+    fmin=_fmin,
     isfinite=math.isfinite,
     log=_log,
     log1p=_log1p,

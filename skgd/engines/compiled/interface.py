@@ -20,6 +20,8 @@ class Strategies(NamedTuple):
     rule: Callable
     readout: Callable
     skip: Callable
+    detached: Callable  # of wide streams
+    attached: Callable
     momentum_and_size: Callable
     auto_learning_rate: Callable  # of streams
     value: Callable
@@ -76,6 +78,7 @@ implicit = False  # whether steps are shortened by where they lead
 smooth = False  # whether the loss has no kinks
 along_row = False  # whether steps of one row are multiples of it
 shared = False  # whether the outputs of a column share its slots
+repeating = False  # of wide streams: whether columns miss steps of which the last one counts
 regression = False  # of streams: whether y holds numbers
 log_link = False
 standardized = False  # whether the loss is handed standardized targets

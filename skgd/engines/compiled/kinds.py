@@ -54,6 +54,7 @@ class Kind(NamedTuple):
     row_by_row: bool = False
     along_row: bool = False
     shared: bool = False
+    repeating: bool = False
 
     @property
     def lazy(self) -> bool:
@@ -73,6 +74,8 @@ class Kind(NamedTuple):
             rule=optimizer.rule,
             readout=optimizer.readout,
             skip=optimizer.skip,
+            detached=optimizer.detached,
+            attached=optimizer.attached,
             momentum_and_size=optimizer.momentum_and_size,
             auto_learning_rate=optimizer.auto_learning_rate,
             value=loss.value,
@@ -102,6 +105,7 @@ class Kind(NamedTuple):
             "smooth": self.smooth,
             "along_row": self.along_row,
             "shared": self.shared,
+            "repeating": self.repeating,
         }
 
 

@@ -28,6 +28,7 @@ from skgd.coordinates import (
     standardized_coefficient,
     target_coordinates,
 )
+from skgd.engines.compiled.catch_up import after_repeats
 from skgd.engines.compiled.interface import (
     Limits,
     Penalty,
@@ -38,6 +39,7 @@ from skgd.engines.compiled.interface import (
     precondition,
     prefetch,
     regression,
+    repeating,
     shared,
     single,
     standardized,
@@ -49,8 +51,8 @@ from skgd.engines.compiled.row_steps import take_row_step
 from skgd.engines.compiled.specialize import CannotCompile, Loop, announced, are_ours, interpreted, specialized
 from skgd.engines.compiled.streams import have_units, measures_of, standardize
 from skgd.engines.vectorized import StepSettings
-from skgd.objective import Objective, penalty_of, penalty_rates
-from skgd.optimizers import Optimizer, is_linear
+from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point
+from skgd.optimizers import Optimizer, is_linear, laziness_of
 from skgd.wide_table import (
     CLOCK,
     COUNT,
@@ -63,6 +65,7 @@ from skgd.wide_table import (
     NORMS,
     OF_WORTH,
     PENALTY,
+    RATE,
     ROWS,
     SEEN,
     SOON,
@@ -195,7 +198,7 @@ def take_wide(
                     old = coordinates_in(known, before, has_intercept, text_like)[1]
                 old_scale[u] = normal_scale(old, tiny)
             known = with_entry(known, value, s)
-            if known[1] > largest:
+            if known[1] > largest and not repeating:
                 shrink = largest / known[1]
                 for q in range(of_slots, table.shape[1]):
                     table[j, q] *= shrink * shrink
@@ -252,16 +255,23 @@ def take_wide(
                     w *= relearned(old_scale[u], scale[u], False)
                 for m in range(n_slots):
                     in_table = table[j, of_slots + m * width + (0 if shared else k)]
-                    slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table * x[u]
+                    in_table *= 1.0 if repeating else x[u]
+                    slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table
                 v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
                 if penalized:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] -= penalty_of(v, l1[u, k], l2[u, k], worth[k])
-                    passed = numbers[CLOCK] - table[j, TIME]
-                    if passed > 0.0 and v != 0.0:
-                        one = strategies.rule(0.0, 0.0, 1.0, now, strategies.slots_of(slots, u, k), hypers[0])[1]
-                        v = shrunk(v, one * passed, l1[u, k], l2[u, k])
+                passed = numbers[CLOCK] - table[j, TIME]
+                if repeating:
+                    before = strategies.attached(v, strategies.slots_of(slots, u, k), hypers[0])
+                    if passed > 0.0:
+                        v, length, before = after_repeats(v, before, passed, numbers[RATE], now - 1.0, hypers[0])
+                        v = proximal_point(v, length, l1[u, k], l2[u, k]) if penalized else v
+                    strategies.keep_slots(slots, u, k, before)
+                elif penalized and passed > 0.0 and v != 0.0:
+                    one = strategies.rule(0.0, 0.0, 1.0, now, strategies.slots_of(slots, u, k), hypers[0])[1]
+                    v = shrunk(v, one * passed, l1[u, k], l2[u, k])
                 theta[u, k] = v
         numbers[FEW] += few
         numbers[INDICATED] += indicated
@@ -285,6 +295,9 @@ def take_wide(
                 l1[n, k], l2[n, k] = 0.0, 0.0
                 for m in range(n_slots):
                     slots[m, n, k] = numbers[first + m * width + (0 if shared else k)]
+                if repeating:
+                    before = strategies.attached(theta[n, k], strategies.slots_of(slots, n, k), hypers[0])
+                    strategies.keep_slots(slots, n, k, before)
         numbers[PENALTY], numbers[OF_WORTH] = max(numbers[PENALTY], 0.0), max(numbers[OF_WORTH], 0.0)
         of_row = y[step : step + 1]
         if standardized:
@@ -297,7 +310,13 @@ def take_wide(
             return step, rate, (loss, square_of_gradient, penalty, progress)
         loss += sums[0]
         square_of_gradient += sums[1]
-        numbers[CLOCK] += rate
+        numbers[CLOCK] += 1.0 if repeating else rate
+        numbers[RATE] = rate
+        if repeating:
+            for u in range(n_parameters):
+                for k in range(n_outputs):
+                    after = strategies.detached(theta[u, k], strategies.slots_of(slots, u, k), hypers[0])
+                    strategies.keep_slots(slots, u, k, after)
         finite = True
         for k in range(n_outputs):
             shift = 0.0
@@ -312,7 +331,7 @@ def take_wide(
                 table[j, N_STATISTICS + k] = w
                 table[j, TIME] = numbers[CLOCK]
                 for m in range(n_slots):
-                    in_table = slots[m, u, k] * (relative[u] * relative[u])
+                    in_table = slots[m, u, k] * (1.0 if repeating else relative[u] * relative[u])
                     table[j, of_slots + m * width + (0 if shared else k)] = in_table
                 if penalized:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
@@ -467,6 +486,7 @@ class WideLoop:
             smooth=bool(loss.smooth),
             row_by_row=True,
             shared=shared,
+            repeating=laziness_of(optimizer) == "repeat",
         )
         self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic), loss.log_link
         self._compiles = compiles
