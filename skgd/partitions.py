@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -39,8 +41,9 @@ from numpy.typing import ArrayLike
 
 from skgd.coordinates import ColumnStatistics
 from skgd.history import history_keys
+from skgd.lanes import train_in_lanes
 from skgd.partition_sums import HeldOut, Known, Partition, Survey, in_tree, merge, survey, weighted_columns
-from skgd.passes import Engine, train_by_sums
+from skgd.passes import MOST_HELD_OUT, Engine, train_by_sums
 from skgd.plan import Plan
 from skgd.run import Beginning, Run, with_callbacks
 from skgd.schedules import Constant
@@ -60,10 +63,23 @@ class Loop:
     def __init__(self, partitions: Iterable[Partition]):
         self._partitions: Sequence[Partition] = list(partitions)
 
+    @property
+    def n_partitions(self) -> int:
+        """The number of partitions."""
+        return len(self._partitions)
+
     def run(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """Run a task, see `Engine`."""
         leaves = (task(partition, number, *arguments) for number, partition in enumerate(self._partitions))
         return in_tree(leaves, merge)
+
+    def run_in_lanes(self, task: Callable[..., Any], lanes: Sequence[Sequence[int]], *arguments: Any) -> Any:
+        """Run tasks one after the other in each lane, see `skgd.passes.Engine`."""
+
+        def run(before: Any, number: int) -> Any:
+            return task(before, self._partitions[number], number, *arguments)
+
+        return in_tree((reduce(run, lane, None) for lane in lanes), merge)
 
 
 def fit(
@@ -73,6 +89,8 @@ def fit(
     X_val: ArrayLike | None = None,
     y_val: ArrayLike | None = None,
     sample_weight_val: ArrayLike | None = None,
+    solver: str = "auto",
+    n_lanes: int = 4,
 ) -> Any:
     """Fit an estimator to partitions of the data, of which one at a time is in memory.
 
@@ -122,21 +140,25 @@ def fit(
         got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
         raise TypeError(f"estimator must be an instance of GDClassifier or GDRegressor, got {got}.")
     with estimator._atomic():
-        fit_with(estimator, Loop(partitions), X_val, y_val, sample_weight_val)
+        fit_with(estimator, Loop(partitions), (X_val, y_val, sample_weight_val), solver, n_lanes)
     return estimator
 
 
 @with_callbacks
-def fit_with(estimator: Any, engine: Engine, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
-    """Fit an estimator to the partitions of an engine."""
+def fit_with(
+    estimator: Any, engine: Engine, given_validation: tuple[Any, Any, Any], solver: str = "auto", n_lanes: int = 4
+) -> None:
+    """Fit an estimator to the partitions of an engine; the validation set is X, y and weights, or None each."""
     plan, loss = estimator._plan(stream=False)
-    _refuse(estimator, plan)
+    in_lanes = _check_solver(solver, n_lanes)
+    _refuse(estimator, plan, in_lanes)
     resumed = hasattr(estimator, "_state") and (estimator.warm_start or hasattr(estimator, "_unfinished"))
     random_state, held_out = estimator._random_state(), None
-    if estimator.early_stopping and X_val is None:
+    if estimator.early_stopping and given_validation[0] is None:
         held_out = HeldOut(estimator.validation_fraction, int(random_state.randint(2**31)))
     reader = type(estimator)(**estimator.get_params(deep=False))
-    found: Survey | None = engine.run(survey, reader, loss, held_out)
+    n_more = MOST_HELD_OUT if in_lanes else 0
+    found: Survey | None = engine.run(survey, reader, loss, held_out, n_more)
     if found is None:
         raise ValueError("There is no sample to train on: all partitions are empty, or all sample weights are zero.")
     if held_out is not None and not found.n_held_out:
@@ -161,8 +183,9 @@ def fit_with(estimator: Any, engine: Engine, X_val: Any, y_val: Any, sample_weig
         state = replace(state, class_totals=class_totals)
     if found.targets is not None:
         state = replace(state, targets=found.targets)
-    validation = estimator._read_validation(X_val, y_val, sample_weight_val, dtype, loss)
-    history = estimator.history_ if resumed else {key: [] for key in history_keys(1)}
+    validation = estimator._read_validation(*given_validation, dtype, loss)
+    n_layers = len(state.objective.layer_sizes) - 1
+    history = estimator.history_ if resumed else {key: [] for key in history_keys(n_layers)}
     history = {key: list(values) for key, values in history.items()}
 
     def attributes(state: State, progress: Progress) -> dict[str, Any]:
@@ -174,14 +197,36 @@ def fit_with(estimator: Any, engine: Engine, X_val: Any, y_val: Any, sample_weig
     if hasattr(estimator, "_skl_callbacks"):
         beginning = Beginning(estimator._lasting_parameters(), _NO_CHECKSUM, None)
         run = Run(estimator, None, None, None, plan.max_iter, lambda: beginning, attributes)
-    state, n_iter, ending = train_by_sums(state, plan, engine, known, found, validation, history, run)
+    arguments = state, plan, engine, known, found, validation, history, run
+    if in_lanes:
+        state, n_iter, ending = train_in_lanes(*arguments, n_lanes, random_state)
+    else:
+        state, n_iter, ending = train_by_sums(*arguments)
     estimator._publish(state, n_iter, history, ending)
     if run is not None:
         run.end()
 
 
-def _refuse(estimator: Any, plan: Plan) -> None:
-    """Refuse parameters that mean something else than passes over all partitions."""
+def _check_solver(solver: Any, n_lanes: Any) -> bool:
+    """Say whether training is in lanes, with parameters that are checked."""
+    if not isinstance(solver, str) or solver not in ("auto", "sgd"):
+        raise ValueError(f"solver must be 'auto' or 'sgd', got {plain_repr(solver)}.")
+    if not isinstance(n_lanes, Integral) or isinstance(n_lanes, bool):
+        raise TypeError(f"n_lanes must be an integer, got {plain_repr(n_lanes)}.")
+    if n_lanes < 1:
+        raise ValueError(f"n_lanes must be at least 1, got {n_lanes}.")
+    return solver == "sgd"
+
+
+def _refuse(estimator: Any, plan: Plan, in_lanes: bool) -> None:
+    """Refuse parameters that do not go with the solver."""
+    if in_lanes:
+        if plan.batch_size is None:
+            raise ValueError(
+                "batch_size=None, all samples in one batch, is not available for training on partitions with "
+                "solver='sgd'. Use a number, or solver='auto', which takes steps over all samples."
+            )
+        return
     automatic = isinstance(plan.schedule, Constant) and plan.schedule.learning_rate == "auto"
     refused = {
         "hidden_layer_sizes": bool(plan.hidden_layer_sizes),
@@ -194,9 +239,9 @@ def _refuse(estimator: Any, plan: Plan) -> None:
     for name, wrong in refused.items():
         if wrong:
             raise ValueError(
-                f"{name}={plain_repr(getattr(estimator, name))} is not available for training on partitions, which "
-                "takes Newton or L-BFGS steps over all samples of a linear model. Reset it, or call partial_fit for "
-                "one partition after the other."
+                f"{name}={plain_repr(getattr(estimator, name))} is not available for training on partitions with "
+                "solver='auto', which takes Newton or L-BFGS steps over all samples of a linear model. Use "
+                "solver='sgd', or reset it."
             )
 
 
