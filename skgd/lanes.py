@@ -35,6 +35,7 @@ from skgd.constant import best_constant, is_robust
 from skgd.decorrelation import Decorrelation, decorrelation_of
 from skgd.engines import USUAL_EPOCHS, EpochSummary, Iterate, choose, readout
 from skgd.engines import Engine as Loops
+from skgd.engines.vectorized import penalties_of
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
 from skgd.networks import represents_linear_model
 from skgd.objective import Objective
@@ -66,6 +67,7 @@ from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
 from skgd.training import begun_with_yardstick, predicting_like
 
 _FEW_ROWS = 20  # of which none are held out
+MORE_ROWS = 2**14  # in the sample, by which training ends
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One partition
@@ -172,11 +174,12 @@ def train_lane(before: Lane | None, partition: Partition, number: int, course: C
             n_steps=course.n_steps,
             n_entries=course.n_entries,
         )
-        order = Orders(plan, len(y), course.size, np.random.RandomState((*course.seeds, number))).draw()
+        size = -(-len(y) // max(round(len(y) / course.size), 1))  # batches of a few left over would be noisy
+        order = Orders(plan, len(y), size, np.random.RandomState((*course.seeds, number))).draw()
         base, longest = base_rate(state, plan, from_linear_model=course.from_linear_model)
-        rates = rates_of(base, state, plan, -(-len(y) // course.size), course.memory)
+        rates = rates_of(base, state, plan, -(-len(y) // size), course.memory)
         where = f"pass {course.seeds[1]} over partition {number}"
-        batches = Batches(X, y, weight, order, course.size)
+        batches = Batches(X, y, weight, order, size)
         summary = run(state, plan, batches, rates, longest, course.every, where)
     means = np.array([1.0, summary.loss, summary.penalty, summary.progress, *summary.squared_norms])
     record, weighed = len(y) * means, 0.0
@@ -206,10 +209,12 @@ def train_in_lanes(
 
     Return the state with the parameters of the best pass, the number of passes, and why there were no more.
     """
-    regression = known.reader._target_dtype is not None
-    if validation is None and known.held_out is None and plan.tol is not None:
-        known, found, validation = _with_held_out(known, found)
+    regression, watches = known.reader._target_dtype is not None, plan.tol is not None
     validates = validation is not None or known.held_out is not None
+    watched = validation
+    if watches and not validates:
+        validates = _holds_out(state, plan, found)
+        known, found, watched = _with_held_out(known, found, validates)
     sample, targets, given = sample_of(known, found, dense=False), targets_of(known, found), state
     robust, columns = is_robust(state.objective, sample[1]), state.columns
     if not state.t:
@@ -250,7 +255,7 @@ def train_in_lanes(
         of_outliers,
         -(-n_steps // n_lanes),
         shuffled=plan.shuffle,
-        validates=validates,
+        validates=watches or validates,
         newton=False,
     )
     watched_key, worth = "validation_loss" if validates else "objective", state.objective.worth
@@ -260,11 +265,15 @@ def train_in_lanes(
     def whole_of(state: State) -> State:
         return replace(state) if combined is None else combined.whole(state)
 
-    def evaluate(state: State) -> tuple[np.ndarray, float]:
-        held_out = None
-        if validation is None:
-            held_out = engine.run(held_out_sums, known, readout(state.iterate, state.optimizer, state.objective))
-        return losses_and_score(state, plan, validation, held_out)
+    def evaluate(state: State) -> tuple[float, np.ndarray, float]:
+        """Return what is to fall, and the losses and the score that it is made of."""
+        objective, held_out = state.objective, None
+        theta = readout(state.iterate, state.optimizer, objective)
+        if watched is None:
+            held_out = engine.run(held_out_sums, known, theta)
+        losses, score = losses_and_score(state, plan, watched, held_out)
+        value = float((worth * losses).sum())
+        return value if validates else value + penalties_of(objective, theta)[1], losses, score
 
     def now() -> tuple[State, Progress]:
         whole = whole_of(state)
@@ -281,8 +290,8 @@ def train_in_lanes(
         )
 
     if begins:  # which is kept, unless a pass is better
-        losses, best_score = evaluate(state)
-        best, stopping.best = replace(state), float((worth * losses).sum()) - of_outliers
+        value, _, best_score = evaluate(state)
+        best, stopping.best = replace(state), value - of_outliers
     try:
         while epoch < plan.max_iter and not stopping.done:
             if observer is not None:
@@ -297,13 +306,13 @@ def train_in_lanes(
                 raise divergence(plan, f"pass {epoch} (learning rate {lane.rate:.3g})", "exploded")
             value, shown = summary.progress, (np.nan, np.nan)
             seen = {"objective": value}
-            if validates:
+            if watches or validates:
                 whole = whole_of(state)
-                losses, score = evaluate(whole)
-                value, shown = float((worth * losses).sum()), (float(losses.sum()), score)
-                seen["validation_loss"] = value
-            if stopping.observe(value, state, None, summary) and validates:
-                best, best_epoch, best_score = whole, epoch, score
+                value, losses, score = evaluate(whole)
+            if validates:
+                shown, seen["validation_loss"] = (float(losses.sum()), score), value
+            if stopping.observe(value, state, None, summary) and (watches or validates):
+                best, best_epoch, best_score = whole, epoch, shown[1]
             entry = entry_of(summary, lane.rate, started, shown)
             append(history, entry)
             seen = {key: (of_pass - of_outliers) / unit for key, of_pass in seen.items()}
@@ -313,6 +322,8 @@ def train_in_lanes(
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
         ending = stopping.conclude(state, (sample[0], *targets))
+        if ending.reason == "validation" and not validates:
+            ending = ending._replace(reason="no progress")
     except KeyboardInterrupt:
         drop_unfinished(history)
         warn_interrupted(epoch)
@@ -353,19 +364,27 @@ def _dealt(n_partitions: int, n_lanes: int, plan: Plan, seeds: tuple[int, int]) 
     return [order[lane::n_lanes].tolist() for lane in range(n_lanes)]
 
 
-def _with_held_out(known: Known, found: Survey) -> tuple[Known, Survey, Data]:
-    """Hold out a part of the sample, whose loss says when to stop; return it, and what then is known and found.
+def _holds_out(state: State, plan: Plan, found: Survey) -> bool:
+    """Say whether samples are held out to end training by, where nobody has chosen them.
 
-    Few samples are all trained on.
+    They are not where the data hardly can be overfitted, or the minimum is asked for: then, the objective of the sample
+    is watched, which is trained on.
     """
-    sample, n_rows = found.sample, found.columns.rows
-    if n_rows < _FEW_ROWS:
-        return known, found, (sample.X.astype(known.dtype), known.reader._encode(sample.y, "y"), sample.weight)
-    fraction = min(share_held_out(n_rows), float(np.median(sample.draws)))
-    fraction = max(fraction, float(np.partition(sample.draws, 1)[1]))  # one at least
-    held_out, rest = sample.parted(fraction)
-    validation = held_out.X.astype(known.dtype), known.reader._encode(held_out.y, "y"), held_out.weight
-    return replace(known, held_out=of_sample(fraction)), replace(found, sample=rest), validation
+    if found.columns.rows < _FEW_ROWS:
+        return False
+    free = plan.tol == plan.alpha == "auto" and not has_many_rows(state)
+    return bool(plan.hidden_layer_sizes) or free
+
+
+def _with_held_out(known: Known, found: Survey, holds_out: bool) -> tuple[Known, Survey, Data]:
+    """Return what is known and found, and that part of the sample which says when to stop: held out, or all of it."""
+    sample = watched = found.sample
+    if holds_out:
+        fraction = min(share_held_out(found.columns.rows), float(np.median(sample.draws)))
+        fraction = max(fraction, float(np.partition(sample.draws, 1)[1]))  # one sample at least
+        watched, rest = sample.parted(fraction)
+        known, found = replace(known, held_out=of_sample(fraction)), replace(found, sample=rest)
+    return known, found, (watched.X.astype(known.dtype), known.reader._encode(watched.y, "y"), watched.weight)
 
 
 def _starts_at_linear_model(state: State, plan: Plan) -> bool:

@@ -41,9 +41,9 @@ from numpy.typing import ArrayLike
 
 from skgd.coordinates import ColumnStatistics
 from skgd.history import history_keys
-from skgd.lanes import train_in_lanes
+from skgd.lanes import MORE_ROWS, train_in_lanes
 from skgd.partition_sums import HeldOut, Known, Partition, Survey, in_tree, merge, survey, weighted_columns
-from skgd.passes import MOST_HELD_OUT, Engine, train_by_sums
+from skgd.passes import Engine, train_by_sums
 from skgd.plan import Plan
 from skgd.run import Beginning, Run, with_callbacks
 from skgd.schedules import Constant
@@ -157,7 +157,7 @@ def fit_with(
     if estimator.early_stopping and given_validation[0] is None:
         held_out = HeldOut(estimator.validation_fraction, int(random_state.randint(2**31)))
     reader = type(estimator)(**estimator.get_params(deep=False))
-    n_more = MOST_HELD_OUT if in_lanes else 0
+    n_more = MORE_ROWS if in_lanes else 0
     found: Survey | None = engine.run(survey, reader, loss, held_out, n_more)
     if found is None:
         raise ValueError("There is no sample to train on: all partitions are empty, or all sample weights are zero.")

@@ -42,7 +42,7 @@ _STEPS = 20
 _EPOCH = 30  # steps, which a pass of L-BFGS is worth, so that three without 0.1 % of progress are the last ones
 _LATEST = 3.0  # points: the n-th one has this weight in their average, divided by n + 2
 _POWER_ITERATIONS = 10
-_FEWEST_HELD_OUT, MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
+_FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
 _SEED = 1  # of these rows, which depend on no random state, and are others than those of the sample
 
@@ -262,7 +262,7 @@ def _stops_by_new_rows(objective: Objective, plan: Plan) -> bool:
 
 def share_held_out(n_rows: int) -> float:
     """Return the share of the rows that tells when more passes would fit noise, where nobody has chosen it."""
-    n_held_out = min(max(_FEWEST_HELD_OUT, _SHARE_HELD_OUT * n_rows), MOST_HELD_OUT)
+    n_held_out = min(max(_FEWEST_HELD_OUT, _SHARE_HELD_OUT * n_rows), _MOST_HELD_OUT)
     return min(_LARGEST_SHARE_HELD_OUT, n_held_out / n_rows)
 
 
