@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import add
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from skgd.coordinates import ColumnStatistics, Matrix
 from skgd.curvature import Point, Problem
@@ -622,13 +623,18 @@ _holders = 0
 _limits: Any = None
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # to look for libraries takes milliseconds, and those of NumPy and SciPy are there
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have BLAS use one thread, also where several threads of Python do so at once: the last one ends it."""
     global _holders, _limits
     with _lock:
         if _holders == 0:
-            _limits = threadpool_limits(1)
+            _limits = _threads().limit(limits=1)
         _holders += 1
     try:
         yield
