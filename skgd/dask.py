@@ -348,7 +348,7 @@ class GDClassifier(_DaskMixin, estimators.GDClassifier):
     """:class:`skgd.GDClassifier`, classification, also on dask arrays and data frames.
 
     Parameters and attributes are those of :class:`skgd.GDClassifier`. On dask collections, parameters of mini-batches
-    and hidden layers must have their defaults, as :func:`skgd.partitions.fit` documents.
+    and hidden layers need ``solver="sgd"``, as :func:`skgd.partitions.fit` documents.
 
     Examples
     --------
@@ -405,7 +405,7 @@ class GDRegressor(_DaskMixin, estimators.GDRegressor):
     """:class:`skgd.GDRegressor`, regression, also on dask arrays and data frames.
 
     Parameters and attributes are those of :class:`skgd.GDRegressor`. On dask collections, parameters of mini-batches
-    and hidden layers must have their defaults, as :func:`skgd.partitions.fit` documents.
+    and hidden layers need ``solver="sgd"``, as :func:`skgd.partitions.fit` documents.
 
     Examples
     --------

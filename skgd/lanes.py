@@ -4,10 +4,22 @@ In each pass, the partitions are dealt out to a fixed number of lanes, in random
 begins at the same parameters and goes through its partitions one after the other, with the mini-batches, learning rates
 and loops of ``fit``. Then the lanes are averaged, in proportion to the weights of their samples: parameters, running
 averages of the iterates, and the state of the optimizer. So the next pass begins from one state, as if one lane had
-taken the steps, and a model continues with ``partial_fit`` from there (*Zinkevich et al.*, NIPS 2010).
+taken the steps, and a model continues with ``partial_fit`` from there (*Zinkevich, Weimer, Smola and Li*,
+"Parallelized stochastic gradient descent", NIPS 2010).
 
 State of an optimizer that consists of averages or sums of gradients, or of their squares, is averaged as it is. State
 that holds parameters is first moved to the average of the parameters (`Optimizer.rebase`).
+
+Coordinates, penalty and learning rates are those of ``fit``, from the statistics of all partitions and from the sample:
+correlated features are replaced by uncorrelated combinations, outliers limited. Networks start at the linear model as
+in ``fit``, which passes by sums train, or else at random coefficients. The samples of a partition are taken in random
+order, in batches of about ``batch_size`` samples, all of the same size.
+
+With ``tol=None``, training takes ``max_iter`` passes. Otherwise it ends when the loss has not fallen, by the rules of
+`skgd.stopping` for validation sets, and the best pass is kept. This is the loss of the validation set or, without one,
+of samples that are held out: 5 %, at least 1000 and at most 4096 of them, but no more than 10 %. Linear models with 100
+samples per parameter or more, or with a number for ``alpha`` or ``tol``, hold out none: the objective of the sample
+counts, of about 20,000 samples. The distance to the minimum is not estimated: ``suboptimality_`` is nan.
 
 Nothing depends on where the lanes run, so that the same partitions and the same number of lanes give the same bits.
 """

@@ -33,6 +33,7 @@ from skgd.objective import Objective
 from skgd.plan import Plan
 from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
+from skgd.validation import as_numpy
 
 Rows: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]  # X, y and perhaps the sample weights
 Partition: TypeAlias = Rows | Callable[[], Rows]
@@ -133,6 +134,9 @@ def read(reader: Any, partition: Partition, number: int) -> Read | None:
         return None
     of_partition = copy(reader)
     with naming(number):
+        y = as_numpy(y, "y")
+        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1 and not sp.issparse(y):
+            y = np.asarray(y).ravel()  # here, for a warning that it is a column would come from each partition and pass
         try:
             X, y, weight = of_partition._read(X, y, weight, False, True)
         except ValueError as error:

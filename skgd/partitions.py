@@ -14,6 +14,12 @@ The sums are exact. So the result does not depend on how the samples are partiti
 and the same partitions give the same bits, wherever they are processed. Losses with kinks, such as the hinge loss, are
 trained with few features only, on means over intervals that become smaller.
 
+With ``solver="sgd"``, training is in mini-batches instead, for any loss and optimizer, and for networks: stochastic
+gradient descent in ``n_lanes`` lanes, which are averaged after each pass, see `skgd.lanes`. Use it for networks, for
+losses that the passes above cannot minimize, and for data too large for many passes. It is not better otherwise: the
+more lanes and the fewer samples in each, the more passes it takes, and where partitions are few and sorted, by class or
+date, the result is worse than that of ``fit``: shuffle such data, or use many small partitions and one lane.
+
 What the defaults are: the same standardization, penalty (`alpha_`) and stopping criterion as ``fit`` with Newton steps.
 Medians, and with fewer than 100 samples per parameter the strength of the penalty, are those of a random sample of at
 least 4096 samples, if there are more. With 100 samples per parameter or more, ``alpha="auto"`` is 1 / n_samples, for
@@ -96,22 +102,30 @@ def fit(
 
     The estimator ends as after its ``fit``: it predicts, pickles, and continues with ``partial_fit``. ``n_iter_`` is
     the number of passes after that which collects statistics, and ``history_`` has an entry for each: objective, loss,
-    gradient norm and validation loss at the parameters before its step. With ``warm_start``, and for an estimator from
-    a :class:`~skgd.callbacks.Checkpoint`, training continues from the parameters.
+    gradient norm and validation loss at the parameters before its step (with ``solver="sgd"``, as in ``fit``: means
+    over the batches of the pass, each before its step, and the validation loss after it). With ``warm_start``, and for
+    an estimator from a :class:`~skgd.callbacks.Checkpoint`, training continues from the parameters.
 
     Parameters
     ----------
     estimator : GDClassifier or GDRegressor
-        The estimator to fit, a linear model. All its parameters mean what they mean in ``fit``. Those that are about
-        mini-batches, ``optimizer``, ``learning_rate``, ``batch_size`` (which may be None, too), ``average`` and
-        ``max_grad_norm``, must have their defaults. With ``early_stopping``, each sample is held out with the
-        probability ``validation_fraction``, by a random number that depends on ``random_state`` and on its place.
+        The estimator to fit. All its parameters mean what they mean in ``fit``. With ``solver="auto"``, it is a linear
+        model, and those that are about mini-batches, ``optimizer``, ``learning_rate``, ``batch_size`` (which may be
+        None, too), ``average`` and ``max_grad_norm``, must have their defaults. With ``early_stopping``, each sample is
+        held out with the probability ``validation_fraction``, by a random number that depends on ``random_state`` and
+        on its place.
     partitions : iterable
         The partitions: tuples ``(X, y)`` or ``(X, y, sample_weight)`` of what ``fit`` accepts, such as slices of memory
         maps, or functions without parameters that return such a tuple, such as ``functools.partial(read, path)``. A
         function is called in each pass, and must return the same each time. Empty partitions are allowed.
     X_val, y_val, sample_weight_val : default=None
         A validation set that fits into memory, as in ``fit``.
+    solver : {"auto", "sgd"}, default="auto"
+        "auto" takes one Newton or L-BFGS step per pass, of the exact sums. "sgd" takes mini-batches.
+    n_lanes : int, default=4
+        With ``solver="sgd"``, the number of lanes, each of which goes through its share of the partitions, one after
+        the other. It is the number of workers that can be busy at once, and changes the result: with more lanes,
+        training takes more passes. One lane is best if a plain loop trains.
 
     Returns
     -------
@@ -135,6 +149,10 @@ def fit(
     >>> model = partitions.fit(GDRegressor(), [partial(read, seed) for seed in range(4)])
     >>> model.coef_.round(3), model.intercept_.round(3)
     (array([1., 2., 3.]), array([4.]))
+    >>> network = GDRegressor(hidden_layer_sizes=(8,), max_iter=5, tol=None, random_state=0)
+    >>> network = partitions.fit(network, [partial(read, seed) for seed in range(4)], solver="sgd")
+    >>> network.coefs_[0].shape
+    (3, 8)
     """
     if isinstance(estimator, type) or not hasattr(estimator, "_labels_in"):
         got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
