@@ -12,6 +12,7 @@ The second one has the peak memory of a worker, above that before training, in s
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +47,8 @@ def cluster_with(settings: dict[str, int] | None):
     import dask
     import distributed
 
+    for variable in LARGE:  # which an earlier cluster has left in this process, and which count for more
+        os.environ.pop(variable, None)
     name = "distributed.nanny.pre-spawn-environ"
     given = {} if settings is None else {name: dask.config.get(name) | settings}
     with dask.config.set(given):
