@@ -27,8 +27,8 @@ Examples
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import dask
@@ -70,11 +70,32 @@ class _Graphs:
             delayed(tuple)(part) if on_cluster else _Rows(part) for part, on_cluster in zip(parts, lasting, strict=True)
         ]
 
+    @property
+    def n_partitions(self) -> int:
+        return len(self._partitions)
+
     def run(self, task: Callable[..., Any], *arguments: Any) -> Any:
-        # One node of the graph, which Dask sends to each worker once, and computes again where one is lost.
-        shared = delayed(_Arguments(arguments), traverse=False)
-        call = delayed(partial(_call, task), pure=False, traverse=False)
-        leaves = (call(partition, number, shared) for number, partition in enumerate(self._partitions))
+        call, shared = self._call(partial(_call, task), arguments)
+        return self._merged(call(partition, number, shared) for number, partition in enumerate(self._partitions))
+
+    def run_in_lanes(self, task: Callable[..., Any], lanes: Sequence[Sequence[int]], *arguments: Any) -> Any:
+        call, shared = self._call(partial(_call_after, task), arguments)
+
+        def after(before: Any, number: int) -> Any:
+            return call(before, self._partitions[number], number, shared)
+
+        return self._merged(reduce(after, lane, None) for lane in lanes)
+
+    @staticmethod
+    def _call(function: Callable[..., Any], arguments: tuple) -> tuple[Any, Any]:
+        """Return a function as one of graphs, and its arguments.
+
+        These are one node of the graph, which Dask sends to each worker once, and computes again where one is lost.
+        """
+        return delayed(function, pure=False, traverse=False), delayed(_Arguments(arguments), traverse=False)
+
+    @staticmethod
+    def _merged(leaves: Iterable[Any]) -> Any:
         total = in_tree(leaves, delayed(merge, pure=False, traverse=False))
         return None if total is None else dask.compute(total)[0]
 
@@ -88,6 +109,10 @@ class _Arguments:
 
 def _call(task: Callable[..., Any], partition: Any, number: int, arguments: _Arguments) -> Any:
     return task(partition, number, *arguments.values)
+
+
+def _call_after(task: Callable[..., Any], before: Any, partition: Any, number: int, arguments: _Arguments) -> Any:
+    return task(before, partition, number, *arguments.values)
 
 
 def _is_on_cluster(parts: list[Delayed]) -> bool:
@@ -246,6 +271,8 @@ class _DaskMixin:
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        solver: str = "auto",
+        n_lanes: int = 4,
     ) -> Any:
         """Fit the model to training data, also dask collections.
 
@@ -259,16 +286,25 @@ class _DaskMixin:
             Nonnegative sample weights.
         X_val, y_val, sample_weight_val : default=None
             A validation set that fits into memory; dask collections are computed.
+        solver : "auto" or "sgd", default="auto"
+            How partitions are trained on, see :func:`skgd.partitions.fit`.
+        n_lanes : int, default=4
+            With ``solver="sgd"``, the number of lanes, of which each is trained on one worker at a time.
 
         Returns
         -------
         self : object
         """
-        validation = [_computed(values) for values in (X_val, y_val, sample_weight_val)]
+        validation = _computed(X_val), _computed(y_val), _computed(sample_weight_val)
         if not any(map(is_dask_collection, (X, y, sample_weight))):
+            if solver != "auto":
+                raise ValueError(
+                    f"solver={solver!r} is for dask collections. On other data, fit takes the steps that the "
+                    "parameters of the estimator ask for: leave solver out."
+                )
             return super().fit(X, y, sample_weight, *validation)  # type: ignore[misc]
         with self._atomic():
-            fit_with(self, _Graphs(_partitions_of(X, y, sample_weight)), *validation)
+            fit_with(self, _Graphs(_partitions_of(X, y, sample_weight)), validation, solver, n_lanes)
         return self
 
     def _stream(self: Any, X: Any, y: Any, sample_weight: Any, **kwargs: Any) -> None:
@@ -312,7 +348,7 @@ class GDClassifier(_DaskMixin, estimators.GDClassifier):
     """:class:`skgd.GDClassifier`, classification, also on dask arrays and data frames.
 
     Parameters and attributes are those of :class:`skgd.GDClassifier`. On dask collections, parameters of mini-batches
-    and hidden layers must have their defaults, as :func:`skgd.partitions.fit` documents.
+    and hidden layers need ``solver="sgd"``, as :func:`skgd.partitions.fit` documents.
 
     Examples
     --------
@@ -369,7 +405,7 @@ class GDRegressor(_DaskMixin, estimators.GDRegressor):
     """:class:`skgd.GDRegressor`, regression, also on dask arrays and data frames.
 
     Parameters and attributes are those of :class:`skgd.GDRegressor`. On dask collections, parameters of mini-batches
-    and hidden layers must have their defaults, as :func:`skgd.partitions.fit` documents.
+    and hidden layers need ``solver="sgd"``, as :func:`skgd.partitions.fit` documents.
 
     Examples
     --------

@@ -16,27 +16,31 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from operator import add
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from skgd.coordinates import ColumnStatistics, Matrix
 from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
+from skgd.networks import forward
 from skgd.objective import Objective
 from skgd.plan import Plan
 from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
+from skgd.validation import as_numpy
 
 Rows: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]  # X, y and perhaps the sample weights
 Partition: TypeAlias = Rows | Callable[[], Rows]
 
 _PIECE = 2**18  # entries of what is computed at once
 _SAMPLE = 2**12  # rows
+_SEED_OF_SAMPLE = 0
 _ROWS_A_COLUMN = 100  # in the sample, as far as it does not become too large
 _ENTRIES_OF_SAMPLE = 2**21
 _FEW_COLUMNS = 500
@@ -94,7 +98,12 @@ class HeldOut:
 
     def mask(self, number: int, n_rows: int) -> np.ndarray:
         """Return whether each row of a partition is held out."""
-        return np.random.default_rng((self.seed, number)).random(n_rows) < self.fraction
+        return _draws(self.seed, number, n_rows) < self.fraction
+
+
+def _draws(seed: int, number: int, n_rows: int) -> np.ndarray:
+    """Return a random number for each row of a partition."""
+    return np.random.default_rng((seed, number)).random(n_rows)
 
 
 class Read(NamedTuple):
@@ -125,6 +134,9 @@ def read(reader: Any, partition: Partition, number: int) -> Read | None:
         return None
     of_partition = copy(reader)
     with naming(number):
+        y = as_numpy(y, "y")
+        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1 and not sp.issparse(y):
+            y = np.asarray(y).ravel()  # here, for a warning that it is a column would come from each partition and pass
         try:
             X, y, weight = of_partition._read(X, y, weight, False, True)
         except ValueError as error:
@@ -174,15 +186,25 @@ class Sample:
     weight: np.ndarray | None
 
     @classmethod
-    def of(cls, X: Matrix, y: np.ndarray, weight: np.ndarray | None, number: int) -> Sample:
-        """Return the sample of one partition."""
+    def of(cls, data: Data, draws: np.ndarray, n_more: int) -> Sample:
+        """Return the sample of one partition, from random numbers of its rows, and some rows more."""
+        X, *_ = data
         n_columns = X.shape[1]
         size = _SAMPLE
         if n_columns <= _FEW_COLUMNS or isinstance(X, np.ndarray):
-            size = max(min(max(size, _ROWS_A_COLUMN * (n_columns + 1)), _ENTRIES_OF_SAMPLE // n_columns), 64)
-        draws = np.asarray(np.random.default_rng((0, number)).random(X.shape[0]))
+            most = max(_ENTRIES_OF_SAMPLE // n_columns, 64)
+            size, n_more = min(max(size, _ROWS_A_COLUMN * (n_columns + 1)), most), min(n_more, most)
+        size += n_more
         kept = cls._kept(draws, size)
-        return cls(size, draws[kept], X[kept], y[kept], None if weight is None else weight[kept])
+        return cls(size, draws[kept], *part_of(data, kept))
+
+    def parted(self, fraction: float) -> tuple[Sample, Sample]:
+        """Return those of the rows that are held out with this probability, see `of_sample`, and the other ones."""
+        held_out = self.draws < fraction
+        data = self.X, self.y, self.weight
+        parts = ((self.draws[rows], *part_of(data, rows)) for rows in (held_out, ~held_out))
+        first, second = (Sample(self.size, *part) for part in parts)
+        return first, second
 
     @staticmethod
     def _kept(draws: np.ndarray, size: int) -> np.ndarray:
@@ -268,8 +290,18 @@ class Survey:
                 )
 
 
-def survey(partition: Partition, number: int, reader: Any, loss: Loss, held_out: HeldOut | None) -> Survey | None:
-    """Return the statistics of one partition, without the rows that are held out, and its classes."""
+def of_sample(fraction: float) -> HeldOut:
+    """Return which rows are held out where they are part of the sample: those with the smallest random numbers."""
+    return HeldOut(fraction, _SEED_OF_SAMPLE)
+
+
+def survey(
+    partition: Partition, number: int, reader: Any, loss: Loss, held_out: HeldOut | None, n_more: int = 0
+) -> Survey | None:
+    """Return the statistics of one partition, without the rows that are held out, its classes, and its sample.
+
+    ``n_more`` is by how many rows the sample is larger than usual.
+    """
     rows = read(reader, partition, number)
     if rows is None:
         return None
@@ -278,11 +310,13 @@ def survey(partition: Partition, number: int, reader: Any, loss: Loss, held_out:
     with naming(number):
         loss.check_target(y)
         labels = reader._labels_in(y)
-    n_held_out = 0
+    n_held_out, draws = 0, _draws(_SEED_OF_SAMPLE, number, len(y))
     if held_out is not None:
         mask = held_out.mask(number, len(y))
         n_held_out = int(np.count_nonzero(mask))
-        X, y, weight = part_of((X, y, weight), ~mask)
+        (X, y, weight), draws = part_of((X, y, weight), ~mask), draws[~mask]
+    if weight is not None:
+        draws = draws[weight != 0.0]
     X, y, weight = without_zeros((X, y, weight))
     if not len(y):
         return None
@@ -303,7 +337,7 @@ def survey(partition: Partition, number: int, reader: Any, loss: Loss, held_out:
         totals,
         n_held_out,
         bool(weight is None or (weight == np.rint(weight)).all()),
-        Sample.of(X, y, weight, number),
+        Sample.of((X, y, weight), draws, n_more),
     )
 
 
@@ -555,13 +589,22 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     )
 
 
+def held_out_sums(partition: Partition, number: int, known: Known, theta: np.ndarray) -> HeldOutSums | None:
+    """Return the sums over the rows of one partition that are held out."""
+    rows = known.rows(partition, number)
+    if rows is None or rows[1] is None or not len(rows[1][1]):
+        return None
+    with one_thread(), np.errstate(all="ignore"):
+        return _held_out_sums(known, theta, rows[1])
+
+
 def _held_out_sums(known: Known, theta: np.ndarray, data: Data) -> HeldOutSums:
     (X, y, given), objective = data, known.objective
     weight = known.plan.row_weights(y, given, known.class_totals)
     total = float(len(y) if weight is None else weight.sum())
     losses = objective.mean_losses(theta, X, y, weight) * total
-    [(coef, intercept)] = objective.to_user(theta)
-    raw, given = X @ coef + intercept, np.ones(len(y)) if given is None else given
+    *_, raw = forward(objective.to_user(theta), X, objective.activation)
+    given = np.ones(len(y)) if given is None else given
     if y.dtype.kind != "f":
         if y.ndim == 2:  # multilabel: all labels of a row have to be right
             right = ((raw > 0.0) == y).all(axis=1)
@@ -584,13 +627,18 @@ _holders = 0
 _limits: Any = None
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # to look for libraries takes milliseconds, and those of NumPy and SciPy are there
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Have BLAS use one thread, also where several threads of Python do so at once: the last one ends it."""
     global _holders, _limits
     with _lock:
         if _holders == 0:
-            _limits = threadpool_limits(1)
+            _limits = _threads().limit(limits=1)
         _holders += 1
     try:
         yield

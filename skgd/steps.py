@@ -90,7 +90,7 @@ def learn(
         weight = (np.ones(len(y)) if weight is None else weight) / (columns.weight / columns.rows)
     state = replace(state, columns=columns, targets=targets, class_totals=class_totals)
     if not (stream or state.t):
-        state = _with_optimizer(state, optimizer_for(state, plan, regression=regression))
+        state = with_optimizer(state, optimizer_for(state, plan, regression=regression))
     state, combinations = with_penalty(state, plan), None
     if stream:
         state, combinations = combined(state, plan, X, counted, given_weight, bounded=robust)
@@ -104,14 +104,23 @@ def learn(
         scale=scale,
         combinations=combinations,
     )
-    early = stream or (not newton and plan.tol == plan.alpha == "auto")
-    if early and robust and plan.precondition:
-        rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
-        coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
-        counts = weights_of_rows(square(rows, coordinates), state.combined or columns, coordinates, fit_intercept)
-        if counts is not None:
-            weight = counts if weight is None else counts * weight
+    if robust and not newton:
+        weight = without_outlying_rows(state, plan, (X, y, weight), stream=stream)
     return state, (X, y, weight)
+
+
+def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool) -> np.ndarray | None:
+    """Return the weights of rows in steps where outliers have no say: less for those far from all others."""
+    X, _, weight = data
+    early = stream or plan.tol == plan.alpha == "auto"
+    if not (early and plan.precondition):
+        return weight
+    rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
+    coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
+    counts = weights_of_rows(square(rows, coordinates), state.combined or state.columns, coordinates, fit_intercept)
+    if counts is None:
+        return weight
+    return counts if weight is None else counts * weight
 
 
 def with_penalty(state: State, plan: Plan) -> State:
@@ -178,7 +187,7 @@ def check_total(new: float, before: float) -> None:
         )
 
 
-def _with_optimizer(state: State, optimizer: Optimizer) -> State:
+def with_optimizer(state: State, optimizer: Optimizer) -> State:
     """Return a state before its first step with an optimizer, perhaps another."""
     if optimizer is state.optimizer:
         return state

@@ -95,7 +95,7 @@ def train_epochs(
         combinations = combined.rows(dense), y, given_weight
         state, data = learn(combined.begun(start), plan, combinations, stream=False, scale=combined.scale)
         constant = best_constant(state, *data[1:])
-    state, of_outliers, unit = _begun(state, plan, data, constant)
+    state, of_outliers, unit = begun_with_yardstick(state, plan, data, constant)
     epochs: Any
     n_epochs, n_trainings, interrupted = None, 0, False
     problem = problem_of(state, plan, data) if newton and sample is None else None
@@ -219,7 +219,7 @@ def train_epochs(
     return state, n_epochs, ending._replace(kept=best_epoch or n_epochs, score=best_score)
 
 
-def _begun(state: State, plan: Plan, data: Data, constant: np.ndarray) -> tuple[State, float, float]:
+def begun_with_yardstick(state: State, plan: Plan, data: Data, constant: np.ndarray) -> tuple[State, float, float]:
     """Return the state at the best constant model, what outliers add to its loss, and the unit of what is watched."""
     worth, of_outliers = yardstick(state, constant, data)
     state = begun_at_constant(state, plan, constant)
@@ -237,7 +237,7 @@ def _chosen_epochs(
 
     def begun(data: Data) -> Begun:
         state, weighted = learn(start, plan, data, stream=False)
-        state, of_outliers, unit = _begun(state, plan, weighted, best_constant(state, *weighted[1:]))
+        state, of_outliers, unit = begun_with_yardstick(state, plan, weighted, best_constant(state, *weighted[1:]))
         state = _with_penalty_of_network(state, *data[1:])
         return _at_linear_model(state, start, plan, data, random_state), weighted, of_outliers, unit
 
@@ -259,6 +259,11 @@ def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_
         linear, _, _ = train_epochs(linear, plan, data, None, history, random_state)
     except DivergenceError:
         return state
+    return predicting_like(linear, state)
+
+
+def predicting_like(linear: State, state: State) -> State:
+    """Return the state of a network, random so far, whose predictions are those of a linear model."""
     objective = replace(state.objective, hidden_layer_sizes=())
     [layer] = objective.layers(objective.from_user(linear.readout(), np.float64))
     random = state.objective.layers(state.iterate.theta)

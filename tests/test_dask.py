@@ -192,19 +192,65 @@ def slowly(block):
     return block
 
 
-def test_cluster_of_processes_of_which_one_is_killed(data, loop, monkeypatch):
-    """A worker is killed in the statistics pass, and its replacement, or the other one, in the pass after it."""
-    distributed = pytest.importorskip("distributed")
-    X, y = arrays(*data)
-    X = X.map_blocks(slowly)
-    passes, killed, run = [], [], skgd_dask._Graphs.run
+def parts_of(X, y):
+    return list(zip(np.split(X, N_CHUNKS), np.split(y, N_CHUNKS), strict=True))
 
-    def run_and_kill(self, *arguments):
+
+# A training for each kind of pass, with rows that are held out, and evaluated in the same pass or in one of their own.
+STAGES = {
+    "statistics and Hessians": ({}, {}),
+    "gradients": ({"early_stopping": True, "max_iter": 2, "random_state": 0}, {}),
+    "lanes": ({"early_stopping": True, "max_iter": 2, "random_state": 0}, {"solver": "sgd", "n_lanes": 2}),
+    "lanes of networks": (
+        {"hidden_layer_sizes": (4,), "activation": "tanh", "max_iter": 2, "random_state": 0},
+        {"solver": "sgd", "n_lanes": 3},
+    ),
+}
+
+
+def training(stage, data):
+    """Return an estimator, X and y, and arguments of ``fit``: those with many features have products of them, too."""
+    X, y = data
+    if stage == "gradients":
+        X = np.hstack([X, np.random.default_rng(0).normal(size=(N_ROWS, 600))])
+    return (*STAGES[stage][:1], X, y, STAGES[stage][1])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+@pytest.mark.parametrize("stage", ["lanes", "lanes of networks"])
+def test_bits_of_lanes(data, stage, scheduler):
+    parameters, X, y, arguments = training(stage, data)
+    expected = partitions.fit(skgd.GDClassifier(**parameters), parts_of(X, y), **arguments)
+    with dask.config.set(scheduler=scheduler):
+        model = skgd_dask.GDClassifier(**parameters).fit(*arrays(X, y), **arguments)
+    for one, other in zip([*model.coefs_, *model.intercepts_], [*expected.coefs_, *expected.intercepts_], strict=True):
+        assert np.array_equal(one, other)
+    assert model.history_["validation_loss"] == expected.history_["validation_loss"]
+
+
+def test_lanes_are_for_dask_collections(data):
+    with pytest.raises(ValueError, match="solver='sgd' is for dask collections"):
+        skgd_dask.GDClassifier().fit(*data, solver="sgd")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("stage", STAGES)
+def test_cluster_of_processes_of_which_one_is_killed(data, stage, monkeypatch):
+    """A worker is killed in each pass, the first one and its replacements or the other one in those after it."""
+    distributed = pytest.importorskip("distributed")
+    parameters, X, y, arguments = training(stage, data)
+    expected = partitions.fit(skgd.GDClassifier(**parameters), parts_of(X, y), **arguments)
+    X_dask, y_dask = arrays(X, y)
+    slow = X_dask.map_blocks(slowly)
+    passes, killed, merged = [], [], skgd_dask._Graphs._merged
+
+    def merge_and_kill(leaves):
         passes.append(None)
         pid = next(iter(client.run(os.getpid).values()))
         timer = threading.Timer(0.1, lambda: (os.kill(pid, signal.SIGKILL), killed.append(pid)))
         timer.start()
-        result = run(self, *arguments)
+        result = merged(leaves)
         timer.join()
         return result
 
@@ -213,12 +259,14 @@ def test_cluster_of_processes_of_which_one_is_killed(data, loop, monkeypatch):
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        persisted = skgd_dask.GDClassifier().fit(*dask.persist(X, y))
-        monkeypatch.setattr(skgd_dask._Graphs, "run", run_and_kill)
-        model = skgd_dask.GDClassifier().fit(X, y)
+        persisted = skgd_dask.GDClassifier(**parameters).fit(*dask.persist(X_dask, y_dask), **arguments)
+        monkeypatch.setattr(skgd_dask._Graphs, "_merged", staticmethod(merge_and_kill))
+        model = skgd_dask.GDClassifier(**parameters).fit(slow, y_dask, **arguments)
     assert len(killed) == len(passes) >= 2
     for fitted in (persisted, model):
-        assert np.array_equal(fitted.coef_, loop.coef_)
+        assert fitted.history_["loss"] == expected.history_["loss"]
+        for one, other in zip(fitted.coefs_, expected.coefs_, strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_predictions_before_fit_are_refused(data):

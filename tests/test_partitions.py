@@ -220,6 +220,7 @@ def test_partitions_of_all_kinds(tmp_path):
         "function": [partial(read, slice(100)), partial(read, slice(100, None))],
         "frame": [(frame[:100], y[:100]), (frame[100:], y[100:])],
         "order": [(np.asfortranarray(X[:100]), y[:100]), (X[100:], y[100:])],
+        "columns of labels": [(X[:100], y[:100, np.newaxis]), (X[100:], pd.DataFrame({"y": y[100:]}))],  # no warnings
     }
     for kind, parts in kinds.items():
         model = partitions.fit(GDClassifier(), parts)
