@@ -478,7 +478,7 @@ def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
     if plan.n_iter_no_change != "auto":
         return plan.n_iter_no_change
     if plan.hidden_layer_sizes:
-        return max(round(_FULL_EPOCH / n_steps), 3 if validates else 1)
+        return max(round(_FULL_EPOCH / n_steps), 3 if validates else 2)
     if is_brief(state, plan):
         n_steps = n_steps / 8
     return 3 if validates else min(max(round((_LONG_EPOCH / n_steps) ** 0.5), 1), 3)
