@@ -181,7 +181,7 @@ from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import represents_linear_model
 from skgd.objective import Objective
-from skgd.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, is_linear, laziness_of
+from skgd.optimizers import SGD, AdaGrad, AdamW, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
@@ -217,11 +217,10 @@ def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
 
 
 def optimizer_of_network(state: State, plan: Plan, X: Matrix, rate: float, n_steps: int) -> Optimizer:
-    """Return the optimizer for epochs of ``fit`` of so many steps, at a rate that is known now."""
-    if plan.optimizer is not None or not plan.hidden_layer_sizes:
+    """Return the optimizer before the first epoch of ``fit``, of so many steps, at a rate that is known now."""
+    free = plan.optimizer is None and plan.alpha == "auto" and isinstance(plan.schedule, Constant)
+    if not (free and plan.hidden_layer_sizes) or has_affordable_linear_model(state.objective, X):
         return state.optimizer
-    if plan.alpha != "auto" or not isinstance(plan.schedule, Constant) or has_affordable_linear_model(state.objective, X):
-        return Adam()
     return AdamW(weight_decay=_DECAY_OF_NETWORK / (rate * n_steps))
 
 
