@@ -49,6 +49,13 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 
     with hidden layers: Adam. Why: the gradients of layers differ in size.
 
+    ``fit`` of a network on dense data with too many features to start at the linear model (see ``tol``), with a
+    constant learning rate and ``alpha="auto"``: AdamW, whose weight decay takes an eighth of the coefficients in an
+    epoch. Why: without it, networks with many features memorize: with it, the log loss on images of digits and clothes
+    is lower by 25 to 45 %, and R² of a function of 5 of 100 features is 0.90 instead of 0.58. A share of an epoch means
+    the same whatever the number of samples, the batch size and the learning rate (*Wang and Aitchison*, 2024). With few
+    features, networks without decay learn functions with large slopes better.
+
 ``precondition=True``
     dense features are centered and divided by their standard deviation; features of sparse matrices are divided by
     their maximum absolute value, in ``fit`` at most five times the usual one, and multiplied by the square root of
@@ -174,7 +181,7 @@ from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import represents_linear_model
 from skgd.objective import Objective
-from skgd.optimizers import FTRL, SGD, AdaGrad, Optimizer, is_linear, laziness_of
+from skgd.optimizers import FTRL, SGD, AdaGrad, AdamW, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
@@ -194,6 +201,7 @@ _ROWS_OF_SAMPLE = 20  # for each parameter, at least
 _ROWS_A_SAMPLED_ONE = 4  # at least
 _EPOCHS_OF_LINEAR_MODEL = 1000
 _NEAR_MINIMUM = 3.0  # times shorter steps
+_DECAY_OF_NETWORK = 0.125  # of the coefficients, in an epoch
 _PENALTY_OF_NETWORK, _LARGEST_PENALTY_OF_NETWORK = 2.0, 1e-3  # the first for all samples together
 _USUAL_STEPS = 4  # times as long as for a squared error, whose strengths of the penalty all need one matrix
 _MOST_STEPS = 16  # that it may take, where no evidence is asked for that they are worth it
@@ -206,6 +214,14 @@ _MOST_STEPS = 16  # that it may take, where no evidence is asked for that they a
 def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
     """Return the optimizer for columns as they turn out to be, before the first step of ``fit``."""
     return SGD() if _is_free(plan) and state.columns.text_like and not regression else state.optimizer
+
+
+def optimizer_of_network(state: State, plan: Plan, X: Matrix, rate: float, n_steps: int) -> Optimizer:
+    """Return the optimizer before the first epoch of ``fit``, of so many steps, at a rate that is known now."""
+    free = plan.optimizer is None and plan.alpha == "auto" and isinstance(plan.schedule, Constant)
+    if not (free and plan.hidden_layer_sizes) or has_affordable_linear_model(state.objective, X):
+        return state.optimizer
+    return AdamW(weight_decay=_DECAY_OF_NETWORK / (rate * n_steps))
 
 
 def rows_of_newton(plan: Plan, objective: Objective, X: Matrix, *, regression: bool) -> int:
@@ -270,8 +286,13 @@ def starts_at_linear_model(state: State, plan: Plan, X: Matrix) -> bool:
     if not chooses_epochs(plan) or not plan.precondition or state.t:
         return False
     objective = state.objective
-    easily_fitted = not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0
-    return easily_fitted and represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
+    fits = has_affordable_linear_model(objective, X)
+    return fits and represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
+
+
+def has_affordable_linear_model(objective: Objective, X: Matrix) -> bool:
+    """Say whether a linear model takes little time beside a network: X is sparse, or has few features."""
+    return not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0
 
 
 def linear_plan(plan: Plan) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from skgd.automatic import average_every, base_rate, batch_size
+from skgd.automatic import average_every, base_rate, batch_size, optimizer_of_network
 from skgd.engines import USUAL_EPOCHS, EpochSummary, choose
 from skgd.engines.vectorized import penalties_of, summarized
 from skgd.optimizers import laziness_of
@@ -62,6 +62,8 @@ class Epochs:
             self._packing = Packing(state, X)
             state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
         self._base, self._longest = base_rate(state, self._plan, from_linear_model=self._evaluates_start)
+        if from_zero:
+            state.optimizer = optimizer_of_network(state, self._plan, X, self._base, self.n_steps)
         return state
 
     def whole(self, state: State) -> State:

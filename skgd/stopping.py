@@ -57,10 +57,10 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
 
 ``tol="auto"``, ``n_iter_no_change="auto"``
     with ``alpha="auto"``: stop after an epoch (2 epochs if they have fewer than about 500 steps, 3 if fewer than 160 or
-    with a validation set; with hidden layers as many as have 300 steps) in which the objective did not decrease by 1 %
-    of itself plus 3 % of the objective of the best constant model; in epochs of fewer than 300 steps proportionally
-    less. Why: relative to itself, because a good objective is small; the second part stops training when the fit is
-    perfect; networks plateau and then improve again.
+    with a validation set; with hidden layers as many as have 300 steps, at least 2) in which the objective did not
+    decrease by 1 % of itself plus 3 % of the objective of the best constant model; in epochs of fewer than 300 steps
+    proportionally less. Why: relative to itself, because a good objective is small; the second part stops training when
+    the fit is perfect; networks plateau and then improve again.
 
     outputs count relative to the gain over a constant model of each output, without samples more than ten scales of the
     target away from it, if the loss grows at most linearly. Why: the unit of one target, or the frequency of one label,
@@ -478,7 +478,7 @@ def _patience(state: State, plan: Plan, n_steps: float, validates: bool) -> int:
     if plan.n_iter_no_change != "auto":
         return plan.n_iter_no_change
     if plan.hidden_layer_sizes:
-        return max(round(_FULL_EPOCH / n_steps), 3 if validates else 1)
+        return max(round(_FULL_EPOCH / n_steps), 3 if validates else 2)
     if is_brief(state, plan):
         n_steps = n_steps / 8
     return 3 if validates else min(max(round((_LONG_EPOCH / n_steps) ** 0.5), 1), 3)

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.datasets import load_diabetes
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, make_friedman1
 
 from skgd import GDRegressor, automatic, stopping
+from skgd.optimizers import Adam, AdamW
 
 DOCS = Path(__file__).parents[1] / "docs"
 RULES = runpy.run_path(str(DOCS / "_extensions" / "rules.py"))
@@ -59,3 +62,56 @@ def test_rates_of_categories(n_columns, as_format):
     assert model.history_["learning_rate"][-1] == pytest.approx(rate)
     model = GDRegressor(precondition=False, fit_intercept=False, batch_size=None).partial_fit(X, y)
     assert model.history_["learning_rate"][-1] == pytest.approx(rate)
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few_products(monkeypatch):
+    """Let 400 features be too many for a linear model."""
+    monkeypatch.setattr("skgd.automatic._FEW_PRODUCTS", 1e6)
+
+
+def of_many_features(n_samples=400):
+    X, y = make_friedman1(1000, 400, noise=1.0, random_state=0)
+    return X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:]
+
+
+@pytest.mark.usefixtures("few_products")
+def test_weights_of_networks_with_many_dense_features_decay_by_a_share_of_each_epoch():
+    X, y, X_new, y_new = of_many_features()
+    model = GDRegressor(hidden_layer_sizes=(20,), random_state=0).fit(X, y)
+    for size in (32, 100):
+        other = clone(model).set_params(batch_size=size, max_iter=2, tol=None).fit(X, y)
+        assert type(other.optimizer_) is AdamW
+        assert_allclose(other.optimizer_.weight_decay * other.history_["learning_rate"][0] * -(-400 // size), 0.125)
+    plain = clone(model).set_params(optimizer="adam").fit(X, y)
+    assert model.score(X_new, y_new) > plain.score(X_new, y_new) + 0.05
+
+
+@pytest.mark.usefixtures("few_products")
+@pytest.mark.parametrize(
+    "settings", [{"alpha": 1e-4}, {"learning_rate": "cosine"}, {"optimizer": "adam"}, {"hidden_layer_sizes": ()}, {}]
+)
+def test_what_is_chosen_replaces_the_weight_decay_of_networks(settings):
+    X, y, *_ = of_many_features()
+    X = X if settings else sp.csr_array(X)  # with sparse X, the network starts at the linear model
+    model = GDRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=None, random_state=0)
+    assert model.set_params(**settings).fit(X, y).optimizer_.weight_decay == 0.0
+
+
+@pytest.mark.usefixtures("few_products")
+def test_training_goes_on_with_the_weight_decay_that_it_began_with():
+    X, y, *_ = of_many_features()
+    model = GDRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=None, warm_start=True, random_state=0).fit(X, y)
+    decay = model.optimizer_.weight_decay
+    assert decay > 0.0
+    assert model.fit(X[:100], y[:100]).optimizer_.weight_decay == decay
+    assert model.partial_fit(X, y).optimizer_.weight_decay == decay
+
+
+def test_weights_of_networks_with_few_features_do_not_decay():
+    X, y, *_ = of_many_features()
+    model = GDRegressor(hidden_layer_sizes=(4,), activation="tanh", max_iter=2, tol=None, random_state=0)
+    assert type(model.fit(X[:, :5], y).optimizer_) is Adam
