@@ -435,16 +435,12 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
 
 def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     """Say whether a stream visits but the columns that a row has, among so many."""
+    if isinstance(X, np.ndarray) or X.shape[1] < _WIDE:
+        return False
     optimizer = state.optimizer
     keeps = is_linear(optimizer) or optimizer.slots == AdaGrad.slots  # which `skgd.wide` can express in any unit
     one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
-    return (
-        not isinstance(X, np.ndarray)
-        and X.shape[1] >= _WIDE
-        and one_by_one
-        and keeps
-        and laziness_of(optimizer) == "rest"
-    )
+    return one_by_one and keeps and laziness_of(optimizer) == "rest"
 
 
 def wide_optimizer() -> Optimizer:

@@ -491,6 +491,7 @@ class StreamLoop:
             stride,
         )
         self._spare: list[_Scratch] = []
+        self._usual: tuple = (0, 0), _NONE, _NONE, _NONE  # see `_of_steps`
 
     def takes(self, X: Matrix) -> bool:
         """Say whether this is the loop for such rows."""
@@ -506,10 +507,14 @@ class StreamLoop:
         size: int,
         t: int,
         averaged: int,
-        factors: np.ndarray,
+        factors: np.ndarray | None,
     ) -> tuple[bool, int, bool, int, float, float, tuple[float, ...]]:
-        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does.
+
+        ``factors`` on the learning rate are None where all of them are one.
+        """
         n_rows = len(y)
+        order, rates, shares = self._of_steps(n_rows, size, t, averaged, factors)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
         try:
             scratch = self._spare.pop()  # not one that another thread uses
@@ -518,27 +523,46 @@ class StreamLoop:
         if scratch is None or scratch.size < min(size, n_rows) or scratch.entries < entries:
             had = (0, 0) if scratch is None else scratch[:2]
             scratch = self._allocated(max(min(size, n_rows), had[0]), max(entries, had[1]), numbers.dtype)
-        with announced(self._settings.verbose):
-            result = self._loop(
-                read_only_rows(X) if self._kind.sparse else (read_only(X),),
-                read_only(y),
-                _NONE if weight is None else weight,
-                np.arange(n_rows),
-                size,
-                t,
-                averaged,
-                numbers,
-                statistics,
-                self._base * factors,
-                self._settings.averaging_shares(t, len(factors), averaged),
-                self._hypers,
-                self._given,
-                scratch.arrays,
-                scratch.work,
-            )
+        arguments = (
+            read_only_rows(X) if self._kind.sparse else (read_only(X),),
+            read_only(y),
+            _NONE if weight is None else weight,
+            order,
+            size,
+            t,
+            averaged,
+            numbers,
+            statistics,
+            rates,
+            shares,
+            self._hypers,
+            self._given,
+            scratch.arrays,
+            scratch.work,
+        )
+        if self._settings.verbose:
+            with announced(self._settings.verbose):
+                result = self._loop(*arguments)
+        else:
+            result = self._loop(*arguments)
         if scratch.size * self._sizes[0] <= _KEPT:
             self._spare.append(scratch)
         return result
+
+    def _of_steps(self, n_rows: int, size: int, t: int, averaged: int, factors: np.ndarray | None) -> tuple:
+        """Return the order of the rows, the rate of each step, and the share of its iterate in the average.
+
+        They are kept for the next call, where it has as many rows, as long as no step differs from another.
+        """
+        usual = self._usual
+        if factors is None and self._settings.averaging is None and usual[0] == (n_rows, size):
+            return usual[1:]
+        n_steps = -(-n_rows // size)
+        rates = self._base * (np.ones(n_steps) if factors is None else factors)
+        of_steps = np.arange(n_rows), rates, self._settings.averaging_shares(t, n_steps, averaged)
+        if factors is None and self._settings.averaging is None:
+            self._usual = (n_rows, size), *of_steps
+        return of_steps
 
     def _most_entries(self, X: Any, size: int, statistics: np.ndarray) -> int:
         """Return how many entries a batch has at most, with those of centered columns, which 40 % of the rows have."""
@@ -606,6 +630,12 @@ class StreamLoop:
     def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
         return moments_from(statistics, self._sizes, rows, due)
+
+    def shown_in(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return views of the coefficients, (n_outputs, n_features), and intercepts to predict with."""
+        n_features, n_outputs, *_ = self._sizes
+        coef, intercept = numbers[-(n_features + 1) * n_outputs : -n_outputs], numbers[-n_outputs:]
+        return coef.reshape((n_outputs, n_features)), intercept
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""
