@@ -119,7 +119,7 @@ class _Specializer:
             self._done[function] = None
             copy, tells_all = self.copy(function)
             options = {**self._options, "_nrt": _may_make_arrays(function)}
-            compiled = _to_be_inlined(copy, options) if self._compiled else copy
+            compiled = _to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
@@ -130,12 +130,12 @@ class _Specializer:
 _UNKNOWN: Any = object()
 
 
-def _to_be_inlined(function: FunctionType, options: dict[str, Any]) -> Any:
+def _to_be_inlined(function: FunctionType, options: dict[str, Any], is_ours: bool) -> Any:
     from numba import njit
 
-    from skgd.engines.compiled.inlining import InlinedCompiler
+    from skgd.engines.compiled.inlining import InlinedCompiler, InlinedUserCompiler
 
-    return njit(pipeline_class=InlinedCompiler, **options)(function)
+    return njit(pipeline_class=InlinedCompiler if is_ours else InlinedUserCompiler, **options)(function)
 
 
 def _is_ours(function: FunctionType) -> bool:
@@ -212,16 +212,16 @@ class Loop:
         """Say whether it need not be compiled: because it was, in this process or another one, if for one signature."""
         return bool(getattr(self._compiled, "overloads", True)) or any(self._files("nbc"))
 
-    def _in_memory(self) -> Any:
+    def _in_memory(self, **options: Any) -> Any:
         from numba import njit
 
-        return njit(**self._options)(self._function)
+        from skgd.engines.compiled.inlining import LoopCompiler
+
+        return njit(pipeline_class=LoopCompiler, **self._options, **options)(self._function)
 
     def _cached(self) -> Any:
-        from numba import njit
-
         try:
-            return njit(cache=True, **self._options)(self._function)
+            return self._in_memory(cache=True)
         except RuntimeError:  # no folder can be written to
             return self._in_memory()
 
@@ -237,7 +237,7 @@ class Loop:
         overloads = getattr(compiled, "overloads", {})  # plain Python has none
         n_before = len(overloads)
         try:
-            return compiled(*arguments)
+            return compiled(*arguments) if n_before else self._first(*arguments)
         except MemoryError:
             raise
         except Exception as error:
@@ -250,6 +250,13 @@ class Loop:
             else:
                 return self(*arguments)
         return compiled(*arguments)
+
+    def _first(self, *arguments: Any) -> Any:
+        """Call the function for the first time, which compiles it or reads it from the disk."""
+        from skgd.engines.compiled.inlining import without_collecting_earlier_objects
+
+        with without_collecting_earlier_objects():
+            return self._compiled(*arguments)
 
     def _mended(self) -> bool:
         """Say whether there is another way: what the disk has may be broken, or Numba has failed unforeseen."""
