@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from skgd.engines.compiled.exact import NUMPY, no_prefetch, part_as_python
-from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work
+from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work, part_of
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -35,7 +35,7 @@ _OPTIONS: dict[str, Any] = {
 # arrays to count, there is less to compile: whoever calls a loop holds its arrays, and makes them, see `workspace`.
 _CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True, "_nrt": False}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
-_PREFETCH = "skgd.engines.compiled.prefetch"
+_INTRINSICS = "skgd.engines.compiled.intrinsics"
 _SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
 
@@ -48,9 +48,11 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
 
     An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
     """
-    from skgd.engines.compiled.prefetch import prefetch  # which imports Numba: loops as Python do without
+    from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
-    common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch, "erf": math.erf}
+    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of}
+    if is_plain_python():
+        common |= {"prefetch": no_prefetch, "part_of": part_of}
     return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
 
 
@@ -183,7 +185,7 @@ class _Fingerprint:
             self._hash.update(f"ufunc {name};".encode())
         elif any(thing is known for known in (Work, Scales, Penalty, Limits)):
             self.add((thing.__name__, thing._fields))
-        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _PREFETCH):
+        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _INTRINSICS):
             self.tells_all = False
 
 

@@ -42,6 +42,7 @@ from skgd.engines.compiled.interface import (
     gathers,
     has_intercept,
     log_link,
+    part_of,
     precondition,
     regression,
     robust,
@@ -112,9 +113,9 @@ def take_stream(
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
     divisor, predictor_center, predictor_scale, worth = by_target[4], by_target[5], by_target[6], by_target[7]
     parameters = (
-        theta.reshape(as_chunks),
-        slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
-        average.reshape((-1, as_chunks[1])),
+        part_of(theta, 0, as_chunks),
+        part_of(slots, 0, (len(slots), as_chunks[0], as_chunks[1])),
+        part_of(average, 0, (sizes[4] * as_chunks[0], as_chunks[1])),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
@@ -232,8 +233,8 @@ def take_stream(
             shares[step : step + 1],
             hypers,
             (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
-            (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
-            (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
+            (part_of(l1, 0, as_chunks), part_of(l2, 0, as_chunks), strength > 0.0),
+            (part_of(longest, 0, as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
             work,
             record,
         )
@@ -277,8 +278,10 @@ def parts_of_numbers(numbers, sizes):
     c = b + n_averages * n_parameters
     d, e = c + n_features, c + 2 * n_features
     f = e + n_outputs * n_features
-    slots, coef = numbers[a:b].reshape((n_slots, n_parameters)), numbers[e:f].reshape((n_outputs, n_features))
-    return numbers[:a], slots, numbers[b:c], numbers[c:d], numbers[d:e], coef, numbers[f:]
+    theta, slots = part_of(numbers, 0, (a,)), part_of(numbers, a, (n_slots, n_parameters))
+    average, center = part_of(numbers, b, (c - b,)), part_of(numbers, c, (n_features,))
+    scale, coef = part_of(numbers, d, (n_features,)), part_of(numbers, e, (n_outputs, n_features))
+    return theta, slots, average, center, scale, coef, part_of(numbers, f, (n_outputs,))
 
 
 def parts_of_statistics(statistics, sizes):
@@ -286,14 +289,17 @@ def parts_of_statistics(statistics, sizes):
 
     What is remembered of columns and targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
     """
-    a = 4 * sizes[0]
-    b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
+    n_features, n_outputs = sizes[:2]
+    a = 4 * n_features
+    b = a + 4 * n_outputs
+    c, d = b + n_outputs, b + 2 * n_outputs
     e = d + 2
-    f = e + N_MEMORIES * sizes[0]
-    g = f + N_MEMORIES * sizes[1]
-    columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    memories = statistics[e:f].reshape((N_MEMORIES, sizes[0])), statistics[f:g].reshape((N_MEMORIES, sizes[1]))
-    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:e], memories[0], memories[1]
+    f = e + N_MEMORIES * n_features
+    columns, targets = part_of(statistics, 0, (4, n_features)), part_of(statistics, a, (4, n_outputs))
+    target_center, target_scale = part_of(statistics, b, (n_outputs,)), part_of(statistics, c, (n_outputs,))
+    memory = part_of(statistics, e, (N_MEMORIES, n_features))
+    of_targets = part_of(statistics, f, (N_MEMORIES, n_outputs))
+    return columns, targets, target_center, target_scale, part_of(statistics, d, (2,)), memory, of_targets
 
 
 def measures_of(measures, j):
