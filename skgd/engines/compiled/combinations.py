@@ -54,7 +54,8 @@ def are_outgrown(measures, variances):
     """Say whether the variance of some combination has grown."""
     grown = False
     for j in range(len(variances)):
-        grown |= have_grown(measures[2, j] * measures[0, j] ** 2, variances[j])
+        largest = measures[0, j]
+        grown |= have_grown(measures[2, j] * (largest * largest), variances[j])
     return grown
 
 

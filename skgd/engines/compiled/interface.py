@@ -83,6 +83,7 @@ standardized = False  # whether the loss is handed standardized targets
 robust = False  # whether outliers are to have no say
 precondition = True
 gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
+averages = True  # whether an average of the iterates may be kept
 automatic_rate = True  # whether learning_rate is "auto"
 
 

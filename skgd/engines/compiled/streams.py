@@ -37,6 +37,7 @@ from skgd.engines.compiled.combinations import (
 )
 from skgd.engines.compiled.interface import (
     automatic_rate,
+    averages,
     centered,
     dense,
     gathers,
@@ -136,16 +137,19 @@ def take_stream(
             total += given_weights[i] if len(weight) > 0 else 1.0
         totals[0] += end - begin
         totals[1] += total
-        learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
         first, taken_rows = begin, order[begin:end]
         if gathers:
-            if (t + step) % stride == 0:
-                gather(data[0], begin, end, given_weights, stride, together, scratch)
-            if combined:
-                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
-                first, taken_rows = 0, order[: end - begin]
-                n = end - begin
-                learn_dense(measures, of_combinations, inputs, 0, n, given_weights, total, totals, REACH, scratch)
+            learned, kept, seen = columns, memory, data
+            for part in range(2 if combined else 1):  # a loop, so that it is compiled once
+                if part == 1:
+                    combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                    first, taken_rows = 0, order[: end - begin]
+                    learned, kept, seen = measures, of_combinations, inputs
+                learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
+                if part == 0 and (t + step) % stride == 0:
+                    gather(data[0], begin, end, given_weights, stride, together, scratch)
+        else:
+            learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
         if regression:
             reach = REACH_OF_TARGETS
             learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
@@ -180,9 +184,9 @@ def take_stream(
                     old_target_center[k], old_target_scale[k] = kept_target(before, after)
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
-                change_coordinates(theta, old_scale, scale, change, old, new, shift)
-                if len(average) > 0:
-                    change_coordinates(average, old_scale, scale, change, old, new, shift)
+                for part in range(2 if averages else 1):
+                    iterate = average if part == 1 else theta
+                    change_coordinates(iterate, old_scale, scale, change, old, new, shift)
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
             return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
@@ -349,7 +353,8 @@ def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weighted, w
     """Write smaller weights for rows far from all others; return whether there are any."""
     found, of_zeros = False, 0.0
     for j in range(len(center)):
-        of_zeros += (1.0 * center[j] * inverse[j]) ** 2
+        z = 1.0 * center[j] * inverse[j]
+        of_zeros += z * z
     for i in range(n_rows):
         square = rows.square(data, begin + i, center, inverse, of_zeros)
         if square > limit:
@@ -389,7 +394,7 @@ def write_coefficients(iterates, coordinates, zeros, coef, intercept, hyper):
             i = j * n_outputs + k
             c, place = (j, k) if slots.shape[1] > 1 else (0, i)
             w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, c, place), hyper)
-            if len(average) > 0:
+            if averages and len(average) > 0:
                 w = with_zeros(1.0 * average[i], w, zeros and j < n_features)
             if j < n_features:
                 w = user_coefficient(w, scale[j], target_scale[k])
@@ -411,7 +416,7 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = ("regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers")
+    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers", "averages"
     of_stream = dict(zip(names, flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
@@ -469,8 +474,8 @@ class StreamLoop:
             implicit=automatic and bool(optimizer.implicit),
             smooth=bool(loss.smooth),
         )
-        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust, together is not None
-        self._loop = stream_loop(kind, flags, loss.log_link)
+        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
+        self._loop = stream_loop(kind, (*flags, together is not None, averaging), loss.log_link)
         self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
