@@ -456,12 +456,14 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
 
 def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     """Say whether a stream visits but the columns that a row has, among so many."""
+    if isinstance(X, np.ndarray) or X.shape[1] < _WIDE:
+        return False
     optimizer = state.optimizer
     laziness = laziness_of(optimizer)
     keeps = laziness == "rest" and (is_linear(optimizer) or optimizer.slots == AdaGrad.slots)  # in any unit
     repeats = laziness == "repeat" and type(optimizer).rebase in (Optimizer.rebase, FTRL.rebase)
     one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
-    return not isinstance(X, np.ndarray) and X.shape[1] >= _WIDE and one_by_one and (keeps or repeats)
+    return one_by_one and (keeps or repeats)
 
 
 def wide_optimizer() -> Optimizer:

@@ -20,6 +20,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 from skgd.plan import Plan
+from skgd.schedules import Constant
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, learn, rates_of, run
 from skgd.validation import canonical
@@ -165,9 +166,10 @@ class Stream:
         It ends early where correlations are to be looked at at once. The sums are those of the loss, the squares of the
         gradient, the penalty, and both by their worth.
         """
-        n_steps = -(-data[0].shape[0] // size)
-        steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
-        factors = self.plan.schedule.evaluate(steps, memory=memory)
+        n_rows, schedule, factors = data[0].shape[0], self.plan.schedule, None
+        if type(schedule) is not Constant:
+            steps = np.arange(self.t, self.t - (-n_rows // size))
+            factors = schedule.evaluate(steps, memory=self.past.memory.get("objective"))
         numbers, statistics = self.numbers.copy(), self.statistics.copy()
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
         result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
@@ -176,11 +178,23 @@ class Stream:
         finite, n_steps, outgrown, averaged, alpha, rate, sums = result
         if not finite:
             return None
-        same = self.objective, self.optimizer, self.targets, self.class_totals, self.plan, self.loop, self.averaging
-        rows = self.rows + min(n_steps * size, data[0].shape[0])
-        counts = rows, rows if outgrown else self.due
-        stream = Stream(*same, numbers, statistics, self.t + n_steps, averaged, alpha, self.past, *counts)
+        rows = self.rows + min(n_steps * size, n_rows)
+        stream = self._with(
+            numbers=numbers,
+            statistics=statistics,
+            t=self.t + n_steps,
+            averaged=averaged,
+            alpha=alpha,
+            rows=rows,
+            due=rows if outgrown else self.due,
+        )
         return stream, sums, rate
+
+    def _with(self, **changes: Any) -> Stream:
+        """Return a stream with other attributes, in a tenth of the time of `replace`."""
+        other = object.__new__(Stream)
+        other.__dict__ = self.__dict__ | changes
+        return other
 
     @property
     def whole(self) -> State:
@@ -225,5 +239,5 @@ class Stream:
 
     def published(self) -> list[Layer]:
         """Return the layer to predict with, which the loop has looked at."""
-        (*_, coef, intercept), _ = self.loop.parts_of(self.numbers, self.statistics)
+        coef, intercept = self.loop.shown_in(self.numbers)
         return [(coef.T, intercept.copy())]

@@ -526,14 +526,18 @@ class WideStream:
 
     def raw(self, X: Any) -> np.ndarray:
         """Return the raw predictions for some samples."""
+        few = sp.issparse(X) and len(X.indices) < X.shape[1]
         with self.table.at(self.version) as array:
-            if sp.issparse(X) and X.nnz < X.shape[1]:
-                columns, number = np.unique(X.indices, return_inverse=True)
-                X = sp.csr_array((X.data, number, X.indptr), shape=(X.shape[0], len(columns)))
-                coef = self._user_coef(array.take(columns, axis=0))
-            else:
-                coef = self._user_coef(array)
-        return (X @ coef.astype(self.dtype) + self._intercept.astype(self.dtype)).astype(X.dtype, copy=False)
+            coef = self._user_coef(array.take(X.indices, axis=0) if few else array).astype(self.dtype)
+        if not few:
+            sums = X @ coef
+        elif X.shape[0] == 1:  # in the order in which SciPy adds up, in a tenth of the time of making another matrix
+            products = X.data[:, np.newaxis] * coef
+            sums = np.add.accumulate(products)[-1:] if len(products) else np.zeros((1, coef.shape[1]), products.dtype)
+        else:
+            entries = np.arange(len(X.indices), dtype=X.indices.dtype)  # each has a coefficient of its own
+            sums = sp.csr_array((X.data, entries, X.indptr), shape=(X.shape[0], len(entries))) @ coef
+        return (sums + self._intercept.astype(self.dtype)).astype(X.dtype, copy=False)
 
     def published(self) -> list[Layer]:
         """Return the layer to predict with."""

@@ -1,5 +1,6 @@
 """Compiled code on the disk: who compiled it, and what became of it since, never matters."""
 
+import gc
 import json
 import os
 import subprocess
@@ -14,9 +15,11 @@ import pytest
 
 import skgd.engines
 from skgd import GDRegressor
-from skgd.optimizers import Optimizer
+from skgd.optimizers import Adam, Optimizer
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
+inlining = pytest.importorskip("skgd.engines.compiled.inlining")
+workspace = pytest.importorskip("skgd.engines.compiled.workspace")
 
 FIT = """
 import hashlib, json, sys, warnings
@@ -187,6 +190,24 @@ def test_a_full_disk_is_no_reason_to_fail(tmp_path):
 
 def test_an_import_that_fails_halfway_leaves_numpy():
     run(PROBLEM + IMPORT)
+
+
+def test_a_loop_is_compiled_once_however_many_steps_it_takes():
+    few, many = ([*map(numba.typeof, workspace.drifts(Adam(), 0, n_steps))] for n_steps in (5, 5000))
+    assert few == many
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_compiling_leaves_the_collector_as_it_was(frozen):
+    if frozen:
+        gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with inlining.without_collecting_earlier_objects():
+            assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() == before
+    finally:
+        gc.unfreeze()
 
 
 def test_compiling_is_announced_once(tmp_path):

@@ -218,6 +218,20 @@ def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
     assert_array_equal(whole.predict(X), other.predict(X))
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize(
+    "model", [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd"), GDClassifier(optimizer="ftrl", alpha=1e-3)]
+)
+def test_rows_are_predicted_alike_one_by_one_and_together(model):
+    X = rows()
+    fitted = streamed(model, X, target("number" if isinstance(model, GDRegressor) else "classes", X))
+    X = sp.vstack([X, sp.csr_array((1, X.shape[1])), X[:1]], format="csr")
+    raw = fitted._raw
+    one_by_one = np.concatenate([raw(X[i : i + 1]) for i in range(X.shape[0])])
+    assert_allclose(one_by_one, raw(X), rtol=1e-12, atol=1e-12)
+    assert_allclose(one_by_one, raw(X.toarray()), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("model", [GDRegressor(), GDRegressor(optimizer="ftrl")])
 @pytest.mark.parametrize("compiles_after", [0, np.inf])
 def test_units_do_not_matter(compiles_after, model, request):

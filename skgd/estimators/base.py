@@ -615,11 +615,15 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             check_is_fitted(self)
         with np.errstate(all="ignore"):
             X = read_features(self, X, (np.float64, np.float32))
-            if isinstance(fitted["_state"], WideStream) and not {"coef_", "intercept_"} & fitted.keys():
+            coef, intercept = fitted.get("coef_"), fitted.get("intercept_")
+            if coef is None and intercept is None and isinstance(fitted["_state"], WideStream):
                 _, raw = self._read_state(lambda state: state.raw(X))
             elif not fitted["_state"].objective.hidden_layer_sizes:
-                coef, intercept = (fitted.get(name, getattr(self, name)) for name in ("coef_", "intercept_"))
-                raw = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
+                coef = self.coef_ if coef is None else coef
+                intercept = self.intercept_ if intercept is None else intercept
+                # For arrays, it is what `safe_sparse_dot` comes to, after questions that take longer than the product.
+                product = X @ coef.T if type(coef) is np.ndarray else safe_sparse_dot(X, coef.T, dense_output=True)
+                raw = product + intercept
             else:
                 layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
                 *_, raw = forward(layers, X, fitted["_state"].objective.activation)

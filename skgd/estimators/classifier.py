@@ -226,7 +226,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 return softmax(scores, axis=1)
             positive = self.loss_.probability(scores)
             if scores.ndim == 1:
-                return np.column_stack([1.0 - positive, positive])
+                probabilities = np.empty((len(positive), 2), positive.dtype)
+                probabilities[:, 0], probabilities[:, 1] = 1.0 - positive, positive
+                return probabilities
             if self._multilabel:
                 return positive
             return positive / positive.sum(axis=1, keepdims=True)  # one-vs-rest

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import Coordinates, Matrix, Measures, variance_of
+from skgd.engines.compiled.interface import part_of
 from skgd.engines.compiled.specialize import Loop, specialized
 from skgd.engines.vectorized import read_only
 
@@ -108,7 +109,7 @@ def measure_dense_rows(data, begin, end, weight, total, bounds, bounded, measure
 
 def measure_sparse_rows(data, begin, end, weight, total, bounds, bounded, measures, scratch):
     """Do the same with sparse rows."""
-    table = scratch.reshape(-1, 4)
+    table = part_of(scratch, 0, (measures.shape[1], 4))
     for j in range(len(table)):
         table[j, 0], table[j, 1], table[j, 2], table[j, 3] = measures[0, j], 0.0, 0.0, 0.0
     measure_sparse(data[0], data[1], data[2], begin, end, weight, total, bounds, bounded, table, measures)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skgd.combinations import CoMoments, have_grown
+from skgd.engines.compiled.interface import part_of
 from skgd.running import N_MEMORIES, memory_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -53,7 +54,8 @@ def are_outgrown(measures, variances):
     """Say whether the variance of some combination has grown."""
     grown = False
     for j in range(len(variances)):
-        grown |= have_grown(measures[2, j] * measures[0, j] ** 2, variances[j])
+        largest = measures[0, j]
+        grown |= have_grown(measures[2, j] * (largest * largest), variances[j])
     return grown
 
 
@@ -81,16 +83,20 @@ def parts_of_moments(statistics, sizes):
     """
     n, rows = sizes[0] * sizes[5], sizes[0] * sizes[6]
     a = 4 * sizes[0] + 6 * sizes[1] + 2 + N_MEMORIES * (sizes[0] + sizes[1])
-    b, c = a + n, a + 2 * n
+    c = a + 2 * n
     d = c + n * n
-    v = d + sizes[5]
-    e = v + n
+    v, e = d + sizes[5], d + sizes[5] + n
     f = e + rows
     g = f + rows * rows
-    together = statistics[a:b], statistics[b:c], statistics[c:d].reshape((n, n)), statistics[d:v], statistics[v:e]
-    combinations = statistics[e:f], statistics[f:g].reshape((rows, rows))
-    h = g + 4 * rows
-    return together, combinations, statistics[g:h].reshape((4, rows)), statistics[h:].reshape((N_MEMORIES, rows))
+    unit, mean, products = (
+        part_of(statistics, a, (n,)),
+        part_of(statistics, a + n, (n,)),
+        part_of(statistics, c, (n, n)),
+    )
+    together = unit, mean, products, part_of(statistics, d, (sizes[5],)), part_of(statistics, v, (n,))
+    combinations = part_of(statistics, e, (rows,)), part_of(statistics, f, (rows, rows))
+    measures, memory = part_of(statistics, g, (4, rows)), part_of(statistics, g + 4 * rows, (N_MEMORIES, rows))
+    return together, combinations, measures, memory
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from skgd.coordinates import dense_coordinates
 from skgd.engines.compiled.columns import measure_dense_rows, square_of_dense_row
-from skgd.engines.compiled.interface import AHEAD, Rows, has_intercept, prefetch, rows, single
+from skgd.engines.compiled.interface import AHEAD, Rows, has_intercept, part_of, prefetch, rows, single
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.steps import complete_gradient
 
@@ -91,7 +91,7 @@ def multiply_one(Z, n_rows, theta, out, at):
 def multiply_many(Z, n_rows, theta, out, at):
     """Multiply rows with a matrix of coefficients, in pieces that BLAS does not copy."""
     shape = (Z.shape[1], out.shape[1])
-    coef = theta[0, : shape[0] * shape[1]].reshape(shape)
+    coef = part_of(theta, 0, shape)
     piece = rows_at_once(n_rows, coef.size)
     for start in range(0, n_rows, piece):
         stop = min(start + piece, n_rows)

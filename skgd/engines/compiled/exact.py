@@ -73,12 +73,10 @@ NUMPY = SimpleNamespace(
 )
 
 
-def part_as_python(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> tuple[Any]:
+def part_as_python(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> Any:
     """Return what holds as many numbers for as long as a loop runs: of lists, indexing takes a third of the time."""
-    if len(shape) == 1:
-        return ([0.0] * shape[0],)
     part: Any = numbers[begin : begin + math.prod(shape)].reshape(shape)
-    return (memoryview(part),)
+    return [0.0] * shape[0] if len(shape) == 1 else memoryview(part)
 
 
 def no_prefetch(array: Any, index: Any) -> None:

@@ -1,12 +1,22 @@
-"""Functions that exist only within the loops that call them: handed to these as they are, with no code of their own.
+"""How the functions of a loop are compiled: without the work that Numba does for programs of other kinds.
 
-Numba would optimize each function and make machine code of it before it is linked into what calls it, and optimizes
-that again. Of what a loop calls, nothing but the copies within the loop is ever run, so that half of LLVM's time goes
-nowhere. Numba's option ``pipeline_class`` takes `InlinedCompiler`, which leaves that half out.
+- Of a program, any function might be called on its own. What a loop calls exists only within it, so that it is handed
+  to the loop as it is, with no code of its own: Numba would optimize each function and make machine code of it before
+  it is linked into what calls it, and optimizes that again. Half of LLVM's time would go nowhere.
+- A program may have closures, context managers, literal loops, parallel loops and expressions of arrays. skgd's own
+  functions have none, so that they do without the passes that look for them, a tenth of the time. A user's functions
+  take all passes.
+- Meanwhile, objects from before are no garbage. Python's collector leaves them alone: it would go through all imported
+  modules again and again, for another tenth of the time.
+
+Numba's option ``pipeline_class`` takes these compilers.
 """
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite.binding import parse_assembly
@@ -14,6 +24,37 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
+_ONCE = "DeadBranchPrune"  # a pass that Numba repeats after some of those below
+_NEEDLESS = {
+    "WithLifting",
+    "InlineClosureLikes",
+    "RewriteSemanticConstants",
+    "RewriteDynamicRaises",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "InlineOverloads",
+    "NopythonRewrites",
+    "DumpParforDiagnostics",
+}
+
+
+class LoopCompiler(Compiler):
+    """Compiles a loop of skgd's own."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return Numba's own steps but for the needless ones."""
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            passes, names = [], [_ONCE if each.__name__ == _ONCE else "" for each, _ in pipeline.passes]
+            for place, (each, description) in enumerate(pipeline.passes):
+                repeated = each.__name__ == _ONCE and place > names.index(_ONCE)
+                if each.__name__ not in _NEEDLESS and not repeated:
+                    passes.append((each, description))
+            pipeline.passes = passes
+        return pipelines
 
 
 class InlinedCode(JITCodeLibrary):
@@ -31,11 +72,32 @@ class InlinedCode(JITCodeLibrary):
         self._final_module = code
 
 
-class InlinedCompiler(Compiler):
+class _Inlined(Compiler):
     """Compiles a function as far as others need it."""
 
     def define_pipelines(self) -> list[Any]:
-        """Return Numba's own steps, with another place for the code."""
+        """Return the same steps, with another place for the code."""
         state = self.state
         state.library = InlinedCode(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
+
+
+class InlinedCompiler(_Inlined, LoopCompiler):
+    """Compiles a function of skgd's own as far as a loop needs it."""
+
+
+class InlinedUserCompiler(_Inlined):
+    """Compiles a user's function as far as a loop needs it."""
+
+
+@contextmanager
+def without_collecting_earlier_objects() -> Iterator[None]:
+    """Leave objects from before to themselves, unless someone else does so already."""
+    freezes = gc.get_freeze_count() == 0
+    if freezes:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if freezes:
+            gc.unfreeze()

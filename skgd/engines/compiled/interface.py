@@ -8,6 +8,7 @@ place is the global name: in all of skgd that a loop calls, a name that is decla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -85,7 +86,13 @@ standardized = False  # whether the loss is handed standardized targets
 robust = False  # whether outliers are to have no say
 precondition = True
 gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
+averages = True  # whether an average of the iterates may be kept
 automatic_rate = True  # whether learning_rate is "auto"
+
+
+def part_of(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> Any:
+    """Return some of an array's numbers, in their order, in another shape; compiled code has `intrinsics` for it."""
+    return numbers.reshape(-1)[begin : begin + math.prod(shape)].reshape(shape)
 
 
 class Work(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather, product
-from skgd.engines.compiled.interface import Rows, dense, has_intercept, rows, strategies
+from skgd.engines.compiled.interface import Rows, dense, has_intercept, part_of, rows, strategies
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.sparse import touch
 
@@ -52,30 +52,30 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
     of_inputs, scratch, all_received, handed_on, deltas = of_rows
     raw, slopes, losses, slope_sizes, all_of_grad = written
     last, block = len(sizes) - 2, len(all_received)
-    received = all_received.reshape(all_received.size)
-    theta, grad = local.reshape(local.size), all_of_grad.reshape(all_of_grad.size)
+    received = part_of(all_received, 0, (all_received.size,))
+    theta, grad = part_of(local, 0, (local.size,)), part_of(all_of_grad, 0, (all_of_grad.size,))
     place_above, intercepts, stop = above_first(sizes, n_chunks, local.shape[1])
     for k in range(intercepts, stop):
         grad[k] = 0.0
     for start in range(begin, end, block):
         n = min(start + block, end) - start
         out = raw[start - begin : start - begin + n]
-        inputs = received[:0].reshape(0, sizes[1])
+        inputs = part_of(received, 0, (0, sizes[1]))
         place, at, after = place_above, 0, intercepts
         for layer in range(last + 1):
             shape = (sizes[layer], sizes[layer + 1])
-            z = out if layer == last else received[at * n : (at + shape[1]) * n].reshape(n, shape[1])
+            z = out if layer == last else part_of(received, at * n, (n, shape[1]))
             if layer == 0:
                 rows.multiply(X, order, start, start - begin, n, scales, local, of_inputs, z)
             else:
-                product(inputs, theta[place : place + shape[0] * shape[1]].reshape(shape), z)
+                product(inputs, part_of(theta, place, shape), z)
                 place += shape[0] * shape[1]
             if has_intercept:
                 for i in range(n):
                     for k in range(shape[1]):
                         z[i, k] += theta[after + k]
             if layer < last:
-                inputs = handed_on[at * n : (at + shape[1]) * n].reshape(n, shape[1])
+                inputs = part_of(handed_on, at * n, (n, shape[1]))
                 for i in range(n):
                     for k in range(shape[1]):
                         inputs[i, k] = strategies.activate(z[i, k], hypers[3])
@@ -90,8 +90,8 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
             else:
                 place -= shape[0] * shape[1]
                 at -= shape[0]
-                inputs = handed_on[at * n : (at + shape[0]) * n].reshape(n, shape[0])
-                section = grad[place : place + shape[0] * shape[1]]
+                inputs = part_of(handed_on, at * n, (n, shape[0]))
+                section = part_of(grad, place, (shape[0] * shape[1],))
                 add_product(inputs, delta, section, scratch, start == begin)
             if has_intercept:
                 for i in range(n):
@@ -101,8 +101,8 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
                             slope_sizes[after - intercepts + k] += abs(delta[i, k])
             if layer > 0:
                 after -= shape[0]
-                coef = theta[place : place + shape[0] * shape[1]].reshape(shape)
-                before = deltas[layer % 2, : n * shape[0]].reshape(n, shape[0])
+                coef = part_of(theta, place, shape)
+                before = part_of(deltas, layer % 2 * deltas.shape[1], (n, shape[0]))
                 product(delta, coef.T, before)
                 for i in range(n):
                     for k in range(shape[0]):
@@ -115,9 +115,9 @@ def add_product(inputs, delta, section, scratch, first):
     """Add a layer's gradient, or write it, if it is that of the first rows."""
     shape = (inputs.shape[1], delta.shape[1])
     if first:
-        product(inputs.T, delta, section.reshape(shape))
+        product(inputs.T, delta, part_of(section, 0, shape))
     else:
-        product(inputs.T, delta, scratch[: section.size].reshape(shape))
+        product(inputs.T, delta, part_of(scratch, 0, shape))
         for k in range(section.size):
             section[k] += scratch[k]
 
@@ -126,13 +126,13 @@ def multiply_dense(X, order, start, at, n_rows, scales, theta, of_inputs, z):
     """Write what the first layer's neurons receive of dense rows."""
     Z = of_inputs[0]
     gather(X[0], order, start, start + n_rows, scales, Z)
-    product(Z[:n_rows], theta[0, : Z.shape[1] * z.shape[1]].reshape(Z.shape[1], z.shape[1]), z)
+    product(Z[:n_rows], part_of(theta, 0, (Z.shape[1], z.shape[1])), z)
 
 
 def accumulate_dense(at, n_rows, delta, of_inputs, grad, scratch):
     """Add the first layer's gradient."""
     Z = of_inputs[0]
-    add_product(Z[:n_rows], delta, grad[0, : Z.shape[1] * delta.shape[1]], scratch, at == 0)
+    add_product(Z[:n_rows], delta, part_of(grad, 0, (Z.shape[1] * delta.shape[1],)), scratch, at == 0)
 
 
 def touch_sparse(data, order, begin, end, scales, chunks, of_rows):
@@ -164,7 +164,7 @@ def accumulate_sparse(at, n_rows, delta, of_inputs, grad, scratch):
 
 def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, all_of_grad, record, step):
     """Do what that of `skgd.engines.compiled.steps` does, with all layers' intercepts in their place already."""
-    sizes, grad = data[1], all_of_grad.reshape(all_of_grad.size)
+    sizes, grad = data[1], part_of(all_of_grad, 0, (all_of_grad.size,))
     place, intercepts, stop = above_first(sizes, n_chunks, all_of_grad.shape[1])
     for k in range(stop - intercepts):
         if not abs(grad[intercepts + k]) > limits.rounding * slope_sizes[k]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from skgd.engines.compiled.exact import NUMPY, no_prefetch, part_as_python
-from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work
+from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work, part_of
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -35,7 +35,7 @@ _OPTIONS: dict[str, Any] = {
 # arrays to count, there is less to compile: whoever calls a loop holds its arrays, and makes them, see `workspace`.
 _CALLED_FROM_PYTHON: dict[str, Any] = {**_OPTIONS, "no_cfunc_wrapper": True, "_nrt": False}
 _INLINED: dict[str, Any] = {**_CALLED_FROM_PYTHON, "no_cpython_wrapper": True, "forceinline": True}
-_PREFETCH = "skgd.engines.compiled.prefetch"
+_INTRINSICS = "skgd.engines.compiled.intrinsics"
 _SETTINGS = (*sorted(_OPTIONS["fastmath"]), *sorted(_INLINED), HINT)  # on which compiled code depends, too
 
 
@@ -48,9 +48,11 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
 
     An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
     """
-    from skgd.engines.compiled.prefetch import prefetch  # which imports Numba: loops as Python do without
+    from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
-    common = {"choose": _choose, "prefetch": no_prefetch if is_plain_python() else prefetch, "erf": math.erf}
+    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of}
+    if is_plain_python():
+        common |= {"prefetch": no_prefetch, "part_of": part_of}
     return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
 
 
@@ -119,7 +121,7 @@ class _Specializer:
             self._done[function] = None
             copy, tells_all = self.copy(function)
             options = {**self._options, "_nrt": _may_make_arrays(function)}
-            compiled = _to_be_inlined(copy, options) if self._compiled else copy
+            compiled = _to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
@@ -130,12 +132,12 @@ class _Specializer:
 _UNKNOWN: Any = object()
 
 
-def _to_be_inlined(function: FunctionType, options: dict[str, Any]) -> Any:
+def _to_be_inlined(function: FunctionType, options: dict[str, Any], is_ours: bool) -> Any:
     from numba import njit
 
-    from skgd.engines.compiled.inlining import InlinedCompiler
+    from skgd.engines.compiled.inlining import InlinedCompiler, InlinedUserCompiler
 
-    return njit(pipeline_class=InlinedCompiler, **options)(function)
+    return njit(pipeline_class=InlinedCompiler if is_ours else InlinedUserCompiler, **options)(function)
 
 
 def _is_ours(function: FunctionType) -> bool:
@@ -183,7 +185,7 @@ class _Fingerprint:
             self._hash.update(f"ufunc {name};".encode())
         elif any(thing is known for known in (Work, Scales, Penalty, Limits)):
             self.add((thing.__name__, thing._fields))
-        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _PREFETCH):
+        elif not (thing is np or thing is math or getattr(thing, "__module__", "") == _INTRINSICS):
             self.tells_all = False
 
 
@@ -212,16 +214,16 @@ class Loop:
         """Say whether it need not be compiled: because it was, in this process or another one, if for one signature."""
         return bool(getattr(self._compiled, "overloads", True)) or any(self._files("nbc"))
 
-    def _in_memory(self) -> Any:
+    def _in_memory(self, **options: Any) -> Any:
         from numba import njit
 
-        return njit(**self._options)(self._function)
+        from skgd.engines.compiled.inlining import LoopCompiler
+
+        return njit(pipeline_class=LoopCompiler, **self._options, **options)(self._function)
 
     def _cached(self) -> Any:
-        from numba import njit
-
         try:
-            return njit(cache=True, **self._options)(self._function)
+            return self._in_memory(cache=True)
         except RuntimeError:  # no folder can be written to
             return self._in_memory()
 
@@ -237,7 +239,7 @@ class Loop:
         overloads = getattr(compiled, "overloads", {})  # plain Python has none
         n_before = len(overloads)
         try:
-            return compiled(*arguments)
+            return compiled(*arguments) if n_before else self._first(*arguments)
         except MemoryError:
             raise
         except Exception as error:
@@ -250,6 +252,13 @@ class Loop:
             else:
                 return self(*arguments)
         return compiled(*arguments)
+
+    def _first(self, *arguments: Any) -> Any:
+        """Call the function for the first time, which compiles it or reads it from the disk."""
+        from skgd.engines.compiled.inlining import without_collecting_earlier_objects
+
+        with without_collecting_earlier_objects():
+            return self._compiled(*arguments)
 
     def _mended(self) -> bool:
         """Say whether there is another way: what the disk has may be broken, or Numba has failed unforeseen."""

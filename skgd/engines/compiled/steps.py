@@ -13,6 +13,7 @@ from skgd.engines.compiled.interface import (
     Scales,
     Work,
     adaptive,
+    averages,
     bounded,
     decays,
     dense,
@@ -89,7 +90,7 @@ def take_steps(
             finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
         if lazy:
             record_rate(chunks, n_chunks, step, rate * share, missed)
-        if shares[step] > 0.0:
+        if averages and shares[step] > 0.0:
             if lazy:
                 catch_up_all(work.active, step + 1, rates, t, theta, slots, hypers, penalty, missed)
             add_to_average(shares[step], work.active, theta, slots, average, hypers)

@@ -37,11 +37,13 @@ from skgd.engines.compiled.combinations import (
 )
 from skgd.engines.compiled.interface import (
     automatic_rate,
+    averages,
     centered,
     dense,
     gathers,
     has_intercept,
     log_link,
+    part_of,
     precondition,
     regression,
     robust,
@@ -112,9 +114,9 @@ def take_stream(
     unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
     divisor, predictor_center, predictor_scale, worth = by_target[4], by_target[5], by_target[6], by_target[7]
     parameters = (
-        theta.reshape(as_chunks),
-        slots.reshape((len(slots), as_chunks[0], as_chunks[1])),
-        average.reshape((-1, as_chunks[1])),
+        part_of(theta, 0, as_chunks),
+        part_of(slots, 0, (len(slots), as_chunks[0], as_chunks[1])),
+        part_of(average, 0, (sizes[4] * as_chunks[0], as_chunks[1])),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
@@ -135,16 +137,19 @@ def take_stream(
             total += given_weights[i] if len(weight) > 0 else 1.0
         totals[0] += end - begin
         totals[1] += total
-        learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
         first, taken_rows = begin, order[begin:end]
         if gathers:
-            if (t + step) % stride == 0:
-                gather(data[0], begin, end, given_weights, stride, together, scratch)
-            if combined:
-                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
-                first, taken_rows = 0, order[: end - begin]
-                n = end - begin
-                learn_dense(measures, of_combinations, inputs, 0, n, given_weights, total, totals, REACH, scratch)
+            learned, kept, seen = columns, memory, data
+            for part in range(2 if combined else 1):  # a loop, so that it is compiled once
+                if part == 1:
+                    combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                    first, taken_rows = 0, order[: end - begin]
+                    learned, kept, seen = measures, of_combinations, inputs
+                learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
+                if part == 0 and (t + step) % stride == 0:
+                    gather(data[0], begin, end, given_weights, stride, together, scratch)
+        else:
+            learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
         if regression:
             reach = REACH_OF_TARGETS
             learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
@@ -179,9 +184,9 @@ def take_stream(
                     old_target_center[k], old_target_scale[k] = kept_target(before, after)
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
-                change_coordinates(theta, old_scale, scale, change, old, new, shift)
-                if len(average) > 0:
-                    change_coordinates(average, old_scale, scale, change, old, new, shift)
+                for part in range(2 if averages else 1):
+                    iterate = average if part == 1 else theta
+                    change_coordinates(iterate, old_scale, scale, change, old, new, shift)
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
             return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
@@ -232,8 +237,8 @@ def take_stream(
             shares[step : step + 1],
             hypers,
             (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
-            (l1.reshape(as_chunks), l2.reshape(as_chunks), strength > 0.0),
-            (longest.reshape(as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
+            (part_of(l1, 0, as_chunks), part_of(l2, 0, as_chunks), strength > 0.0),
+            (part_of(longest, 0, as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
             work,
             record,
         )
@@ -277,8 +282,10 @@ def parts_of_numbers(numbers, sizes):
     c = b + n_averages * n_parameters
     d, e = c + n_features, c + 2 * n_features
     f = e + n_outputs * n_features
-    slots, coef = numbers[a:b].reshape((n_slots, n_parameters)), numbers[e:f].reshape((n_outputs, n_features))
-    return numbers[:a], slots, numbers[b:c], numbers[c:d], numbers[d:e], coef, numbers[f:]
+    theta, slots = part_of(numbers, 0, (a,)), part_of(numbers, a, (n_slots, n_parameters))
+    average, center = part_of(numbers, b, (c - b,)), part_of(numbers, c, (n_features,))
+    scale, coef = part_of(numbers, d, (n_features,)), part_of(numbers, e, (n_outputs, n_features))
+    return theta, slots, average, center, scale, coef, part_of(numbers, f, (n_outputs,))
 
 
 def parts_of_statistics(statistics, sizes):
@@ -286,14 +293,17 @@ def parts_of_statistics(statistics, sizes):
 
     What is remembered of columns and targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
     """
-    a = 4 * sizes[0]
-    b, c, d = a + 4 * sizes[1], a + 5 * sizes[1], a + 6 * sizes[1]
+    n_features, n_outputs = sizes[:2]
+    a = 4 * n_features
+    b = a + 4 * n_outputs
+    c, d = b + n_outputs, b + 2 * n_outputs
     e = d + 2
-    f = e + N_MEMORIES * sizes[0]
-    g = f + N_MEMORIES * sizes[1]
-    columns, targets = statistics[:a].reshape((4, sizes[0])), statistics[a:b].reshape((4, sizes[1]))
-    memories = statistics[e:f].reshape((N_MEMORIES, sizes[0])), statistics[f:g].reshape((N_MEMORIES, sizes[1]))
-    return columns, targets, statistics[b:c], statistics[c:d], statistics[d:e], memories[0], memories[1]
+    f = e + N_MEMORIES * n_features
+    columns, targets = part_of(statistics, 0, (4, n_features)), part_of(statistics, a, (4, n_outputs))
+    target_center, target_scale = part_of(statistics, b, (n_outputs,)), part_of(statistics, c, (n_outputs,))
+    memory = part_of(statistics, e, (N_MEMORIES, n_features))
+    of_targets = part_of(statistics, f, (N_MEMORIES, n_outputs))
+    return columns, targets, target_center, target_scale, part_of(statistics, d, (2,)), memory, of_targets
 
 
 def measures_of(measures, j):
@@ -343,7 +353,8 @@ def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weighted, w
     """Write smaller weights for rows far from all others; return whether there are any."""
     found, of_zeros = False, 0.0
     for j in range(len(center)):
-        of_zeros += (1.0 * center[j] * inverse[j]) ** 2
+        z = 1.0 * center[j] * inverse[j]
+        of_zeros += z * z
     for i in range(n_rows):
         square = rows.square(data, begin + i, center, inverse, of_zeros)
         if square > limit:
@@ -383,7 +394,7 @@ def write_coefficients(iterates, coordinates, zeros, coef, intercept, hyper):
             i = j * n_outputs + k
             c, place = (j, k) if slots.shape[1] > 1 else (0, i)
             w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, c, place), hyper)
-            if len(average) > 0:
+            if averages and len(average) > 0:
                 w = with_zeros(1.0 * average[i], w, zeros and j < n_features)
             if j < n_features:
                 w = user_coefficient(w, scale[j], target_scale[k])
@@ -405,7 +416,7 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = ("regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers")
+    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers", "averages"
     of_stream = dict(zip(names, flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
@@ -463,8 +474,8 @@ class StreamLoop:
             implicit=automatic and bool(optimizer.implicit),
             smooth=bool(loss.smooth),
         )
-        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust, together is not None
-        self._loop = stream_loop(kind, flags, loss.log_link)
+        flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
+        self._loop = stream_loop(kind, (*flags, together is not None, averaging), loss.log_link)
         self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
@@ -491,6 +502,7 @@ class StreamLoop:
             stride,
         )
         self._spare: list[_Scratch] = []
+        self._usual: tuple = (0, 0), _NONE, _NONE, _NONE  # see `_of_steps`
 
     def takes(self, X: Matrix) -> bool:
         """Say whether this is the loop for such rows."""
@@ -506,10 +518,14 @@ class StreamLoop:
         size: int,
         t: int,
         averaged: int,
-        factors: np.ndarray,
+        factors: np.ndarray | None,
     ) -> tuple[bool, int, bool, int, float, float, tuple[float, ...]]:
-        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does."""
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does.
+
+        ``factors`` on the learning rate are None where all of them are one.
+        """
         n_rows = len(y)
+        order, rates, shares = self._of_steps(n_rows, size, t, averaged, factors)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
         try:
             scratch = self._spare.pop()  # not one that another thread uses
@@ -518,27 +534,46 @@ class StreamLoop:
         if scratch is None or scratch.size < min(size, n_rows) or scratch.entries < entries:
             had = (0, 0) if scratch is None else scratch[:2]
             scratch = self._allocated(max(min(size, n_rows), had[0]), max(entries, had[1]), numbers.dtype)
-        with announced(self._settings.verbose):
-            result = self._loop(
-                read_only_rows(X) if self._kind.sparse else (read_only(X),),
-                read_only(y),
-                _NONE if weight is None else weight,
-                np.arange(n_rows),
-                size,
-                t,
-                averaged,
-                numbers,
-                statistics,
-                self._base * factors,
-                self._settings.averaging_shares(t, len(factors), averaged),
-                self._hypers,
-                self._given,
-                scratch.arrays,
-                scratch.work,
-            )
+        arguments = (
+            read_only_rows(X) if self._kind.sparse else (read_only(X),),
+            read_only(y),
+            _NONE if weight is None else weight,
+            order,
+            size,
+            t,
+            averaged,
+            numbers,
+            statistics,
+            rates,
+            shares,
+            self._hypers,
+            self._given,
+            scratch.arrays,
+            scratch.work,
+        )
+        if self._settings.verbose:
+            with announced(self._settings.verbose):
+                result = self._loop(*arguments)
+        else:
+            result = self._loop(*arguments)
         if scratch.size * self._sizes[0] <= _KEPT:
             self._spare.append(scratch)
         return result
+
+    def _of_steps(self, n_rows: int, size: int, t: int, averaged: int, factors: np.ndarray | None) -> tuple:
+        """Return the order of the rows, the rate of each step, and the share of its iterate in the average.
+
+        They are kept for the next call, where it has as many rows, as long as no step differs from another.
+        """
+        usual = self._usual
+        if factors is None and self._settings.averaging is None and usual[0] == (n_rows, size):
+            return usual[1:]
+        n_steps = -(-n_rows // size)
+        rates = self._base * (np.ones(n_steps) if factors is None else factors)
+        of_steps = np.arange(n_rows), rates, self._settings.averaging_shares(t, n_steps, averaged)
+        if factors is None and self._settings.averaging is None:
+            self._usual = (n_rows, size), *of_steps
+        return of_steps
 
     def _most_entries(self, X: Any, size: int, statistics: np.ndarray) -> int:
         """Return how many entries a batch has at most, with those of centered columns, which 40 % of the rows have."""
@@ -606,6 +641,12 @@ class StreamLoop:
     def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
         return moments_from(statistics, self._sizes, rows, due)
+
+    def shown_in(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return views of the coefficients, (n_outputs, n_features), and intercepts to predict with."""
+        n_features, n_outputs, *_ = self._sizes
+        coef, intercept = numbers[-(n_features + 1) * n_outputs : -n_outputs], numbers[-n_outputs:]
+        return coef.reshape((n_outputs, n_features)), intercept
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""

@@ -36,6 +36,7 @@ from skgd.engines.compiled.interface import (
     automatic_rate,
     has_intercept,
     log_link,
+    part_of,
     precondition,
     prefetch,
     regression,
@@ -383,54 +384,46 @@ def parts_of(scratch, room, n_outputs, n_slots):
     e = d + _BY_OUTPUT * n_outputs
     many, one = (n, n_outputs), (1, n_outputs)
     by_entry = (
-        part_of(scratch, 0, (n,))
-        + part_of(scratch, n, (n,))
-        + part_of(scratch, 2 * n, (n,))
-        + part_of(scratch, 3 * n, (n,))
-        + part_of(scratch, 4 * n, (n,))
-        + part_of(scratch, 5 * n, (n,))
-        + part_of(scratch, 6 * n, (n,))
-        + part_of(scratch, 7 * n, (n,))
-        + part_of(scratch, 8 * n, (n,))
-        + part_of(scratch, 9 * n, (n,))
-        + part_of(scratch, 10 * n, (n,))
+        part_of(scratch, 0, (n,)),
+        part_of(scratch, n, (n,)),
+        part_of(scratch, 2 * n, (n,)),
+        part_of(scratch, 3 * n, (n,)),
+        part_of(scratch, 4 * n, (n,)),
+        part_of(scratch, 5 * n, (n,)),
+        part_of(scratch, 6 * n, (n,)),
+        part_of(scratch, 7 * n, (n,)),
+        part_of(scratch, 8 * n, (n,)),
+        part_of(scratch, 9 * n, (n,)),
+        part_of(scratch, 10 * n, (n,)),
     )
     by_parameter = (
-        part_of(scratch, b, many)
-        + part_of(scratch, b + a, many)
-        + part_of(scratch, b + 2 * a, many)
-        + part_of(scratch, b + 3 * a, many)
-        + part_of(scratch, b + 4 * a, many)
-        + part_of(scratch, b + 5 * a, many)
+        part_of(scratch, b, many),
+        part_of(scratch, b + a, many),
+        part_of(scratch, b + 2 * a, many),
+        part_of(scratch, b + 3 * a, many),
+        part_of(scratch, b + 4 * a, many),
+        part_of(scratch, b + 5 * a, many),
     )
     k = n_outputs
     by_output = (
-        part_of(scratch, d, (k,))
-        + part_of(scratch, d + k, (k,))
-        + part_of(scratch, d + 2 * k, (k,))
-        + part_of(scratch, d + 3 * k, (k,))
-        + part_of(scratch, d + 4 * k, (k,))
-        + part_of(scratch, d + 5 * k, (k,))
-        + part_of(scratch, d + 6 * k, (k,))
-        + part_of(scratch, d + 7 * k, (k,))
-        + part_of(scratch, d + 8 * k, (k,))
+        part_of(scratch, d, (k,)),
+        part_of(scratch, d + k, (k,)),
+        part_of(scratch, d + 2 * k, (k,)),
+        part_of(scratch, d + 3 * k, (k,)),
+        part_of(scratch, d + 4 * k, (k,)),
+        part_of(scratch, d + 5 * k, (k,)),
+        part_of(scratch, d + 6 * k, (k,)),
+        part_of(scratch, d + 7 * k, (k,)),
+        part_of(scratch, d + 8 * k, (k,)),
     )
     of_row = (
-        part_of(scratch, e, one)
-        + part_of(scratch, e + k, one)
-        + part_of(scratch, e + 2 * k, one)
-        + part_of(scratch, e + 3 * k, one)
-        + part_of(scratch, e + 4 * k, (1,))
+        part_of(scratch, e, one),
+        part_of(scratch, e + k, one),
+        part_of(scratch, e + 2 * k, one),
+        part_of(scratch, e + 3 * k, one),
+        part_of(scratch, e + 4 * k, (1,)),
     )
-    return by_entry, by_parameter, part_of(scratch, c, (n_slots, n, n_outputs))[0], by_output, of_row
-
-
-def part_of(numbers, begin, shape):
-    """Return some of the numbers as an array, in a tuple, for Numba returns no array that was made within a loop."""
-    size = 1
-    for length in shape:
-        size *= length
-    return (numbers[begin : begin + size].reshape(shape),)
+    return by_entry, by_parameter, part_of(scratch, c, (n_slots, n, n_outputs)), by_output, of_row
 
 
 @lru_cache(maxsize=256)

@@ -80,6 +80,6 @@ def drifts(optimizer: Optimizer, t: int, n_steps: int) -> tuple[np.ndarray, np.n
     hyper, steps = optimizer.hyper(), np.arange(n_steps + 1.0)
     fading = np.array([np.broadcast_to(part, len(steps)) for part in optimizer.drift(steps, np.inf, hyper)])
     faint = (fading[0] < _FAINT * fading[1]) | (fading[0] < _LEAST)
-    fading = fading[:, : max(2, np.argmax(faint) if faint.any() else len(steps))]
+    fading = fading[:, : max(2, np.argmax(faint) if faint.any() else len(steps))].copy()  # of one type, cut or not
     of_steps = np.array([np.broadcast_to(part, n_steps) for part in optimizer.drift(0.0, t + 1.0 + steps[:-1], hyper)])
     return fading, of_steps, np.zeros(POWERS)

@@ -1,11 +1,13 @@
-"""Ask the processor for memory that a loop will need soon."""
+"""What compiled code can do and Python cannot say, or says in a way that takes long to compile."""
 
 from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from skgd.engines.compiled.interface import HINT
 
@@ -32,3 +34,31 @@ def prefetch(typing_context, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+@intrinsic
+def part_of(typing_context, numbers, begin, shape):
+    """Return some of an array's numbers, in their order, in another shape: a tenth of the code of ``reshape``."""
+    result = types.Array(numbers.dtype, len(shape), "C", readonly=not numbers.mutable)
+
+    def generate(context, builder, signature, arguments):
+        whole = context.make_array(signature.args[0])(context, builder, arguments[0])
+        part = context.make_array(signature.return_type)(context, builder)
+        first = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        pairs = zip(cgutils.unpack_tuple(builder, arguments[2]), signature.args[2], strict=True)
+        lengths = [context.cast(builder, length, kind, types.intp) for length, kind in pairs]
+        strides = [whole.itemsize]
+        for length in reversed(lengths[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        populate_array(
+            part,
+            data=builder.gep(whole.data, [first]),
+            shape=lengths,
+            strides=strides,
+            itemsize=whole.itemsize,
+            meminfo=whole.meminfo,
+            parent=whole.parent,
+        )
+        return impl_ret_borrowed(context, builder, signature.return_type, part._getvalue())
+
+    return result(numbers, begin, shape), generate
