@@ -201,6 +201,7 @@ _ROWS_OF_SAMPLE = 20  # for each parameter, at least
 _ROWS_A_SAMPLED_ONE = 4  # at least
 _EPOCHS_OF_LINEAR_MODEL = 1000
 _NEAR_MINIMUM = 3.0  # times shorter steps
+_LINEAR_MODELS = 6  # that networks start at, with those of cross-validation
 _DECAY_OF_NETWORK = 0.125  # of the coefficients, in an epoch
 _PENALTY_OF_NETWORK, _LARGEST_PENALTY_OF_NETWORK = 2.0, 1e-3  # the first for all samples together
 _USUAL_STEPS = 4  # times as long as for a squared error, whose strengths of the penalty all need one matrix
@@ -219,7 +220,7 @@ def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
 def optimizer_of_network(state: State, plan: Plan, X: Matrix, rate: float, n_steps: int) -> Optimizer:
     """Return the optimizer before the first epoch of ``fit``, of so many steps, at a rate that is known now."""
     free = plan.optimizer is None and plan.alpha == "auto" and isinstance(plan.schedule, Constant)
-    if not (free and plan.hidden_layer_sizes) or has_affordable_linear_model(state.objective, X):
+    if not (free and plan.hidden_layer_sizes) or has_affordable_linear_model(plan, state.objective, X):
         return state.optimizer
     return AdamW(weight_decay=_DECAY_OF_NETWORK / (rate * n_steps))
 
@@ -286,13 +287,18 @@ def starts_at_linear_model(state: State, plan: Plan, X: Matrix) -> bool:
     if not chooses_epochs(plan) or not plan.precondition or state.t:
         return False
     objective = state.objective
-    fits = has_affordable_linear_model(objective, X)
+    fits = has_affordable_linear_model(plan, objective, X)
     return fits and represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
 
 
-def has_affordable_linear_model(objective: Objective, X: Matrix) -> bool:
-    """Say whether a linear model takes little time beside a network: X is sparse, or has few features."""
-    return not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0
+def has_affordable_linear_model(plan: Plan, objective: Objective, X: Matrix) -> bool:
+    """Say whether linear models take little time beside networks: X is sparse, or has few features, or few samples."""
+    if not isinstance(X, np.ndarray) or rows_of_hessian(objective, X) > 0:
+        return True
+    n_rows, n_columns = X.shape
+    width = min(n_rows, n_columns) if spans(plan, objective) else n_columns
+    n_products = _LINEAR_MODELS * _products_of_search(objective, n_rows, width)
+    return n_rows < _FEW_ROWS * n_columns and X.size <= _MORE_ENTRIES and n_products <= _MORE_PRODUCTS
 
 
 def linear_plan(plan: Plan) -> Plan:

@@ -34,7 +34,8 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
 
 ``tol="auto"``, ``hidden_layer_sizes``
     ``fit`` of a network starts at the linear model with default parameters if ``tol``, ``alpha`` and
-    ``n_iter_no_change`` are "auto", ``precondition=True``, X is sparse or has few enough features for Newton steps, and
+    ``n_iter_no_change`` are "auto", ``precondition=True``, X is sparse, has few enough features for Newton steps, or
+    fewer than 20 samples per feature and a linear model that takes little time (six of them at most 5e10 products), and
     each hidden layer has at least two neurons per output, with the activation relu, leaky_relu, silu, gelu or identity:
     a pair of neurons with opposite coefficients represents each output of the linear model, and the last layer ignores
     the other neurons at first. The first epoch takes no step: it is the linear model. Why: on small tables, networks

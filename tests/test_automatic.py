@@ -71,6 +71,7 @@ def test_rates_of_categories(n_columns, as_format):
 def few_products(monkeypatch):
     """Let 400 features be too many for a linear model."""
     monkeypatch.setattr("skgd.automatic._FEW_PRODUCTS", 1e6)
+    monkeypatch.setattr("skgd.automatic._MORE_PRODUCTS", 1e6)
 
 
 def of_many_features(n_samples=400):

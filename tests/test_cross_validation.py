@@ -91,6 +91,18 @@ def test_networks_are_not_worse_than_the_linear_model_on_small_tables(load):
     assert losses_of(make(hidden_layer_sizes=(100,), random_state=0), X, y) <= linear + 0.02
 
 
+@pytest.mark.parametrize(("n_samples", "n_features"), [(60, 500), (300, 1000), (400, 400), (1500, 300)])
+def test_networks_are_not_worse_than_the_linear_model_with_fewer_than_20_samples_per_feature(n_samples, n_features):
+    X = RNG(0).standard_normal((n_samples + 1000, n_features))
+    y = X[:, :5] @ [1.0, -1.0, 0.5, 0.5, 2.0] + X[:, 5] * X[:, 6] + RNG(1).logistic(size=len(X)) > 0.0
+    loss = {
+        hidden: log_loss(y[n_samples:], model.predict_proba(X[n_samples:]))
+        for hidden in ((), (64,))
+        for model in [GDClassifier(hidden_layer_sizes=hidden, random_state=0).fit(X[:n_samples], y[:n_samples])]
+    }
+    assert loss[64,] <= loss[()] + 0.01
+
+
 def test_nonlinear_functions_are_learned():
     X, y = make_moons(400, noise=0.2, random_state=0)
     network = losses_of(GDClassifier(hidden_layer_sizes=(50,), random_state=0), X, y)
