@@ -52,9 +52,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     ``fit`` of a network on dense data with too many features to start at the linear model (see ``tol``), with a
     constant learning rate and ``alpha="auto"``: AdamW, whose weight decay takes an eighth of the coefficients in an
     epoch. Why: without it, networks with many features memorize: with it, the log loss on images of digits and clothes
-    is lower by 25 to 45 %, and R² of a function of 5 of 100 features is 0.90 instead of 0.58. A share of an epoch means
-    the same whatever the number of samples, the batch size and the learning rate (*Wang and Aitchison*, 2024). With few
-    features, networks without decay learn functions with large slopes better.
+    is lower by 25 to 45 %. A share of an epoch means the same whatever the number of samples, the batch size and the
+    learning rate (*Wang and Aitchison*, 2024). With few features, networks without decay learn functions with large
+    slopes better.
 
 ``precondition=True``
     dense features are centered and divided by their standard deviation; features of sparse matrices are divided by
