@@ -181,7 +181,7 @@ from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import represents_linear_model
 from skgd.objective import Objective
-from skgd.optimizers import FTRL, SGD, AdaGrad, AdamW, Optimizer, is_linear, laziness_of
+from skgd.optimizers import FTRL, SGD, AdaGrad, Adam, AdamW, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import State
@@ -218,11 +218,20 @@ def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
 
 
 def optimizer_of_network(state: State, plan: Plan, X: Matrix, rate: float, n_steps: int) -> Optimizer:
-    """Return the optimizer before the first epoch of ``fit``, of so many steps, at a rate that is known now."""
-    free = plan.optimizer is None and plan.alpha == "auto" and isinstance(plan.schedule, Constant)
-    if not (free and plan.hidden_layer_sizes) or has_affordable_linear_model(plan, state.objective, X):
+    """Return the optimizer of so many steps an epoch: with the default weight decay, without that of earlier fits."""
+    if plan.optimizer is not None or not plan.hidden_layer_sizes or type(state.optimizer) not in (Adam, AdamW):
         return state.optimizer
-    return AdamW(weight_decay=_DECAY_OF_NETWORK / (rate * n_steps))
+    free = plan.alpha == "auto" and isinstance(plan.schedule, Constant)
+    if not free or has_affordable_linear_model(plan, state.objective, X):
+        return without_weight_decay(state.optimizer)
+    return AdamW(**state.optimizer.get_params(deep=False) | {"weight_decay": _DECAY_OF_NETWORK / (rate * n_steps)})
+
+
+def without_weight_decay(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer, with a weight decay of zero if it has one."""
+    if not optimizer.weight_decay:
+        return optimizer
+    return type(optimizer)(**optimizer.get_params(deep=False) | {"weight_decay": 0.0})
 
 
 def rows_of_newton(plan: Plan, objective: Objective, X: Matrix, *, regression: bool) -> int:
@@ -468,6 +477,7 @@ def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     laziness = laziness_of(optimizer)
     keeps = laziness == "rest" and (is_linear(optimizer) or optimizer.slots == AdaGrad.slots)  # in any unit
     repeats = laziness == "repeat" and type(optimizer).rebase in (Optimizer.rebase, FTRL.rebase)
+    repeats = repeats and isinstance(plan.schedule, Constant)  # at one rate, only the last of missed steps counts
     one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
     return one_by_one and (keeps or repeats)
 

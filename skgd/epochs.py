@@ -62,8 +62,7 @@ class Epochs:
             self._packing = Packing(state, X)
             state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
         self._base, self._longest = base_rate(state, self._plan, from_linear_model=self._evaluates_start)
-        if from_zero:
-            state.optimizer = optimizer_of_network(state, self._plan, X, self._base, self.n_steps)
+        state.optimizer = optimizer_of_network(state, self._plan, X, self._base, self.n_steps)
         return state
 
     def whole(self, state: State) -> State:

@@ -125,7 +125,8 @@ def fit(
     n_lanes : int, default=4
         With ``solver="sgd"``, the number of lanes, each of which goes through its share of the partitions, one after
         the other. It is the number of workers that can be busy at once, and changes the result: with more lanes,
-        training takes more passes. One lane is best if a plain loop trains.
+        training takes more passes, and coefficients with an L1 penalty are zero only if they are zero in all lanes. One
+        lane is best if a plain loop trains.
 
     Returns
     -------

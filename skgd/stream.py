@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size
+from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size, without_weight_decay
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
@@ -37,6 +37,8 @@ def train_stream(
     """
     X, y, _ = data
     started, past = time.perf_counter(), state.past
+    if plan.optimizer is None and state.optimizer.weight_decay:  # by default, that of an earlier fit
+        state = replace(state.whole, optimizer=without_weight_decay(state.optimizer))
     sums: Sequence[float]
     if is_wide(state, plan, X):
         state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)

@@ -120,11 +120,20 @@ class WideStream:
             stream._take_over(state, array)
         return stream
 
-    def goes_on_with(self, plan: Plan) -> bool:
-        """Say whether a plan changes nothing of what the table holds."""
+    def goes_on_with(self, plan: Plan, l1_ratio: float) -> bool:
+        """Say whether a plan changes nothing of what the table holds, nor of what features have missed so far."""
         optimizer = plan.optimizer or self.optimizer
         same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
+        before = self.objective.alpha, self.objective.l1_ratio
+        same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
+        same = same and not (self._repeats and self._has_other_rate(plan))
         return same and plan.precondition == self.precondition and plan.averaging is None
+
+    def _has_other_rate(self, plan: Plan) -> bool:
+        rate = plan.schedule.learning_rate
+        if self.plan is not None:
+            return rate != self.plan.schedule.learning_rate
+        return not isinstance(rate, str) and self.t > 0 and rate != self.numbers[RATE]
 
     def with_plan(self, plan: Plan, loss: Loss, **changes: Any) -> WideStream:
         """Return the stream with another plan, and other parameters of the objective."""
@@ -146,11 +155,14 @@ class WideStream:
         center, scale = self._coordinates(array)
         numbers[NORMS] = weight * mean_squares_of(columns.measures, center, scale).sum()
         self._coef(array)[:], self._intercept[:] = coef, intercept
+        theta, slots = state.iterate.theta.astype(np.float64), state.iterate.slots[: self._n_slots]
         if self._repeats:
             numbers[CLOCK] = self.t
-            numbers[RATE] = 1.0  # only coefficients of zero, of features not seen so far, repeat steps before this one
-            array[array[:, COUNT] > 0.0, TIME] = self.t
-        theta, slots = state.iterate.theta.astype(np.float64), state.iterate.slots[: self._n_slots]
+            numbers[RATE] = 1.0  # by any, features that no sample has had repeat their steps: their coefficients are 0
+            are_new = all(
+                (slot == initial).all() for slot, initial in zip(slots, self.optimizer.initial(), strict=True)
+            )
+            array[(array[:, COUNT] > 0.0) | are_new, TIME] = self.t
         for number, slot in enumerate(self.optimizer.detached(theta, slots, self.optimizer.hyper())):
             [(of_coef, of_intercept)] = state.objective.layers(slot)
             if self.shared:
@@ -590,7 +602,7 @@ def _alpha(plan: Plan) -> float:
 
 def _shares(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
     """Say whether the classes of a feature share its slots."""
-    return plan.optimizer is None and not is_linear(optimizer) and objective.exclusive_classes
+    return plan.optimizer is None and optimizer.slots == AdaGrad.slots and objective.exclusive_classes
 
 
 def _cut(X: Any, y: np.ndarray, weight: np.ndarray | None, start: int, stop: int) -> Data:

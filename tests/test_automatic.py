@@ -1,5 +1,6 @@
 """What "auto" decides: the rates, and that the documentation quotes the rules as the code states them."""
 
+import copy
 import inspect
 import re
 import runpy
@@ -103,13 +104,15 @@ def test_what_is_chosen_replaces_the_weight_decay_of_networks(settings):
 
 
 @pytest.mark.usefixtures("few_products")
-def test_training_goes_on_with_the_weight_decay_that_it_began_with():
+def test_weight_decay_of_an_earlier_fit_ends_where_the_default_does():
     X, y, *_ = of_many_features()
     model = GDRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=None, warm_start=True, random_state=0).fit(X, y)
     decay = model.optimizer_.weight_decay
     assert decay > 0.0
-    assert model.fit(X[:100], y[:100]).optimizer_.weight_decay == decay
-    assert model.partial_fit(X, y).optimizer_.weight_decay == decay
+    assert clone(model).fit(X, y).fit(X, y).optimizer_.weight_decay == decay
+    assert model.fit(X[:100], y[:100]).optimizer_.weight_decay > decay  # as much in an epoch of fewer steps
+    assert copy.deepcopy(model).set_params(alpha=1e-2).fit(X, y).optimizer_.weight_decay == 0.0
+    assert model.set_params(learning_rate=0.5).partial_fit(X, y).optimizer_.weight_decay == 0.0
 
 
 def test_weights_of_networks_with_few_features_do_not_decay():

@@ -90,7 +90,7 @@ def combinations():
     yield GDClassifier(learning_rate="inverse_scaling"), "binary"
     yield GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=1.0), "classes"
     yield (
-        GDRegressor(optimizer=FTRL(l1=0.1, l2=0.5, initial_accumulator=0.1), learning_rate="inverse_scaling"),
+        GDRegressor(optimizer=FTRL(l1=0.1, l2=0.5, initial_accumulator=0.1), learning_rate=0.1),
         "number",
     )
     yield GDRegressor("huber", optimizer="ftrl", alpha=1e-3, l1_ratio=0.5, fit_intercept=False), "numbers"
@@ -287,6 +287,69 @@ def test_ftrl_is_the_algorithm_of_the_paper(compiles_after, l1, l2):
     given = {"optimizer": FTRL(rate, beta, l1, l2), "fit_intercept": False, "precondition": False}
     model = streamed(GDClassifier(**given), X, y, compiles_after=compiles_after)
     assert_allclose(model.coef_[0], weights(slice(None)), rtol=1e-9, atol=1e-12)
+
+
+def test_ftrl_at_falling_rates_takes_all_steps():
+    """Of those that a feature misses, the last one does not tell what the others did."""
+    X = rows()
+    model = GDClassifier(optimizer="ftrl", learning_rate="inverse_scaling", alpha=1e-3, l1_ratio=1.0)
+    model.partial_fit(X, target("binary", X), classes=[False, True])
+    assert not isinstance(model._state, WideStream)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize(
+    ("optimizer", "before", "after"),
+    [
+        ("ftrl", {"learning_rate": 0.5}, {"learning_rate": 0.005}),
+        ("ftrl", {"learning_rate": 0.005}, {"learning_rate": 0.5}),
+        ("ftrl", {"alpha": 0.0}, {"alpha": 0.01}),
+        ("sgd", {"alpha": 0.0}, {"alpha": 0.01}),
+        ("adagrad", {"alpha": 0.0}, {"alpha": 0.01}),
+        ("adagrad", {"alpha": 0.01}, {"alpha": 0.0}),
+        ("adagrad", {"l1_ratio": 0.0}, {"l1_ratio": 1.0}),
+    ],
+)
+def test_other_parameters_do_not_hold_for_steps_that_features_missed_before(optimizer, before, after, reload):
+    X = rows(n_rows=200)
+    X[:, [3]] = 0.0
+    y = target("binary", X)
+    given = {"alpha": 1e-2, "l1_ratio": 1.0, "learning_rate": 0.05, "precondition": False, "batch_size": 1}
+    n_zeros = []
+    for wide in (1000, N_COLUMNS + 1):
+        with mock.patch("skgd.automatic._WIDE", wide):
+            model = GDClassifier(optimizer=optimizer, **given | before).partial_fit(X[:150], y[:150], classes=[0, 1])
+            if reload:
+                model = pickle.loads(pickle.dumps(model))
+            model.set_params(**after).partial_fit(X[150:152], y[150:152])
+            n_zeros.append(np.count_nonzero(model.coef_ == 0.0))
+            assert isinstance(model._state, WideStream) == (wide == 1000)
+    assert n_zeros[0] == pytest.approx(n_zeros[1], abs=3)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_classes_share_what_the_default_optimizer_holds_only():
+    X = rows()
+    y = target("classes", X)
+    model = streamed(GDClassifier(optimizer="ftrl"), X, y)
+    score = model.score(X, y)
+    assert model.set_params(optimizer="auto").partial_fit(X, y).score(X, y) >= score
+    assert not model._state.shared
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_ftrl_goes_on_from_coefficients_set_from_outside():
+    X = rows()
+    y = target("number", X)
+    given = {"learning_rate": 0.02, "batch_size": 1, "precondition": False, "alpha": 1e-3, "l1_ratio": 1.0}
+    coefs = []
+    for wide in (1000, N_COLUMNS + 1):
+        with mock.patch("skgd.automatic._WIDE", wide):
+            model = GDRegressor(optimizer="ftrl", **given).partial_fit(X[:40], y[:40])
+            model.coef_ = np.random.default_rng(0).normal(size=N_COLUMNS)
+            coefs.append(model.partial_fit(X[40:], y[40:]).coef_)
+    assert_allclose(*coefs, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.usefixtures("plain_python")

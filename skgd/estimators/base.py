@@ -359,15 +359,16 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                     f"{name}={plain_repr(getattr(before, name))}. "
                     "Train a new model: clone(estimator).fit(...)."
                 )
-        if isinstance(self._state, WideStream) and untouched and self._state.goes_on_with(plan):
-            return self._state.with_plan(plan, loss, l1_ratio=float(self.l1_ratio))
+        l1_ratio = float(self.l1_ratio)
+        if isinstance(self._state, WideStream) and untouched and self._state.goes_on_with(plan, l1_ratio):
+            return self._state.with_plan(plan, loss, l1_ratio=l1_ratio)
         state = self._state.whole
         coordinates = state.objective.coordinates
         same_coordinates = coordinates.plain is not bool(self.precondition)
         objective = replace(
             state.objective,
             loss=loss,
-            l1_ratio=float(self.l1_ratio),
+            l1_ratio=l1_ratio,
             coordinates=coordinates if same_coordinates else Coordinates(),
             activation=plan.activation,
         )

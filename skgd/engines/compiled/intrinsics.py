@@ -5,6 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
@@ -39,6 +40,8 @@ def prefetch(typing_context, array, index):
 @intrinsic
 def part_of(typing_context, numbers, begin, shape):
     """Return some of an array's numbers, in their order, in another shape: a tenth of the code of ``reshape``."""
+    if numbers.layout != "C":
+        raise TypingError("part_of is for arrays whose numbers lie one after the other")
     result = types.Array(numbers.dtype, len(shape), "C", readonly=not numbers.mutable)
 
     def generate(context, builder, signature, arguments):
