@@ -46,14 +46,14 @@ def measure_dense(X, begin, end, weight, total, measures, first, relative):
     for j in range(n_columns):
         first[j] = X[begin, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
     for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
+        s = weight[i - begin]
         for j in range(n_columns):
             z = X[i, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
             measures[3, j] += s if z != 0.0 else 0.0
             relative[i - begin, j] = z - first[j]
             measures[1, j] += s * relative[i - begin, j]
     for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
+        s = weight[i - begin]
         for j in range(n_columns):
             z = relative[i - begin, j] - measures[1, j] / total
             measures[2, j] += s * z * z
@@ -66,7 +66,7 @@ def measure_sparse(values, indices, indptr, begin, end, weight, total, bounds, b
     ``bounds`` are those of `measure_dense_rows`, or empty.
     """
     for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
+        s = weight[i - begin]
         row_values, row_indices = values[indptr[i] : indptr[i + 1]], indices[indptr[i] : indptr[i + 1]]
         for q in range(len(row_values)):
             j, value = row_indices[q], 1.0 * row_values[q]
@@ -94,7 +94,7 @@ def measure_dense_rows(data, begin, end, weight, total, bounds, bounded, measure
     """Measure the columns of some dense rows of a stream; ``bounds[2]`` becomes the weight of values beyond bounds."""
     X, counted = data[0], scratch[1:]
     for i in range(begin, end):
-        s = weight[i - begin] if len(weight) > 0 else 1.0
+        s = weight[i - begin]
         for j in range(measures.shape[1]):
             x = 1.0 * X[i, j]
             low, high = bounds[0, j], bounds[1, j]
@@ -182,7 +182,7 @@ def mark_columns(indices, indptr, order, touched):
 def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
     """Do what `skgd.coordinates.measure_columns` does, faster."""
     n_rows, n_columns = X.shape
-    weights = np.empty(0) if weight is None else read_only(weight)
+    weights = read_only(np.ones(n_rows) if weight is None else weight)
     if isinstance(X, np.ndarray):
         measures = np.zeros((4, n_columns))
         measures[0] = largest

@@ -23,7 +23,7 @@ def gather(X, begin, end, weight, stride, together, scratch):
     unit, mean, products, total, _ = together
     difference, low, high = scratch[0][0], scratch[2][0], scratch[2][1]
     for i in range(begin, end):
-        s = stride * (weight[i - begin] if len(weight) > 0 else 1.0)
+        s = stride * weight[i - begin]
         total[0] += s
         share = s / total[0]
         kept = s * (1.0 - share)

@@ -67,7 +67,7 @@ def run_epoch(
         hypers = (*hypers, objective.activation.hyper())
     y, weights = (
         objective.target(y)[order] if y.dtype.kind == "f" else y[order],
-        np.empty(0) if weight is None else weight[order],
+        np.ones(len(order)) if weight is None else weight[order],
     )
     scales = scales_of(objective, theta.dtype)
     n_centered = int(np.count_nonzero(scales.center))

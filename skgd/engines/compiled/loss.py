@@ -48,7 +48,7 @@ def slopes_of_loss(y, weight, first, at, n_rows, hypers, scales, raw, slopes, lo
     """Write the loss's derivative for rows ``first``, ... of y, from ``at`` on; add up losses and slopes' sizes."""
     center, scale, divisor = scales.predictor_center, scales.predictor_scale, scales.divisor
     for i in range(n_rows):
-        s = weight[first + i] if len(weight) > 0 else 1.0
+        s = weight[first + i]
         shift = log_sum_exp(raw, raw, 0.0, at + i) if normalized else 0.0
         for k in range(1 if single else raw.shape[1]):
             goal = strategies.target(y, first + i, k, hypers[2])
@@ -65,7 +65,7 @@ def slope_of_loss_along(share, state):
     center, scale, divisor = scales.predictor_center, scales.predictor_scale, scales.divisor
     total = 0.0
     for i in range(end - begin):
-        s = weight[begin + i] if len(weight) > 0 else 1.0
+        s = weight[begin + i]
         shift = log_sum_exp(raw, moved, share, i) if normalized else 0.0
         for k in range(1 if single else raw.shape[1]):
             predictor = center[k] + scale[k] * (raw[i, k] + share * moved[i, k] - shift)

@@ -131,10 +131,10 @@ def take_stream(
             measures = columns
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
-        given_weights = weight[begin:end] if len(weight) > 0 else weight
+        given_weights = weight[begin:end]
         total = 0.0
         for i in range(end - begin):
-            total += given_weights[i] if len(weight) > 0 else 1.0
+            total += given_weights[i]
         totals[0] += end - begin
         totals[1] += total
         first, taken_rows = begin, order[begin:end]
@@ -153,11 +153,9 @@ def take_stream(
         if regression:
             reach = REACH_OF_TARGETS
             learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
-        w = weights[:0]
-        if len(weight) > 0 or totals[0] != totals[1]:
-            w = weights[: end - begin]
-            for i in range(end - begin):
-                w[i] = (given_weights[i] if len(weight) > 0 else 1.0) / (totals[1] / totals[0])
+        w = weights[: end - begin]
+        for i in range(end - begin):
+            w[i] = given_weights[i] / (totals[1] / totals[0])
         filled, one_hot, entries = 0.0, 0.0, 0.0
         for j in range(n_features):
             filled += columns[3, j]
@@ -217,9 +215,7 @@ def take_stream(
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
         if robust and precondition:
-            limit = limit_of(squares, has_intercept)
-            if weigh_outlying_rows(inputs, first, end - begin, center, inverse, limit, len(w) > 0, weights):
-                w = weights[: end - begin]
+            weigh_outlying_rows(inputs, first, end - begin, center, inverse, limit_of(squares, has_intercept), w)
         if standardized:
             standardize(y, begin, end, target_center, target_scale, goals)
             of_batch = goals[: end - begin]
@@ -349,21 +345,16 @@ def merge_measures(measures, memory, total, totals, new, bounds):
             bounds[0, j], bounds[1, j] = -np.inf, np.inf
 
 
-def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weighted, weights):
-    """Write smaller weights for rows far from all others; return whether there are any."""
-    found, of_zeros = False, 0.0
+def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weights):
+    """Write smaller weights for rows far from all others."""
+    of_zeros = 0.0
     for j in range(len(center)):
         z = 1.0 * center[j] * inverse[j]
         of_zeros += z * z
     for i in range(n_rows):
         square = rows.square(data, begin + i, center, inverse, of_zeros)
         if square > limit:
-            if not (found or weighted):
-                for k in range(n_rows):
-                    weights[k] = 1.0
-            found = True
             weights[i] *= weight_of_row(square, limit)
-    return found
 
 
 def change_coordinates(theta, old_scale, scale, change, old, new, shift):
@@ -502,7 +493,7 @@ class StreamLoop:
             stride,
         )
         self._spare: list[_Scratch] = []
-        self._usual: tuple = (0, 0), _NONE, _NONE, _NONE  # see `_of_steps`
+        self._usual: tuple = (0, 0), _NONE, _NONE, _NONE, _NONE  # see `_of_steps`
 
     def takes(self, X: Matrix) -> bool:
         """Say whether this is the loop for such rows."""
@@ -525,7 +516,7 @@ class StreamLoop:
         ``factors`` on the learning rate are None where all of them are one.
         """
         n_rows = len(y)
-        order, rates, shares = self._of_steps(n_rows, size, t, averaged, factors)
+        order, rates, shares, ones = self._of_steps(n_rows, size, t, averaged, factors)
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
         try:
             scratch = self._spare.pop()  # not one that another thread uses
@@ -537,7 +528,7 @@ class StreamLoop:
         arguments = (
             read_only_rows(X) if self._kind.sparse else (read_only(X),),
             read_only(y),
-            _NONE if weight is None else weight,
+            ones if weight is None else weight,
             order,
             size,
             t,
@@ -561,7 +552,7 @@ class StreamLoop:
         return result
 
     def _of_steps(self, n_rows: int, size: int, t: int, averaged: int, factors: np.ndarray | None) -> tuple:
-        """Return the order of the rows, the rate of each step, and the share of its iterate in the average.
+        """Return the order of the rows, rates of the steps, shares of their iterates in the average, and ones for rows.
 
         They are kept for the next call, where it has as many rows, as long as no step differs from another.
         """
@@ -570,7 +561,7 @@ class StreamLoop:
             return usual[1:]
         n_steps = -(-n_rows // size)
         rates = self._base * (np.ones(n_steps) if factors is None else factors)
-        of_steps = np.arange(n_rows), rates, self._settings.averaging_shares(t, n_steps, averaged)
+        of_steps = np.arange(n_rows), rates, self._settings.averaging_shares(t, n_steps, averaged), np.ones(n_rows)
         if factors is None and self._settings.averaging is None:
             self._usual = (n_rows, size), *of_steps
         return of_steps

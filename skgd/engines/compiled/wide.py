@@ -140,7 +140,7 @@ def take_wide(
     for q in range(indptr[0], indptr[1]):
         prefetch(table, (indices[q], 0))
     for step in range(len(rates)):
-        s = weight[step] if len(weight) > 0 else 1.0
+        s = weight[step]
         before = numbers[WEIGHT]
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s
@@ -534,7 +534,7 @@ class WideLoop:
             _plain(X.indices, _INTEGER).view(np.uint64),  # which never count from the end
             _plain(X.indptr, _INTEGER),
             _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
-            _NONE if weight is None else _plain(weight, _FLOAT),
+            np.ones(len(y)) if weight is None else _plain(weight, _FLOAT),
             t,
             array,
             numbers,
