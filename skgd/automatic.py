@@ -293,11 +293,15 @@ def chooses_epochs(plan: Plan) -> bool:
 
 def starts_at_linear_model(state: State, plan: Plan, X: Matrix) -> bool:
     """Say whether ``fit`` of a network starts at the linear model."""
+    return can_start_at_linear_model(state, plan) and has_affordable_linear_model(plan, state.objective, X)
+
+
+def can_start_at_linear_model(state: State, plan: Plan) -> bool:
+    """Say whether a network can start at the linear model, however long that takes to train."""
     if not chooses_epochs(plan) or not plan.precondition or state.t:
         return False
     objective = state.objective
-    fits = has_affordable_linear_model(plan, objective, X)
-    return fits and represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
+    return represents_linear_model(objective.layers(state.iterate.theta), objective.activation)
 
 
 def has_affordable_linear_model(plan: Plan, objective: Objective, X: Matrix) -> bool:

@@ -32,12 +32,11 @@ from typing import Any
 
 import numpy as np
 
-from skgd.activations import Identity
 from skgd.automatic import (
     average_every,
     base_rate,
     batch_size,
-    chooses_epochs,
+    can_start_at_linear_model,
     has_many_rows,
     linear_plan,
     optimizer_for,
@@ -49,9 +48,7 @@ from skgd.engines import USUAL_EPOCHS, EpochSummary, Iterate, choose, readout
 from skgd.engines import Engine as Loops
 from skgd.engines.vectorized import penalties_of
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
-from skgd.networks import represents_linear_model
-from skgd.objective import Objective
-from skgd.optimizers import AdaGrad, Optimizer
+from skgd.optimizers import Optimizer
 from skgd.partition_sums import (
     Known,
     Partition,
@@ -73,10 +70,10 @@ from skgd.passes import (
 )
 from skgd.plan import Plan
 from skgd.run import Run
-from skgd.state import Data, Progress, State, start_state
+from skgd.state import Data, Progress, State
 from skgd.steps import Batches, Orders, divergence, rates_of, run, with_optimizer, with_penalty, without_outlying_rows
-from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
-from skgd.training import begun_with_yardstick, predicting_like
+from skgd.stopping import Ending, Stopping, goal_of
+from skgd.training import begun_with_yardstick, predicting_like, untrained_linear_model
 
 _FEW_ROWS = 20  # of which none are held out
 MORE_ROWS = 2**14  # in the sample, by which training ends
@@ -238,9 +235,13 @@ def train_in_lanes(
         state, sample = _begun_in_combinations(combined, given, plan, state.optimizer, sample)
     constant = best_constant(state, *targets)
     state, of_outliers, unit = begun_with_yardstick(state, plan, (sample[0], *targets), constant)
-    begins = _starts_at_linear_model(given, plan)
-    if begins:
-        state = predicting_like(_linear_model(given, plan, engine, known, found, random_state), state)
+    linear = untrained_linear_model(given, random_state) if can_start_at_linear_model(given, plan) else None
+    begins = linear is not None and minimizes(linear.objective)
+    if linear is not None and begins:
+        linear = replace(linear, columns=given.columns, targets=given.targets, class_totals=given.class_totals)
+        of_linear: dict[str, list[float]] = {key: [] for key in history_keys(1)}
+        linear, *_ = train_by_sums(linear, linear_plan(plan), engine, known, found, None, of_linear, None)
+        state = predicting_like(linear, state)
     if begins and plan.alpha == "auto":
         alpha = penalty_of_network(state.objective, number_of_copies(found))
         state.objective = replace(state.objective, alpha=alpha)
@@ -338,9 +339,7 @@ def train_in_lanes(
             ending = ending._replace(reason="no progress")
     except KeyboardInterrupt:
         drop_unfinished(history)
-        warn_interrupted(epoch)
-        stopping.end("interrupted")
-        ending = stopping.ending
+        ending = stopping.interrupted(epoch)
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
     state = whole_of(state)
@@ -397,28 +396,3 @@ def _with_held_out(known: Known, found: Survey, holds_out: bool) -> tuple[Known,
         watched, rest = sample.parted(fraction)
         known, found = replace(known, held_out=of_sample(fraction)), replace(found, sample=rest)
     return known, found, (watched.X.astype(known.dtype), known.reader._encode(watched.y, "y"), watched.weight)
-
-
-def _starts_at_linear_model(state: State, plan: Plan) -> bool:
-    """Say whether a network starts at the linear model, as that of ``fit`` does, which passes by sums can train."""
-    if not chooses_epochs(plan) or not plan.precondition or state.t:
-        return False
-    objective = state.objective
-    layers = objective.layers(state.iterate.theta)
-    return represents_linear_model(layers, objective.activation) and minimizes(_linear(objective))
-
-
-def _linear(objective: Objective) -> Objective:
-    return replace(objective, hidden_layer_sizes=(), activation=Identity())
-
-
-def _linear_model(
-    state: State, plan: Plan, engine: Engine, known: Known, found: Survey, random_state: np.random.RandomState
-) -> State:
-    """Return the state of the linear model with default parameters, trained by passes that add up sums."""
-    arguments = state.dtype.type, len(state.class_totals), True, random_state
-    linear = start_state(_linear(state.objective), AdaGrad(), *arguments)
-    linear = replace(linear, columns=state.columns, targets=state.targets, class_totals=state.class_totals)
-    history: dict[str, list[float]] = {key: [] for key in history_keys(1)}
-    linear, _, _ = train_by_sums(linear, linear_plan(plan), engine, known, found, None, history, None)
-    return linear

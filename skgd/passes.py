@@ -32,7 +32,7 @@ from skgd.plan import Plan
 from skgd.run import Run
 from skgd.state import Data, Progress, State
 from skgd.steps import with_coordinates, with_penalty
-from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
+from skgd.stopping import Ending, Stopping, goal_of
 from skgd.strategy import plain_repr
 
 _FEW_COLUMNS = 500
@@ -200,9 +200,7 @@ def train_by_sums(
         if not plan.reports:
             raise
         drop_unfinished(history)
-        warn_interrupted(epoch)
-        stopping.end("interrupted")
-        ending = stopping.ending
+        ending = stopping.interrupted(epoch)
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
     if best_theta is not None:

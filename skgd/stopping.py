@@ -216,6 +216,13 @@ class Stopping:
         """Stop for a reason."""
         self.ending = Ending(reason, converged, self.approach.suboptimality)
 
+    def interrupted(self, epoch: int) -> Ending:
+        """Warn that Ctrl-C has ended the training, and return that as its end."""
+        message = f"Training was interrupted in epoch {epoch}; the model keeps the coefficients so far."
+        warnings.warn(message, UserWarning, stacklevel=_CALLER)
+        self.end("interrupted")
+        return self.ending
+
     def _count(self) -> None:
         """Stop after as many epochs as cross-validation has chosen, unless more might be better."""
         if (self._n_epochs or 0) <= len(self.watched):
@@ -431,12 +438,6 @@ class Stopping:
             "learning_rate and batch_size, which take Newton steps where these are affordable, decorrelate the "
             "features (PCA(whiten=True)), or increase learning_rate."
         )
-
-
-def warn_interrupted(epoch: int) -> None:
-    """Warn that Ctrl-C has ended the training."""
-    message = f"Training was interrupted in epoch {epoch}; the model keeps the coefficients so far."
-    warnings.warn(message, UserWarning, stacklevel=_CALLER)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

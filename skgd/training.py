@@ -35,7 +35,7 @@ from skgd.optimizers import AdaGrad
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import DivergenceError, divergence, learn
-from skgd.stopping import Ending, Stopping, goal_of, warn_interrupted
+from skgd.stopping import Ending, Stopping, goal_of
 from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample_of
 
 
@@ -207,9 +207,7 @@ def train_epochs(
         if not plan.reports:
             raise
         drop_unfinished(history)
-        warn_interrupted(epoch)
-        stopping.end("interrupted")
-        ending = stopping.ending
+        ending = stopping.interrupted(epoch)
     if plan.verbose:
         print_ending(ending.reason, ending.suboptimality)
     state = whole_of(state)
@@ -252,14 +250,19 @@ def _with_penalty_of_network(state: State, y: np.ndarray, weight: np.ndarray | N
 def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_state: np.random.RandomState) -> State:
     """Return the state of a network whose predictions are those of the linear model with default parameters."""
     plan = linear_plan(plan)
-    objective = replace(start.objective, hidden_layer_sizes=(), activation=Identity())
-    linear = start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
+    linear = untrained_linear_model(start, random_state)
     history: dict[str, list[float]] = {key: [] for key in history_keys(1)}
     try:
         linear, _, _ = train_epochs(linear, plan, data, None, history, random_state)
     except DivergenceError:
         return state
     return predicting_like(linear, state)
+
+
+def untrained_linear_model(start: State, random_state: np.random.RandomState) -> State:
+    """Return the state before training of the linear model beside a network, with default parameters."""
+    objective = replace(start.objective, hidden_layer_sizes=(), activation=Identity())
+    return start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
 
 
 def predicting_like(linear: State, state: State) -> State:
