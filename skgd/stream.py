@@ -240,6 +240,5 @@ class Stream:
         return self.numbers.dtype
 
     def published(self) -> list[Layer]:
-        """Return the layer to predict with, which the loop has looked at."""
-        coef, intercept = self.loop.shown_in(self.numbers)
-        return [(coef.T, intercept.copy())]
+        """Return the layers to predict with, which the loop has looked at."""
+        return [(coef, intercept.copy()) for coef, intercept in self.loop.shown_in(self.numbers)]

@@ -160,12 +160,13 @@ def _strategies(optimizer: Optimizer, objective: Objective) -> tuple[Any, ...]:
 
 def choose_stream(optimizer: Optimizer, objective: Objective, X: Any, t: int) -> bool:
     """Say whether, after t steps, a stream continues in compiled loops: with slots that no one rebases."""
+    step, repays = _SECONDS_A_STREAM_STEP, REPAYS_SECONDS
+    if objective.hidden_layer_sizes:
+        step, repays = step + objective.n_parameters * _SECONDS_A_PARAMETER, _NETWORK_REPAYS * REPAYS_SECONDS
     return (
-        t * _SECONDS_A_STREAM_STEP > REPAYS_SECONDS
+        t * step > repays
         and (type(X) is not np.ndarray or X.flags.c_contiguous)
-        and not optimizer.weight_decay
         and type(optimizer).rebase is Optimizer.rebase
-        and not objective.hidden_layer_sizes
         and _compiles(optimizer, objective)
     )
 

@@ -65,12 +65,12 @@ def write_of_columns(coef, intercept, combinations, scratch):
     for k in range(len(intercept)):
         shift = 0.0
         for m in range(len(center)):
-            of_combinations[m] = coef[k, m]
+            of_combinations[m] = coef[m, k]
         for j in range(len(center)):
             w = 0.0
             for m in range(len(center)):
                 w += matrix[j, m] * of_combinations[m]
-            coef[k, j] = w
+            coef[j, k] = w
             shift += center[j] * w
         intercept[k] -= shift
 

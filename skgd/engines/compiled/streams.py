@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +19,9 @@ from skgd.coordinates import (
     is_text_like,
     kept_target,
     mean_squares_of,
-    moved_intercept,
     normal_scale,
-    relearned,
     row_norm_of,
-    standardized_coefficient,
     target_coordinates,
-    user_coefficient,
 )
 from skgd.engines.compiled.columns import measure_dense_rows, read_only_rows
 from skgd.engines.compiled.combinations import (
@@ -39,9 +37,10 @@ from skgd.engines.compiled.interface import (
     automatic_rate,
     averages,
     centered,
-    dense,
+    decays,
     gathers,
     has_intercept,
+    hidden,
     log_link,
     part_of,
     precondition,
@@ -54,14 +53,16 @@ from skgd.engines.compiled.interface import (
     take_batch,
 )
 from skgd.engines.compiled.kinds import Kind
+from skgd.engines.compiled.layers import change_coordinates, write_layers, write_penalties
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
 from skgd.engines.compiled.workspace import Shape, work_for
-from skgd.engines.vectorized import StepSettings, read_only, with_zeros
-from skgd.objective import Objective, penalty_of, penalty_rates, unit_of
-from skgd.optimizers import Optimizer, is_linear
+from skgd.engines.vectorized import StepSettings, read_only
+from skgd.networks import Layer
+from skgd.objective import Objective, unit_of
+from skgd.optimizers import Optimizer, is_adaptive, is_linear
 from skgd.outliers import limit_of, weight_of_row
 from skgd.running import (
     N_MEMORIES,
@@ -95,31 +96,46 @@ def have_units(of_units, degree, known_worth, hypers):
 
 
 def take_stream(
-    data, y, weight, order, size, t, averaged, numbers, statistics, rates, shares, hypers, given, arrays, work
+    data, y, weight, order, size, t, averaged, numbers, statistics, rates, shares, hypers, given, arrays, work, sums
 ):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
 
     ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
     whether all numbers are finite, how many steps were taken, and whether they end early, for combinations of columns
     have outgrown what they were made from; then, how many iterates the average holds, the strength of the penalty and
-    the rate of the last step, and the sums over the rows: loss, square of the gradient, penalty, and both by their
-    worth.
+    the rate of the last step. ``sums``, zeros at first, become those over the rows: loss, squares of the layers'
+    gradients, penalty, and both by their worth.
     """
-    sizes, as_chunks, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth, stride = given
-    theta, slots, average, center, scale, coef, intercept = parts_of_numbers(numbers, sizes)
+    shapes, alpha, l1_ratio, curvature, degree, n_classes, of_limits, zeros, tiny, known_worth, stride = given
+    sizes, layer_sizes, as_chunks, as_bounds, as_penalty = shapes
+    n_coefficients = of_limits[3]
+    theta, slots, average, center, scale, shown = parts_of_numbers(numbers, sizes)
     columns, targets, target_center, target_scale, totals, memory, of_targets = parts_of_statistics(statistics, sizes)
-    by_column, by_parameter, longest, by_target, scratch, for_targets, weights, goals, rate, record, rewritten = arrays
+    (
+        by_column,
+        by_parameter,
+        longest,
+        by_target,
+        scratch,
+        for_targets,
+        weights,
+        goals,
+        rate,
+        record,
+        rewritten,
+        shift,
+    ) = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
-    unit, old_target_center, old_target_scale, shift = by_target[0], by_target[1], by_target[2], by_target[3]
-    divisor, predictor_center, predictor_scale, worth = by_target[4], by_target[5], by_target[6], by_target[7]
+    unit, old_target_center, old_target_scale, worth = by_target[0], by_target[1], by_target[2], by_target[3]
+    divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
     parameters = (
         part_of(theta, 0, as_chunks),
         part_of(slots, 0, (len(slots), as_chunks[0], as_chunks[1])),
         part_of(average, 0, (sizes[4] * as_chunks[0], as_chunks[1])),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
-    strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
+    strength, last = max(alpha, 0.0), len(sums) - 1
     done, outgrown = 0, False
     inputs, measures, combined = data, columns, False
     if gathers:
@@ -184,36 +200,37 @@ def take_stream(
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
                 for part in range(2 if averages else 1):
                     iterate = average if part == 1 else theta
-                    change_coordinates(iterate, old_scale, scale, change, old, new, shift)
+                    change_coordinates(iterate, layer_sizes, n_coefficients, old_scale, scale, change, old, new, shift)
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
-            return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+            return False, done, outgrown, averaged, strength, rate[0]
         squares: Any = 0.0
         if centered:
-            note_centered(work[-1][-1], center)
+            if hidden:
+                note_centered(work[-1][0][-1], center)
+            else:
+                note_centered(work[-1][-1], center)
         for j in range(n_features):
             inverse[j] = 1.0 / scale[j]
             square = mean_squares_of(measures_of(measures, j), center[j], scale[j])
             squares += square
-            for k in range(n_outputs):
-                i = j * n_outputs + k
-                longest[i] = 1.0 / (curvature * square)
-                if strength > 0.0:
-                    l1[i], l2[i] = (
-                        penalty_rates(strength, l1_ratio, 1.0, 1.0, 1.0)
-                        if alpha < 0.0
-                        else penalty_rates(strength, l1_ratio, scale[j], target_scale[k], unit[k])
-                    )
-                    penalty += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], unit[k])
-                    progress += (end - begin) * penalty_of(1.0 * theta[i], l1[i], l2[i], worth[k])
-        for i in range(n_features * n_outputs, len(longest)):
+            for k in range(0 if hidden else n_outputs):
+                longest[j * n_outputs + k] = 1.0 / (curvature * square)
+        for i in range(n_coefficients, len(longest)):
             longest[i] = 1.0 / curvature
+        if strength > 0.0:
+            around = scale, target_scale, unit, worth
+            penalty, of_worth = write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, alpha >= 0.0, around)
+            sums[last - 1] += (end - begin) * penalty
+            sums[last] += (end - begin) * of_worth
         rate[0] = rates[step]
         if automatic_rate:
             many = n_classes if is_sparse(filled) else 1
             one_hot = one_hot / entries if is_sparse(filled) and entries > 0.0 else 0.0
             norm = row_norm_of(squares, has_intercept)
             rate[0] *= strategies.auto_learning_rate(norm, curvature, many, one_hot, hypers[0])
+        if decays and rate[0] * of_limits[1] >= 1.0:
+            return False, done, outgrown, averaged, strength, rate[0]
         if robust and precondition:
             weigh_outlying_rows(inputs, first, end - begin, center, inverse, limit_of(squares, has_intercept), w)
         if standardized:
@@ -222,7 +239,7 @@ def take_stream(
         else:
             of_batch = y[begin:end]
         taken = take_batch(
-            inputs,
+            (inputs, layer_sizes) if hidden else inputs,
             of_batch,
             w,
             taken_rows,
@@ -233,30 +250,29 @@ def take_stream(
             shares[step : step + 1],
             hypers,
             (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
-            (part_of(l1, 0, as_chunks), part_of(l2, 0, as_chunks), strength > 0.0),
-            (part_of(longest, 0, as_chunks), of_limits[0], of_limits[1], of_limits[2], of_limits[3]),
+            (part_of(l1, 0, as_penalty), part_of(l2, 0, as_penalty), strength > 0.0),
+            (part_of(longest, 0, as_bounds), of_limits[0], of_limits[1], of_limits[2], n_coefficients),
             work,
             record,
         )
         if taken == 0:
-            return False, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
-        loss += record[0, 0]
-        square_of_gradient += record[0, 1]
-        progress += record[0, 2]
+            return False, done, outgrown, averaged, strength, rate[0]
+        for part in range(last - 1):
+            sums[part] += record[0, part]
+        sums[last] += record[0, last - 1]
         averaged += shares[step] > 0.0
         done += 1
         if gathers and combined and are_outgrown(measures, together[4]):
             outgrown = True
             break
-    iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
-    coordinates = (center, scale, target_center, target_scale)
-    write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
+    iterates = (theta, part_of(slots, 0, (len(slots), 1, len(theta))), average[: len(theta) if averaged > 0 else 0])
+    coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
+    write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
     if gathers and combined:
-        write_of_columns(coef, intercept, combinations, scratch[0])
-    finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
-    for k in range(n_outputs):
-        finite = finite and all_finite(coef[k])
-    return finite, done, outgrown, averaged, strength, rate[0], (loss, square_of_gradient, penalty, progress)
+        coef = part_of(shown, 0, (n_features, n_outputs))
+        write_of_columns(coef, part_of(shown, n_coefficients, (n_outputs,)), combinations, scratch[0])
+    finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(shown)
+    return finite, done, outgrown, averaged, strength, rate[0]
 
 
 def standardize(y, begin, end, center, scale, goals):
@@ -269,19 +285,18 @@ def standardize(y, begin, end, center, scale, goals):
 def parts_of_numbers(numbers, sizes):
     """Return views of what is stored in X's own precision.
 
-    These are parameters, slots, average, center and scale of the columns, and the coefficients, (n_outputs,
-    n_features), and intercepts to predict with, in the units of X and y.
+    These are parameters, slots, average, center and scale of the columns, and the parameters to predict with, in the
+    units of X and y: the coefficients of the layers, then the intercepts, zeros if there are none.
     """
-    n_features, n_outputs, n_parameters, n_slots, n_averages = sizes[:5]
+    n_features, _, n_parameters, n_slots, n_averages = sizes[:5]
     a = n_parameters
     b = a + n_slots * n_parameters
     c = b + n_averages * n_parameters
     d, e = c + n_features, c + 2 * n_features
-    f = e + n_outputs * n_features
     theta, slots = part_of(numbers, 0, (a,)), part_of(numbers, a, (n_slots, n_parameters))
     average, center = part_of(numbers, b, (c - b,)), part_of(numbers, c, (n_features,))
-    scale, coef = part_of(numbers, d, (n_features,)), part_of(numbers, e, (n_outputs, n_features))
-    return theta, slots, average, center, scale, coef, part_of(numbers, f, (n_outputs,))
+    scale, shown = part_of(numbers, d, (n_features,)), part_of(numbers, e, (len(numbers) - e,))
+    return theta, slots, average, center, scale, shown
 
 
 def parts_of_statistics(statistics, sizes):
@@ -357,45 +372,6 @@ def weigh_outlying_rows(data, begin, n_rows, center, inverse, limit, weights):
             weights[i] *= weight_of_row(square, limit)
 
 
-def change_coordinates(theta, old_scale, scale, change, old, new, shift):
-    """Express parameters in new coordinates."""
-    n_outputs = len(shift)
-    for k in range(n_outputs):
-        shift[k] = 0.0
-    for j in range(len(scale)):
-        kept = relearned(1.0 * old_scale[j], 1.0 * scale[j], dense)
-        for k in range(n_outputs):
-            w = user_coefficient(kept * theta[j * n_outputs + k], old_scale[j], old[1][k])
-            shift[k] += change[j] * w
-            theta[j * n_outputs + k] = standardized_coefficient(w, scale[j], new[1][k])
-    if has_intercept:
-        for k in range(n_outputs):
-            i = len(theta) - n_outputs + k
-            theta[i] = moved_intercept(1.0 * theta[i], shift[k], (old[0][k], old[1][k]), (new[0][k], new[1][k]))
-
-
-def write_coefficients(iterates, coordinates, zeros, coef, intercept, hyper):
-    """Write the parameters to predict with: what `skgd.state.State.readout` does."""
-    theta, slots, average = iterates
-    n_outputs, n_features = coef.shape
-    center, scale, target_center, target_scale = coordinates
-    for k in range(n_outputs):
-        total = 0.0
-        for j in range(len(theta) // n_outputs):
-            i = j * n_outputs + k
-            c, place = (j, k) if slots.shape[1] > 1 else (0, i)
-            w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, c, place), hyper)
-            if averages and len(average) > 0:
-                w = with_zeros(1.0 * average[i], w, zeros and j < n_features)
-            if j < n_features:
-                w = user_coefficient(w, scale[j], target_scale[k])
-                coef[k, j] = w
-                total += center[j] * w
-            else:
-                total -= target_scale[k] * w
-        intercept[k] = target_center[k] - total
-
-
 def all_finite(values):
     """Say whether all numbers are finite."""
     finite = True
@@ -414,7 +390,7 @@ def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
 
 def _of_outputs(n_outputs: int) -> np.ndarray:
     """Return arrays of a number for each output; two of them are a center of 0 and a scale of 1."""
-    arrays = np.zeros((8, n_outputs))
+    arrays = np.zeros((7, n_outputs))
     arrays[6] = 1.0
     return arrays
 
@@ -451,42 +427,51 @@ class StreamLoop:
         stride: int,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
+        network = bool(objective.hidden_layer_sizes)
         self.regression = y.dtype.kind == "f"
         kind = Kind(
             optimizer=type(optimizer),
             loss=type(loss),
             target=target_of(objective, y),
+            activation=type(objective.activation) if network else None,
+            adaptive=network and is_adaptive(optimizer),
             sparse=sparse,
             centered=sparse and precondition and objective.fit_intercept,
             single=objective.n_outputs == 1,
             has_intercept=objective.fit_intercept,
             linear=is_linear(optimizer),
-            bounded=automatic and bool(optimizer.bounded),
-            implicit=automatic and bool(optimizer.implicit),
+            decays=bool(optimizer.weight_decay),
+            bounded=automatic and bool(optimizer.bounded) and not network,
+            implicit=automatic and bool(optimizer.implicit) and not network,
             smooth=bool(loss.smooth),
         )
         flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
         self._loop = stream_loop(kind, (*flags, together is not None, averaging), loss.log_link)
         self._together, combined = together, objective.coordinates.combinations is not None
         self._settings, self._kind = settings, kind
-        n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
+        self._n_parameters, self._n_coefficients = objective.n_parameters, objective.n_coefficients
+        self._layer_sizes = objective.layer_sizes
+        width = objective.layer_sizes[1] if sparse else objective.n_parameters
+        self._as_chunks = -(-objective.n_parameters // width), width  # the last of them may not be full
+        n_padded, n_features = math.prod(self._as_chunks), objective.n_features
         kept = int(averaging), int(together is not None), int(combined)
-        self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, *kept)
-        width = objective.n_outputs if sparse else n_parameters
-        self._as_chunks = n_parameters // width, width
-        self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
-        self._hypers = (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values)))
+        self._sizes = (n_features, objective.n_outputs, n_padded, len(optimizer.slots), *kept)
+        as_penalty = (n_features + n_padded - n_features * width, 1) if network and sparse else self._as_chunks
+        as_bounds = (0, width) if network else self._as_chunks  # of networks, no one knows how long a step may be
+        self._base = 1.0 / max(len(objective.hidden_layer_sizes), 1) if automatic else learning_rate
+        self._hypers: tuple = (optimizer.hyper(), loss.hyper(), tuple(map(float, loss.label_values)))
+        if network:
+            self._hypers = (*self._hypers, objective.activation.hyper())
         info = np.finfo(X.dtype)
         max_grad_norm = np.inf if settings.max_grad_norm is None else float(settings.max_grad_norm)
         self._given = (
-            self._sizes,
-            self._as_chunks,
+            (self._sizes, np.array(objective.layer_sizes), self._as_chunks, as_bounds, as_penalty),
             float(alpha),
             float(objective.l1_ratio),
             float(loss.curvature),
             float(loss.degree),
             objective.n_outputs if objective.exclusive_classes else 1,
-            (max_grad_norm, 0.0, float(info.eps ** (2 / 3)), objective.n_coefficients),
+            (max_grad_norm, float(optimizer.weight_decay), float(info.eps ** (2 / 3)), objective.n_coefficients),
             bool(getattr(optimizer, "l1", 0.0)),
             info.tiny,
             np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE,
@@ -510,13 +495,14 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray | None,
-    ) -> tuple[bool, int, bool, int, float, float, tuple[float, ...]]:
-        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does.
+    ) -> tuple[bool, int, bool, int, float, float, list[float]]:
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does, and the sums.
 
         ``factors`` on the learning rate are None where all of them are one.
         """
         n_rows = len(y)
         order, rates, shares, ones = self._of_steps(n_rows, size, t, averaged, factors)
+        sums = np.zeros(2 + len(self._layer_sizes))
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
         try:
             scratch = self._spare.pop()  # not one that another thread uses
@@ -541,6 +527,7 @@ class StreamLoop:
             self._given,
             scratch.arrays,
             scratch.work,
+            sums,
         )
         if self._settings.verbose:
             with announced(self._settings.verbose):
@@ -549,7 +536,7 @@ class StreamLoop:
             result = self._loop(*arguments)
         if scratch.size * self._sizes[0] <= _KEPT:
             self._spare.append(scratch)
-        return result
+        return *result, sums.tolist()
 
     def _of_steps(self, n_rows: int, size: int, t: int, averaged: int, factors: np.ndarray | None) -> tuple:
         """Return the order of the rows, rates of the steps, shares of their iterates in the average, and ones for rows.
@@ -577,20 +564,22 @@ class StreamLoop:
 
     def _allocated(self, size: int, entries: int, dtype: np.dtype) -> _Scratch:
         """Return arrays for batches of this size."""
-        n_features, n_outputs, n_parameters, *_ = self._sizes
+        n_features, n_outputs, *_ = self._sizes
+        _, _, _, as_bounds, as_penalty = self._given[0]
         relative = np.empty((1, 4 * n_features) if self._kind.sparse else (1 + size, n_features))
         arrays = (
             np.empty((3, n_features), dtype),
-            np.zeros((2, n_parameters)),
-            np.empty(n_parameters, dtype),
+            np.zeros((2, math.prod(as_penalty))),
+            np.empty(math.prod(as_bounds), dtype),
             _of_outputs(n_outputs),
             (np.empty((4, n_features)), relative, np.empty((3, n_features))),
             (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs)), np.empty((3, n_outputs))),
             np.empty(size),
             np.empty((size, n_outputs)),
             np.empty(1),
-            np.zeros((1, 3)),
+            np.zeros((1, 1 + len(self._layer_sizes))),
             self._rewritten(size, n_features, dtype),
+            np.empty(max(self._layer_sizes[1:])),
         )
         shape = Shape(
             n_rows=size,
@@ -599,7 +588,7 @@ class StreamLoop:
             n_outputs=n_outputs,
             n_chunks=self._as_chunks[0],
             width=self._as_chunks[1],
-            layer_sizes=(n_features, n_outputs),
+            layer_sizes=self._layer_sizes,
             dtype=dtype,
         )
         return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
@@ -613,11 +602,17 @@ class StreamLoop:
 
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
-        objective, iterate, (n_features, n_outputs, *_) = state.objective, state.iterate, self._sizes
-        center, scale, *of_target = objective.coordinates.arrays(n_features, n_outputs)
+        iterate, (n_features, n_outputs, *_) = state.iterate, self._sizes
+        center, scale, *of_target = state.objective.coordinates.arrays(n_features, n_outputs)
         average = [] if iterate.average is None else [iterate.average]
-        shown = np.zeros((n_features + 1) * n_outputs)
-        numbers = [iterate.theta, *iterate.slots, *average, center, scale, shown]
+        rest = math.prod(self._as_chunks) - len(iterate.theta)
+        starts = [0.0, *state.optimizer.initial(), *[0.0] * len(average)]
+        numbers = [
+            part
+            for parameters, start in zip([iterate.theta, *iterate.slots, *average], starts, strict=True)
+            for part in (parameters, np.full(rest, start))
+        ]
+        numbers += [center, scale, np.zeros(self._n_coefficients + sum(self._layer_sizes[1:]))]
         totals = [state.columns.rows, state.columns.weight]
         memories = [*memory_of(state.columns), *memory_of(state.targets)]
         statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals, *memories]
@@ -633,12 +628,18 @@ class StreamLoop:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
         return moments_from(statistics, self._sizes, rows, due)
 
-    def shown_in(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return views of the coefficients, (n_outputs, n_features), and intercepts to predict with."""
-        n_features, n_outputs, *_ = self._sizes
-        coef, intercept = numbers[-(n_features + 1) * n_outputs : -n_outputs], numbers[-n_outputs:]
-        return coef.reshape((n_outputs, n_features)), intercept
+    def shown_in(self, numbers: np.ndarray) -> list[Layer]:
+        """Return views of the layers to predict with."""
+        layers, begin = [], len(numbers) - self._n_coefficients - sum(self._layer_sizes[1:])
+        after = begin + self._n_coefficients
+        for n_inputs, n_outputs in pairwise(self._layer_sizes):
+            end = begin + n_inputs * n_outputs
+            layers.append((numbers[begin:end].reshape(n_inputs, n_outputs), numbers[after : after + n_outputs]))
+            begin, after = end, after + n_outputs
+        return layers
 
     def parts_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[tuple, tuple]:
         """Return views of what the two arrays hold."""
-        return parts_of_numbers(numbers, self._sizes), parts_of_statistics(statistics, self._sizes)
+        theta, slots, average, *others = parts_of_numbers(numbers, self._sizes)
+        n = self._n_parameters
+        return (theta[:n], slots[:, :n], average[:n], *others), parts_of_statistics(statistics, self._sizes)
