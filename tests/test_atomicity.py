@@ -235,11 +235,13 @@ class Picky(SGD):
         return w - lr * buffer, lr, (buffer,)
 
 
-def test_a_rule_that_fails_at_any_step_of_compiled_loops():
+@pytest.mark.parametrize("hidden", [(), (2,)])
+def test_a_rule_that_fails_at_any_step_of_compiled_loops(hidden):
     pytest.importorskip("numba")
+    settings = SETTINGS | {"hidden_layer_sizes": hidden}
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
         for step in range(1, STEPS + 1):
-            model = GDRegressor(optimizer=Picky(at=step), **SETTINGS)
+            model = GDRegressor(optimizer=Picky(at=step), **settings)
             with unchanged(model, RuntimeError, "of the user's own"):
                 model.fit(X, Y)
             model.set_params(optimizer=Picky(), warm_start=True).fit(X, Y)

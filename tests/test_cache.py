@@ -76,6 +76,7 @@ PROBLEMS = {
     "network, sparse, drift": ("classes", "sparse", adam("log_loss", hidden_layer_sizes=[9, 7], activation="gelu")),
     "network, sparse, repeat": ("number", "sparse", {"optimizer": "adagrad", "hidden_layer_sizes": [9], "alpha": 1e-3}),
     "stream": ("number", "stream", {"optimizer": "rmsprop"}),
+    "stream of networks": ("binary", "stream", {"hidden_layer_sizes": [9, 7]}),
 }
 
 

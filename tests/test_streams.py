@@ -17,8 +17,10 @@ from sklearn.base import clone
 
 import skgd.engines
 from skgd import GDClassifier, GDRegressor
+from skgd.activations import ACTIVATIONS
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
-from skgd.optimizers import OPTIMIZERS
+from skgd.optimizers import OPTIMIZERS, SGD, AdamW
+from skgd.schedules import Piecewise
 from skgd.steps import DivergenceError
 from skgd.stream import Stream
 
@@ -62,11 +64,11 @@ def streamed(model, X, y, weight=None, cuts=CUTS, compiles_after=0, reload=False
 def assert_agree(model, X, y, weight=None, tolerance=1e-10, cuts=CUTS):
     compiled, vectorized = (streamed(model, X, y, weight, cuts, compiles_after=steps) for steps in (0, np.inf))
     assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
-    largest = np.abs(vectorized.coef_).max()
-    for name in ("coef_", "intercept_"):
-        ours, expected = getattr(compiled, name), getattr(vectorized, name)
-        np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * largest)
-        assert ours.dtype == expected.dtype
+    largest = max(np.abs(coef).max() for coef in vectorized.coefs_)
+    for name in ("coefs_", "intercepts_"):
+        for ours, expected in zip(getattr(compiled, name), getattr(vectorized, name), strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=tolerance, atol=tolerance * largest)
+            assert (ours.dtype, ours.shape) == (expected.dtype, expected.shape)
     assert compiled.t_ == vectorized.t_
     for name in compiled.history_.keys() - {"seconds"}:
         np.testing.assert_allclose(compiled.history_[name], vectorized.history_[name], rtol=10 * tolerance)
@@ -77,7 +79,7 @@ def assert_agree(model, X, y, weight=None, tolerance=1e-10, cuts=CUTS):
 
 def combinations():
     """Yield models with every optimizer and every loss, and with every parameter that a step heeds."""
-    compilable = [name for name in OPTIMIZERS if name not in ("adamw", "ftrl", "schedule_free")]
+    compilable = [name for name in OPTIMIZERS if name not in ("ftrl", "schedule_free")]
     for k, optimizer in enumerate(compilable):
         rate = (None, 0.01)[k % 2]
         yield GDClassifier(optimizer=optimizer, learning_rate=rate), ("binary", "classes", "labels")[k % 3]
@@ -91,6 +93,24 @@ def combinations():
     yield GDRegressor("huber", optimizer="sgd", precondition=False, learning_rate=1e-3, alpha=0.1), "number"
     yield GDClassifier(average=True, max_grad_norm=0.1), "classes"
     yield GDClassifier(average=5, learning_rate="inverse_scaling"), "binary"
+    layers = (5,), (4, 3), (2, 3, 4)
+    for k, optimizer in enumerate(compilable):
+        network = {"optimizer": optimizer, "hidden_layer_sizes": layers[k % 3], "random_state": k}
+        yield GDClassifier(**network, alpha=("auto", 0.01)[k % 2]), ("binary", "classes", "labels")[k % 3]
+        yield GDRegressor(**network, learning_rate=(None, 0.01)[k % 2]), ("number", "numbers")[k % 2]
+    for k, activation in enumerate(ACTIVATIONS):
+        network = {"activation": activation, "hidden_layer_sizes": layers[k % 3], "random_state": k}
+        yield GDRegressor(**network, fit_intercept=k % 2 > 0, alpha=0.01, l1_ratio=0.5), ("number", "numbers")[k % 2]
+    for k, loss in enumerate(REGRESSOR_LOSSES):
+        yield GDRegressor(loss, hidden_layer_sizes=layers[k % 3], random_state=k), ("number", "numbers")[k % 2]
+    for k, loss in enumerate(CLASSIFIER_LOSSES):
+        network = {"hidden_layer_sizes": layers[k % 3], "random_state": k, "average": k % 2 > 0}
+        yield GDClassifier(loss, **network), ("binary", "classes", "labels")[k % 3]
+    network = {"hidden_layer_sizes": (5,), "random_state": 0}
+    yield GDRegressor("huber", precondition=False, learning_rate=1e-3, alpha=0.1, **network), "numbers"
+    yield GDClassifier(average=5, max_grad_norm=0.1, learning_rate="inverse_scaling", **network), "classes"
+    yield GDRegressor(optimizer=AdamW(weight_decay=0.1), average=True, alpha=0.1, **network), "number"
+    yield GDClassifier(optimizer=SGD(momentum=0.9), learning_rate=0.01, batch_size=None, **network), "classes"
 
 
 COMPILED = [
@@ -98,6 +118,8 @@ COMPILED = [
     (GDClassifier(), "binary", np.float64, False, True),
     (GDClassifier(average=True, alpha=0.01, batch_size=3), "classes", np.float32, True, False),
     (GDRegressor(optimizer="adam", learning_rate=0.05), "numbers", np.float64, True, True),
+    (GDClassifier(hidden_layer_sizes=(6, 4), random_state=0), "binary", np.float64, True, False),
+    (GDClassifier(hidden_layer_sizes=(6, 4), random_state=0), "binary", np.float64, False, True),
 ]
 
 
@@ -114,6 +136,16 @@ def test_agree(model, kind, dtype, weighted, sparse):
     weight = np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS) if weighted else None
     rows = (thinned(X) if sparse else X).astype(dtype)
     assert_agree(model, rows, target(kind, X), weight, 1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_networks_agree_in_float32(kind, sparse):
+    X = features()
+    network = {"hidden_layer_sizes": (5, 3), "random_state": 0, "average": True, "alpha": 0.01}
+    model = GDRegressor(**network) if kind == "numbers" else GDClassifier(**network)
+    assert_agree(model, (thinned(X) if sparse else X).astype(np.float32), target(kind, X), tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("plain_python")
@@ -167,19 +199,45 @@ def test_agree_over_the_registries():
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) > 160
+    assert int(result.stdout) > 340
 
 
+@pytest.mark.parametrize("hidden", [(), (6, 4)])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse):
+def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse, hidden):
     X = features()
     y = target("binary", X)
-    X = thinned(X) if sparse else X
-    whole = streamed(GDClassifier(), X, y, cuts=[0, 88], compiles_after=4)
-    parts = streamed(GDClassifier(), X, y, cuts=[0, 8, 24, 32, 40, 64, 88], compiles_after=4, reload=True)
+    X, model = thinned(X) if sparse else X, GDClassifier(hidden_layer_sizes=hidden, random_state=0)
+    whole = streamed(model, X, y, cuts=[0, 88], compiles_after=4 - len(hidden))
+    cuts = [0, 8, 24, 32, 40, 64, 88]
+    parts = streamed(model, X, y, cuts=cuts, compiles_after=4 - len(hidden), reload=True)
     assert (whole.engine_, whole.t_) == ("compiled", 11)
-    np.testing.assert_array_equal(whole.coef_, parts.coef_)
-    np.testing.assert_array_equal(whole.intercept_, parts.intercept_)
+    assert_same_bits(whole, parts)
+
+
+def assert_same_bits(model, other):
+    for ours, theirs in zip(model.coefs_ + model.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("precondition", [False, True])
+@pytest.mark.parametrize("average", [False, True])
+def test_networks_go_on_from_what_a_cut_leaves(average, precondition, sparse):
+    """Of several targets, with weights, where the last batch of each call but the last is full."""
+    X = features()
+    y = target("numbers", X)
+    X, weight = thinned(X) if sparse else X, np.random.default_rng(2).uniform(0.5, 2.0, N_ROWS)
+    rate = {} if precondition else {"learning_rate": 1e-3}
+    more = {"average": average, "precondition": precondition, "alpha": 0.01, "batch_size": 4, **rate}
+    model = GDRegressor(hidden_layer_sizes=(3, 2), random_state=0, **more)
+    whole = streamed(model, X, y, weight, cuts=[0, N_ROWS], compiles_after=3)
+    parts = streamed(model, X, y, weight, cuts=[0, 4, 20, 24, 60, N_ROWS], compiles_after=3, reload=True)
+    assert whole.engine_ == "compiled"
+    assert_same_bits(whole, parts)
+    for ours, theirs in zip(arrays_in(whole._state.whole), arrays_in(parts._state.whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("compiles_after", [0, 1000], ids=["compiled", "NumPy"])
@@ -243,6 +301,24 @@ def test_what_goes_wrong_is_said_as_ever_and_changes_nothing():
 
 
 @pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("hidden", [(), (3,)])
+def test_weight_decay_too_large_for_the_rate_is_said_and_changes_nothing(hidden):
+    X = features()
+    y = target("number", X)
+    schedule = Piecewise(1.0, boundaries=(10,), factors=(0.01, 20.0))
+    model = GDRegressor(hidden_layer_sizes=hidden, random_state=0, learning_rate=schedule)
+    model.set_params(optimizer=AdamW(weight_decay=0.1))
+    model = streamed(model, X, y, cuts=[0, 8, 40])
+    before = pickle.dumps(model)
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        with pytest.raises(ValueError, match=r"weight_decay=0\.1 at the learning rate"):
+            model.partial_fit(X[40:], y[40:])
+        assert pickle.dumps(model) == before
+        model.partial_fit(X[40:80], y[40:80])
+    assert model.engine_ == "compiled"
+
+
+@pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "change",
@@ -265,13 +341,17 @@ def test_equal_coefficients_are_gone_on_from_in_any_form(change, dtype):
     np.testing.assert_array_equal(model.coef_, other.coef_)
 
 
-def test_a_copy_learns_on_its_own():
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("hidden", [(), (3, 2)])
+def test_a_copy_learns_on_its_own(hidden):
     X = features()
     y = target("number", X)
-    model = streamed(GDRegressor(), X, y, cuts=[0, 40, 80])
+    model = streamed(GDRegressor(hidden_layer_sizes=hidden, random_state=0), X, y, cuts=[0, 40, 80])
     before, other = pickle.dumps(model), copy.copy(model)
-    other.partial_fit(X[80:], y[80:])
-    other.coef_ += 1.0
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        other.partial_fit(X[80:], y[80:])
+    assert (model.engine_, other.engine_) == ("compiled", "compiled")
+    other.coefs_[0][...] += 1.0
     assert pickle.dumps(model) == before
 
 
@@ -297,6 +377,57 @@ def arrays_in(value):
     elif is_dataclass(value):
         for each in fields(value):
             yield from arrays_in(getattr(value, each.name))
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
+def test_layers_set_from_outside_are_heeded(name, layer, sparse):
+    X = features()
+    y = target("number", X)
+    rows = thinned(X) if sparse else X
+    network = GDRegressor(hidden_layer_sizes=(4,), random_state=0)
+    model, other, vectorized = (
+        streamed(network, rows, y, cuts=[0, 40, 80], compiles_after=steps) for steps in (0, 0, np.inf)
+    )
+    for each in (other, vectorized):
+        getattr(each, name)[layer][...] += 3.0
+    for each, after in ((model, 0.0), (other, 0.0), (vectorized, np.inf)):
+        with mock.patch.object(skgd.engines, "REPAYS_SECONDS", after):
+            each.partial_fit(rows[80:], y[80:])
+    assert (other.engine_, vectorized.engine_) == ("compiled", "vectorized")
+    assert np.abs(other.predict(rows) - model.predict(rows)).max() > 0.1
+    np.testing.assert_allclose(other.predict(rows), vectorized.predict(rows), rtol=1e-9)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_networks_whose_parameters_change_between_calls_agree():
+    X = features()
+    y = target("classes", X)
+    changes = [
+        {"alpha": 0.1},
+        {"activation": "tanh"},
+        {"average": True},
+        {"class_weight": "balanced"},
+        {"class_weight": None, "average": False},
+        {"precondition": False, "learning_rate": 0.01},
+        {"optimizer": AdamW(weight_decay=0.1)},
+        {"batch_size": 3},
+        {"loss": "hinge"},
+    ]
+    models = {}
+    for after in (0.0, np.inf):
+        network = GDClassifier(hidden_layer_sizes=(4,), random_state=0)
+        model = models[after] = streamed(network, X, y, cuts=[0, 40], compiles_after=after)
+        engines = []
+        with mock.patch.object(skgd.engines, "REPAYS_SECONDS", after):
+            for change in changes:
+                model.set_params(**change).partial_fit(X, y)
+                engines.append(model.engine_)
+        assert set(engines) == {"compiled" if after == 0.0 else "vectorized"}
+    for ours, expected in zip(models[0.0].coefs_, models[np.inf].coefs_, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("change", ["coef_", "in place", "intercept_"])
