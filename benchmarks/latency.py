@@ -7,12 +7,13 @@ from itertools import cycle
 import numpy as np
 import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
 
 from benchmarks.common import Row, medians, seconds, table_of_numbers, text
 from skgd import GDClassifier
 
 TITLE = "Latency: one call, warm"
-COLUMNS = ("skgd / SGDClassifier", "skgd", "SGDClassifier")
+COLUMNS = ("skgd / other", "skgd", "`SGDClassifier` or, if hidden, `MLPClassifier`")
 _CALLS, _WARM_UP = 3_000, 2_000
 _CHUNK = 100
 
@@ -22,21 +23,26 @@ def rows(shrink: int) -> Iterator[Row]:
     X, y = table_of_numbers(4_000, 20)
     words, labels = text(1_000, 45_000)
     kinds = {"20 features": (X, y), "text, 45,000 features": (sp.csr_array(words), labels)}
-    for method, size, kind, target in (
-        ("partial_fit", 1, "20 features", 0.12),
-        ("partial_fit", 32, "20 features", 0.15),
-        ("predict", 1, "20 features", 0.2),
-        ("predict_proba", 1, "20 features", None),
-        ("partial_fit", 1, "text, 45,000 features", None),
-        ("predict", 1, "text, 45,000 features", None),
+    for method, size, kind, hidden, target in (
+        ("partial_fit", 1, "20 features", (), 0.12),
+        ("partial_fit", 32, "20 features", (), 0.15),
+        ("predict", 1, "20 features", (), 0.2),
+        ("predict_proba", 1, "20 features", (), None),
+        ("partial_fit", 1, "text, 45,000 features", (), None),
+        ("predict", 1, "text, 45,000 features", (), None),
+        ("partial_fit", 1, "20 features", (100,), None),
+        ("partial_fit", 32, "20 features", (100,), None),
+        ("partial_fit", 256, "20 features", (100,), None),
     ):
-        models = [GDClassifier(random_state=0), SGDClassifier(loss="log_loss", random_state=0)]
+        other = MLPClassifier(hidden, random_state=0) if hidden else SGDClassifier(loss="log_loss", random_state=0)
+        models = [GDClassifier(hidden_layer_sizes=hidden, random_state=0), other]
         calls = [_calls(model, method, size, *kinds[kind]) for model in models]
         for call in calls:
             for _ in range(_WARM_UP // shrink):
                 call()
         ours, theirs = _alternating(calls, _CALLS // shrink)
-        yield Row.of_times(f"`{method}`, {size} sample{'s' * (size > 1)} of {kind}", target, ours, theirs)
+        layers = f", hidden layer of {hidden[0]}" if hidden else ""
+        yield Row.of_times(f"`{method}`, {size} sample{'s' * (size > 1)} of {kind}{layers}", target, ours, theirs)
 
 
 def _calls(model, method: str, size: int, X, y: np.ndarray) -> Callable[[], object]:

@@ -6,6 +6,8 @@ to ask, and less to compile.
 
 from __future__ import annotations
 
+from typing import Any
+
 from skgd.coordinates import moved_intercept, relearned, standardized_coefficient, user_coefficient
 from skgd.engines.compiled.interface import averages, dense, has_intercept, hidden, regression, strategies
 from skgd.engines.vectorized import with_zeros
@@ -21,7 +23,8 @@ def change_coordinates(theta, layer_sizes, n_coefficients, old_scale, scale, cha
             for k in range(n_neurons):
                 shift[k] = 0.0
             for j in range(n_inputs):
-                before, now, moved, kept = 1.0, 1.0, 0.0, 1.0
+                before, now, moved = 1.0, 1.0, 0.0
+                kept: Any = 1.0
                 if not hidden or layer == 0:
                     before, now, moved = 1.0 * old_scale[j], 1.0 * scale[j], 1.0 * change[j]
                     kept = relearned(before, now, dense)
