@@ -222,6 +222,16 @@ def assert_same_bits(model, other):
 
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("sparse", [False, True])
+def test_batches_may_be_larger_than_integers_are(sparse):
+    X = features()
+    rows = thinned(X) if sparse else X
+    large, whole = (streamed(GDRegressor(batch_size=size), rows, target("number", X)) for size in (10**30, None))
+    assert large.engine_ == whole.engine_ == "compiled"
+    np.testing.assert_allclose(large.coef_, whole.coef_, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("precondition", [False, True])
 @pytest.mark.parametrize("average", [False, True])
 def test_networks_go_on_from_what_a_cut_leaves(average, precondition, sparse):

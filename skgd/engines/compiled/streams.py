@@ -501,6 +501,7 @@ class StreamLoop:
         ``factors`` on the learning rate are None where all of them are one.
         """
         n_rows = len(y)
+        size = min(size, n_rows)  # which may be a number beyond 64 bits
         order, rates, shares, ones = self._of_steps(n_rows, size, t, averaged, factors)
         sums = np.zeros(2 + len(self._layer_sizes))
         entries = self._most_entries(X, size, statistics) if self._kind.sparse else 0
@@ -508,9 +509,9 @@ class StreamLoop:
             scratch = self._spare.pop()  # not one that another thread uses
         except IndexError:
             scratch = None
-        if scratch is None or scratch.size < min(size, n_rows) or scratch.entries < entries:
+        if scratch is None or scratch.size < size or scratch.entries < entries:
             had = (0, 0) if scratch is None else scratch[:2]
-            scratch = self._allocated(max(min(size, n_rows), had[0]), max(entries, had[1]), numbers.dtype)
+            scratch = self._allocated(max(size, had[0]), max(entries, had[1]), numbers.dtype)
         arguments = (
             read_only_rows(X) if self._kind.sparse else (read_only(X),),
             read_only(y),
