@@ -56,8 +56,8 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     constant model, for half as many epochs again and 150 steps (300 with tanh). Copies of a sample are in the same
     fold. Then all samples are trained on. If ``max_iter`` epochs are too few for that, as many are taken, or fewer if
     the objective converges. With fewer than 20 different samples, there is no cross-validation, and training starts at
-    random coefficients. Why: the network is hardly ever worse than the linear model, since it differs only if held-out data
-    show that it is better; all samples are used. Of rare classes, the few samples left out do not show how wrong a
+    random coefficients. Why: the network is hardly ever worse than the linear model, since it differs only if held-out
+    data show that it is better; all samples are used. Of rare classes, the few samples left out do not show how wrong a
     network may be: of 65 tables, 11 % were worse than the linear model by 5 % of the constant model's loss with 1.5
     standard errors alone, none with this rule.
 
