@@ -125,8 +125,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     steps are implicit: the fraction λ of the step with φ'(λ) = λ φ'(0) is taken, where φ is the loss of the batch along
     the step. Why: a step cannot overshoot the minimum of the batch, so that ten times larger learning rates work, too.
 
-    ``fit`` of a network that starts at the linear model (see ``tol``): a third of that. Why: near a minimum, gradients
-    are mostly noise, and the first steps of Adam are as long as any.
+    ``fit`` of a network that starts at the linear model (see ``tol``): a third of that, unless pairs of its neurons are
+    only nearly linear (tanh). Why: near a minimum, gradients are mostly noise, and the first steps of Adam are as
+    long as any. Those pairs are changed much by any step, and training has to leave them behind.
 
 ``batch_size="auto"``
     ``fit``: full batches for linear regression with up to 1000 samples, unless X is sparse, and for any model with up
@@ -179,7 +180,7 @@ from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
 from skgd.correlation import is_dense, some_rows, squared_correlations
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
-from skgd.networks import represents_linear_model
+from skgd.networks import is_linear_in_pairs, represents_linear_model
 from skgd.objective import Objective
 from skgd.optimizers import FTRL, SGD, AdaGrad, Adam, AdamW, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
@@ -447,7 +448,8 @@ def base_rate(
         one_hot = sparse * (state.columns.one_hot if stream else 1.0)
         of_data = row_norm, curvature, n_classes, one_hot
         base = state.optimizer.auto_learning_rate(*of_data, state.optimizer.hyper())
-        base /= max(len(objective.hidden_layer_sizes), 1) * (_NEAR_MINIMUM if from_linear_model else 1.0)
+        near = from_linear_model and is_linear_in_pairs(objective.activation)
+        base /= max(len(objective.hidden_layer_sizes), 1) * (_NEAR_MINIMUM if near else 1.0)
         if not objective.hidden_layer_sizes:
             by_feature = np.repeat(1.0 / (curvature * squares), objective.n_outputs)
             intercepts = np.full(objective.n_outputs, 1.0 / curvature)

@@ -19,6 +19,7 @@ import numpy as np
 from skgd.coordinates import Matrix
 from skgd.engines import readout
 from skgd.epochs import Epochs
+from skgd.networks import is_linear_in_pairs
 from skgd.newton import copies_of
 from skgd.plan import Plan
 from skgd.schedules import Schedule
@@ -33,7 +34,7 @@ _LEFT_OUT = 500  # samples, in all folds together, are enough
 _FEWEST = 20  # samples, other than copies: of fewer, some that are left out say nothing
 _FEW = 64  # samples, in full batches: weights are to be the same as copies, whatever their order
 _LONGER = 1.25  # each check after so many times as many epochs
-_WAIT, _WAIT_STEPS = 1.5, 150  # times the best number of epochs, and steps
+_WAIT, _WAIT_STEPS, _WAIT_LONGER = 1.5, 150, 300  # times the best number of epochs, and steps
 _ERRORS = 2.0  # standard errors by which a network has to be better than the linear model, and
 _UNSEEN = 5.0  # what one more sample may lose, in units of the loss of the best constant model
 _NOTEWORTHY = 0.02  # of the gain, and
@@ -72,6 +73,7 @@ def chosen_epochs(
     ]
     n_steps, copies = folds[0].n_steps, np.concatenate([copies[rows] for rows in left_out])
     n_samples = copies.sum()
+    least = _WAIT_STEPS if is_linear_in_pairs(plan.activation) else _WAIT_LONGER
     linear = _losses_after(1, folds)
     best, best_epoch, noted, since = 0.0, 1, 0.0, 1
     for epoch in _checks(plan.max_iter):
@@ -83,7 +85,7 @@ def chosen_epochs(
             best, best_epoch = bound, epoch
         if bound < noted - max(_NOTEWORTHY * -noted, _NOTHING):
             noted, since = bound, epoch
-        if (epoch - _WAIT * since) * n_steps > _WAIT_STEPS:
+        if (epoch - _WAIT * since) * n_steps > least:
             return best_epoch
     return None
 

@@ -8,8 +8,8 @@ first: with :math:`\delta` the loss's derivative with respect to a layer's z,
           \qquad \delta_{in} = (\delta W^T) \odot \varphi'(z_{in})
 
 A pair of neurons with opposite inputs represents a linear function if :math:`\varphi(z) - \varphi(-z)` is proportional
-to z, as for most rectifiers. So a network can start at a linear model (compare the looks-linear initialization of
-Balduzzi et al.).
+to z, as for most rectifiers, and nearly so if it is for small z, as for the hyperbolic tangent. So a network can start
+at a linear model (compare the looks-linear initialization of Balduzzi et al.).
 
 References
 ----------
@@ -30,6 +30,9 @@ import numpy as np
 
 from skgd.activations import Activation
 from skgd.coordinates import Matrix
+
+_NEARLY = 1.0 / 300.0  # of its slope at zero: by so much, that of a pair that is nearly linear may differ
+_SMALLEST_SIZE = 0.05  # of what such a pair receives: with less, steps and the penalty would be large beside it
 
 # The coefficients, (n_inputs, n_outputs), and the intercepts, (n_outputs,).
 Layer: TypeAlias = tuple[np.ndarray, np.ndarray]
@@ -78,21 +81,27 @@ def initial_layers(sizes: Sequence[int], activation: Activation, random_state: n
 
 
 def represents_linear_model(layers: Sequence[Layer], activation: Activation) -> bool:
-    """Say whether each hidden layer has a pair of neurons per output, whose difference is linear."""
+    """Say whether each hidden layer has a pair of neurons per output, whose difference is linear, or nearly so."""
     n_outputs = layers[-1][0].shape[1]
-    return min(coef.shape[1] for coef, _ in layers[:-1]) >= 2 * n_outputs and _slope_of_pair(activation) != 0.0
+    return min(coef.shape[1] for coef, _ in layers[:-1]) >= 2 * n_outputs and linear_pair(activation)[0] != 0.0
+
+
+def is_linear_in_pairs(activation: Activation) -> bool:
+    """Say whether the difference of a pair of neurons is linear for inputs of any size."""
+    return math.isinf(linear_pair(activation)[1])
 
 
 def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activation) -> list[Layer]:
     """Return layers that predict what a linear model does, by pairs of neurons; the others stay what they are.
 
-    The last layer ignores the other neurons at first: its coefficients of them are zero.
+    The last layer ignores the other neurons at first: its coefficients of them are zero. Coefficients of pairs that are
+    linear in front of a layer and behind it are as large as each other.
     """
     coef, intercept = linear
-    slope = _slope_of_pair(activation)
+    slope, size = linear_pair(activation)
     norms = np.sqrt(np.square(coef).sum(axis=0))
     used = np.flatnonzero(norms)
-    shrunk = np.sqrt(norms)[used]
+    shrunk = np.sqrt(norms)[used] if math.isinf(size) else norms[used] / size
     signs, pairs = np.tile([1.0, -1.0], len(used)), slice(0, 2 * len(used))
     first, *others = [(w.copy(), b.copy()) for w, b in layers]
     first[0][:, pairs] = signs * np.repeat(coef[:, used] / shrunk, 2, axis=1)
@@ -105,8 +114,21 @@ def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activati
     return [first, *others[:-1], (last, np.asarray(intercept))]
 
 
-def _slope_of_pair(activation: Activation) -> float:
-    """Return the slope of the difference of a pair of neurons, or 0 if it is not linear."""
-    z, hyper = np.array([0.1, 0.25, 1.0, 8.0]), activation.hyper()
-    slopes = (activation.value(z, hyper) - activation.value(-z, hyper)) / z
-    return float(slopes[0]) if np.allclose(slopes, slopes[0], rtol=1e-6) else 0.0
+def linear_pair(activation: Activation) -> tuple[float, float]:
+    """Return the slope of the difference of a pair of neurons, and for inputs of which size it is linear, or nearly so.
+
+    The size is infinite if the difference is linear; the slope is 0 if it is not even nearly so, and if a neuron at
+    rest is not silent: what all of them hand on would hide what each of them says.
+    """
+    z, hyper = np.append(np.geomspace(1e-3, 1.0, 61), 8.0), activation.hyper()
+    with np.errstate(all="ignore"):
+        slopes = (activation.value(z, hyper) - activation.value(-z, hyper)) / z
+        rest = activation.value(np.zeros(1), hyper)[0]
+    slope = float(slopes[0])
+    if not np.isfinite(slopes).all() or slope == 0.0:
+        return 0.0, 0.0
+    differ = np.abs(slopes / slope - 1.0)
+    if (differ <= 1e-6).all():
+        return slope, math.inf
+    size = float(z[np.argmax(differ > _NEARLY) - 1]) if (differ > _NEARLY).any() else float(z[-1])
+    return (slope, size) if size >= _SMALLEST_SIZE and abs(rest) <= 1e-6 else (0.0, 0.0)
