@@ -204,8 +204,6 @@ def train_by_sums(
                 again = 0
         ending = stopping.conclude(state, (sample[0], *targets))
     except KeyboardInterrupt:
-        if not plan.reports:
-            raise
         drop_unfinished(history)
         ending = stopping.interrupted(epoch)
     if plan.verbose:
