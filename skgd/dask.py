@@ -42,7 +42,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd import estimators
 from skgd.estimators.classifier import has_probabilities
 from skgd.partition_sums import in_tree, merge
-from skgd.partitions import fit_with
+from skgd.partitions import check_solver, fit_with
 
 __all__ = ["GDClassifier", "GDRegressor", "to_skgd"]
 
@@ -297,11 +297,13 @@ class _DaskMixin:
         """
         validation = _computed(X_val), _computed(y_val), _computed(sample_weight_val)
         if not any(map(is_dask_collection, (X, y, sample_weight))):
-            if solver != "auto":
-                raise ValueError(
-                    f"solver={solver!r} is for dask collections. On other data, fit takes the steps that the "
-                    "parameters of the estimator ask for: leave solver out."
-                )
+            check_solver(solver, n_lanes)
+            for name, value, default in (("solver", solver, "auto"), ("n_lanes", n_lanes, 4)):
+                if value != default:
+                    raise ValueError(
+                        f"{name}={value!r} is for dask collections. On other data, fit takes the steps that the "
+                        f"parameters of the estimator ask for: leave {name} out, or convert X to a dask array."
+                    )
             return super().fit(X, y, sample_weight, *validation)  # type: ignore[misc]
         with self._atomic():
             fit_with(self, _Graphs(_partitions_of(X, y, sample_weight)), validation, solver, n_lanes)

@@ -32,8 +32,12 @@ from skgd.quadratic import least_subgradient
 _ENOUGH = 1e-4  # of the decrease that the slope promises (Armijo)
 _FLAT = 0.01  # of the slope at the start, around kinks
 _SHORTEST, _LONGEST = 0.1, 0.5  # of a step that was too long
-_PAIRS = 10  # of steps and changes of the gradient, at most
-_ENTRIES_OF_PAIRS = 2**26
+_PAIRS = 30  # of steps and changes of the gradient, at most
+_ENTRIES_OF_PAIRS = 2**24
+_FIRST_DAMPING = 0.03  # of the largest curvature
+_LESS_DAMPING = 0.5  # times that of the step before
+_MOST_PASSES = 8  # of a damped step
+_ENDED = 0.9  # of the gradient, which what is left of it falls short of where a damped step ends
 _DAMPINGS = np.array(
     [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 )  # in units of the loss's curvature, that of standardized features
@@ -42,13 +46,24 @@ _ROUNDING = 1e-12  # of the objective
 
 
 class Evaluation(NamedTuple):
-    """What a pass says of the point where it was: losses by output, the squared gradient, and the decrement."""
+    """What a pass says of the point where it was: losses by output, the squared gradient, and the decrement.
+
+    ``step`` is the proximal step that ends there, if one does.
+    """
 
     theta: np.ndarray
     losses: np.ndarray
     squared_gradient: float
     decrement: float
     accepted: bool
+    step: ProximalStep | None = None
+
+
+class ProximalStep(NamedTuple):
+    """A proximal step: where it begins, and the weight of half the squared distance from there."""
+
+    center: np.ndarray
+    damping: float
 
 
 class Descent(Protocol):
@@ -205,29 +220,36 @@ def shorter(before: float, after: float) -> float:
 
 
 class LBFGS:
-    """Limited-memory quasi-Newton steps, of which the first one is a gradient step for the largest ``curvature``."""
+    """Limited-memory quasi-Newton steps, of which the first one is a gradient step for the largest ``curvature``.
+
+    With ``path``, they follow the path of gradient descent from there, which regularizes, in few passes. A proximal
+    step goes about to the minimum of the objective plus half a damping times the squared distance from where the step
+    begins: an implicit step of Euler's method along the path, which halves the damping from one to the next. It ends
+    where what is left of the gradient of this sum is less than nine tenths of the objective's, or after eight passes.
+    """
 
     width = 0.0
 
-    def __init__(self, objective: Objective, theta: np.ndarray, curvature: float):
+    def __init__(self, objective: Objective, theta: np.ndarray, curvature: float, *, path: bool = False):
         self._objective = objective
         self._l1, self._l2 = objective.penalty_by_parameter()
         worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
         self._worth = objective.join([(np.tile(worth, (objective.n_features, 1)), worth)], np.float64)
         self._curvature = curvature + self._l2.max()
-        self._pairs: deque = deque(maxlen=max(min(_PAIRS, _ENTRIES_OF_PAIRS // len(theta)), 3))
+        self._pairs: deque = deque(maxlen=min(_PAIRS, max(_ENTRIES_OF_PAIRS // len(theta), 3)))
         self._next = self._here = theta
+        self._step = ProximalStep(theta, _FIRST_DAMPING * self._curvature if path else 0.0)
         self._value = np.inf
         self._gradient: np.ndarray | None = None
         self._subgradient = self._direction = np.zeros_like(theta)
-        self._share = 1.0
+        self._share, self._n_passes = 1.0, 0
 
-    def begun_at(self, theta: np.ndarray) -> LBFGS:
-        """Return a descent from other parameters, or on other rows, which knows about the inverse of this Hessian."""
+    def begun_at(self, step: ProximalStep) -> LBFGS:
+        """Return a descent that begins with a step, on other rows, which knows about the inverse of this Hessian."""
         begun = copy(self)
         begun._pairs = self._pairs.copy()
-        begun._next = begun._here = theta
-        begun._value, begun._gradient = np.inf, None
+        begun._next = begun._here = step.center
+        begun._step, begun._value, begun._gradient, begun._n_passes = step, np.inf, None, 0
         return begun
 
     @property
@@ -242,31 +264,42 @@ class LBFGS:
 
     def take(self, sums: Sums) -> Evaluation:
         """Take a step, or a shorter one, from the sums at the requested point."""
-        here = self._next
-        value = float(sums.losses.sum() + (self._l1 * np.abs(here) + 0.5 * self._l2 * here**2).sum())
+        here, (center, damping) = self._next, self._step
         gradient = sums.gradient + self._l2 * here
         of_all = here, sums.losses, float(np.square(gradient).sum())
+        from_center = here - center
+        damped = gradient + damping * from_center
+        value = float(sums.losses.sum() + (self._l1 * np.abs(here) + 0.5 * self._l2 * here**2).sum())
+        damped_value, ends = value + 0.5 * damping * float(from_center @ from_center), False
         if self._gradient is not None:
             moved = here - self._here
             slope = float(self._subgradient @ moved)
             enough = self._value + _ENOUGH * slope + _ROUNDING * abs(self._value)
-            if not value <= enough:
-                after = float(least_subgradient(gradient, here, self._l1) @ self._direction)
+            if not damped_value <= enough:
+                after = float(least_subgradient(damped, here, self._l1) @ self._direction)
                 self._share *= shorter(float(self._subgradient @ self._direction), after)
                 self._next = self._moved()
                 return Evaluation(*of_all, np.inf, False)
             change = gradient - self._gradient
             if moved @ change > 1e-10 * np.sqrt((moved @ moved) * (change @ change)):
                 self._pairs.append((moved, change))
-        self._here, self._value, self._gradient = here, value, gradient
-        self._subgradient = least_subgradient(gradient, here, self._l1)
+            left, whole = (least_subgradient(each, here, self._l1) for each in (damped, gradient))
+            self._n_passes += 1
+            ends = damping > 0.0 and (
+                float(left @ left) <= _ENDED**2 * float(whole @ whole) or self._n_passes >= _MOST_PASSES
+            )
+        if ends:
+            self._step, self._n_passes = ProximalStep(here, _LESS_DAMPING * damping), 0
+            damped, damped_value = gradient, value
+        self._here, self._value, self._gradient = here, damped_value, gradient
+        self._subgradient = least_subgradient(damped, here, self._l1)
         self._direction = -self._product(self._subgradient)
         if self._l1.any():  # a coefficient moves only where the subgradient leads
             self._direction[(self._l1 > 0.0) & (self._direction * self._subgradient >= 0.0)] = 0.0
         self._share = 1.0
         self._next = self._moved()
         decrement = -0.5 * float((self._subgradient * (self._next - here)) @ self._worth)
-        return Evaluation(*of_all, decrement, True)
+        return Evaluation(*of_all, decrement, True, ProximalStep(center, damping) if ends else None)
 
     def _moved(self) -> np.ndarray:
         """Return where the step leads, in the orthant of the point, or of the descent from zero."""
@@ -277,17 +310,18 @@ class LBFGS:
         return np.where((self._l1 > 0.0) & (there * orthant < 0.0), 0.0, there)
 
     def _product(self, gradient: np.ndarray) -> np.ndarray:
-        """Return about the product of the inverse Hessian with a gradient (two-loop recursion)."""
-        result, weights = gradient.copy(), []
-        for step, change in reversed(self._pairs):
+        """Return about the product of the inverse of the damped Hessian with a gradient (two-loop recursion)."""
+        result, weights, damping = gradient.copy(), [], self._step.damping
+        pairs = [(step, change + damping * step if damping else change) for step, change in self._pairs]
+        for step, change in reversed(pairs):
             weight = (step @ result) / (step @ change)
             weights.append(weight)
             result -= weight * change
-        if self._pairs:
-            step, change = self._pairs[-1]
+        if pairs:
+            step, change = pairs[-1]
             result *= (step @ change) / (change @ change)
         else:
-            result /= self._curvature
-        for (step, change), weight in zip(self._pairs, reversed(weights), strict=True):
+            result /= self._curvature + damping
+        for (step, change), weight in zip(pairs, reversed(weights), strict=True):
             result += (weight - (change @ result) / (step @ change)) * step
         return result

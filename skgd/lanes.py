@@ -235,13 +235,14 @@ def train_in_lanes(
         state, sample = _begun_in_combinations(combined, given, plan, state.optimizer, sample)
     constant = best_constant(state, *targets)
     state, of_outliers, unit = begun_with_yardstick(state, plan, (sample[0], *targets), constant)
+    interrupted = False
     linear = untrained_linear_model(given, random_state) if can_start_at_linear_model(given, plan) else None
     begins = linear is not None and minimizes(linear.objective)
     if linear is not None and begins:
         linear = replace(linear, columns=given.columns, targets=given.targets, class_totals=given.class_totals)
         of_linear: dict[str, list[float]] = {key: [] for key in history_keys(1)}
-        linear, *_ = train_by_sums(linear, linear_plan(plan), engine, known, found, None, of_linear, None)
-        state = predicting_like(linear, state)
+        linear, _, end = train_by_sums(linear, linear_plan(plan), engine, known, found, None, of_linear, None)
+        state, interrupted = predicting_like(linear, state), end.reason == "interrupted"
     if begins and plan.alpha == "auto":
         alpha = penalty_of_network(state.objective, number_of_copies(found))
         state.objective = replace(state.objective, alpha=alpha)
@@ -302,10 +303,12 @@ def train_in_lanes(
             best_score=best_score,
         )
 
-    if begins:  # which is kept, unless a pass is better
+    if begins and not interrupted:  # which is kept, unless a pass is better
         value, _, best_score = evaluate(state)
         best, stopping.best = replace(state), value - of_outliers
     try:
+        if interrupted:
+            raise KeyboardInterrupt
         while epoch < plan.max_iter and not stopping.done:
             if observer is not None:
                 observer.begin_epoch(*now())

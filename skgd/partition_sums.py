@@ -419,15 +419,13 @@ def weighted_columns(partition: Partition, number: int, known: Known) -> Weighte
 class Request(NamedTuple):
     """Where to compute the sums, whether with the Hessian, and the half width of the interval around kinks.
 
-    ``others`` are parameters at which only the losses are asked for, ``average`` those for which the sums over rows
-    that are held out are asked for, too.
+    ``others`` are parameters at which only the losses are asked for.
     """
 
     theta: np.ndarray
     newton: bool
     width: float = 0.0
     others: tuple[np.ndarray, ...] = ()
-    average: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -436,7 +434,7 @@ class Sums:
 
     ``share`` is the sum of these, which is less than one where rows are held out. ``squares`` are those of the
     gradients of rows, ``smoothing`` how much means around kinks are above the losses, ``others`` the losses at other
-    parameters, and ``held_out`` and ``of_average`` the sums over the rows that are held out.
+    parameters, and ``held_out`` the sums over the rows that are held out.
     """
 
     share: float
@@ -447,7 +445,6 @@ class Sums:
     hessians: tuple[np.ndarray, ...] = ()
     others: tuple[float, ...] = ()
     held_out: HeldOutSums | None = None
-    of_average: HeldOutSums | None = None
 
     def merged(self, other: Sums) -> Sums:
         """Return the sums over the rows of both."""
@@ -460,7 +457,6 @@ class Sums:
             tuple(map(add, self.hessians, other.hessians)),
             tuple(map(add, self.others, other.others)),
             merge(self.held_out, other.held_out),
-            merge(self.of_average, other.of_average),
         )
 
     def means(self) -> Sums:
@@ -518,8 +514,6 @@ def sums(partition: Partition, number: int, known: Known, request: Request) -> S
         of_rows = (_sums_with_hessians if request.newton else _sums)(known, request, data)
         if held_out is not None and len(held_out[1]):
             of_rows = replace(of_rows, held_out=_held_out_sums(known, request.theta, held_out))
-            if request.average is not None:
-                of_rows = replace(of_rows, of_average=_held_out_sums(known, request.average, held_out))
     return of_rows
 
 

@@ -24,14 +24,19 @@ What the defaults are: the same standardization, penalty (`alpha_`) and stopping
 Medians, and with fewer than 100 samples per parameter the strength of the penalty, are those of a random sample of at
 least 4096 samples, if there are more. With 100 samples per parameter or more, ``alpha="auto"`` is 1 / n_samples, for
 Newton steps on losses other than the squared error. With L-BFGS steps, it is that of ``fit`` without Newton steps, but
-at least 1 / (n_samples √n_classes).
+at least 1 / (n_samples √n_classes) if ``tol`` is a number.
 
-With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit noise. 5 % of the samples are held out
-(at least 1000 and at most 4096 of them, but no more than 10 %), until their loss does not decrease by a tenth of a
-percent in any of three passes. As this loss may jump from point to point, that of the average of the points counts if
-it is lower; the n-th point has the weight 3 / (n + 2) in the average so far. From the best point, training continues on
-all samples, until the objective is as low as it was there on the samples that were not held out, for at most half as
-many passes again (*Goodfellow, Bengio and Courville*, "Deep Learning", 2016, algorithm 7.3).
+With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit noise. Training follows the path of
+gradient descent with small steps, from large eigenvalues to small ones, by proximal steps of one to eight passes, each
+to about the minimum of
+
+.. math:: J(\theta) + \tfrac{\delta}{2} \lVert \theta - \theta_0 \rVert^2
+
+where :math:`\theta_0` is where the step begins, and the damping :math:`\delta` halves after each (*Rockafellar*,
+"Monotone operators and the proximal point algorithm", 1976). 5 % of the samples are held out (at least 1000 and at most
+4096 of them, but no more than 10 %), until two steps have not decreased their loss by two percent (plus 0.06 % of that
+of the best constant model). Then the last three steps up to the best one, which are seven eighths of the way, are taken
+again on all samples.
 """
 
 from __future__ import annotations
@@ -169,7 +174,7 @@ def fit_with(
 ) -> None:
     """Fit an estimator to the partitions of an engine; the validation set is X, y and weights, or None each."""
     plan, loss = estimator._plan(stream=False)
-    in_lanes = _check_solver(solver, n_lanes)
+    in_lanes = check_solver(solver, n_lanes)
     _refuse(estimator, plan, in_lanes)
     resumed = hasattr(estimator, "_state") and (estimator.warm_start or hasattr(estimator, "_unfinished"))
     random_state, held_out = estimator._random_state(), None
@@ -226,7 +231,7 @@ def fit_with(
         run.end()
 
 
-def _check_solver(solver: Any, n_lanes: Any) -> bool:
+def check_solver(solver: Any, n_lanes: Any) -> bool:
     """Say whether training is in lanes, with parameters that are checked."""
     if not isinstance(solver, str) or solver not in ("auto", "sgd"):
         raise ValueError(f"solver must be 'auto' or 'sgd', got {plain_repr(solver)}.")

@@ -7,6 +7,7 @@ r"""Training by passes over all partitions: each adds up losses and gradients, a
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,9 +17,9 @@ import numpy as np
 from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows
 from skgd.constant import begun_at_constant, best_constant, is_robust, value_of_zero, yardstick
 from skgd.curvature import Problem
-from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent
+from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent, ProximalStep
 from skgd.engines import EpochSummary, initial_iterate
-from skgd.engines.vectorized import penalties_of, summarized, with_zeros
+from skgd.engines.vectorized import penalties_of, summarized
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
 from skgd.losses import SquaredError
@@ -26,7 +27,7 @@ from skgd.newton import copies_of, with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
 from skgd.outliers import some_rows, without_outliers, without_outlying_values
-from skgd.partition_sums import HeldOut, HeldOutSums, Known, Request, Sums, Survey, sums
+from skgd.partition_sums import HeldOut, HeldOutSums, Known, Sums, Survey, sums
 from skgd.penalty import minimum
 from skgd.plan import Plan
 from skgd.run import Run
@@ -39,8 +40,11 @@ _FEW_COLUMNS = 500
 _FEW_PRODUCTS = 1e6  # for each row
 _CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is where training begins
 _STEPS = 20
-_EPOCH = 30  # steps, which a pass of L-BFGS is worth, so that three without 0.1 % of progress are the last ones
-_LATEST = 3.0  # points: the n-th one has this weight in their average, divided by n + 2
+_LEAST_FALL = 0.02  # of the loss of other rows, in a proximal step, each of which goes twice as far as the last
+_STEPS_OF_PATH = 1000  # for which a proximal step counts: as a long epoch
+_PATIENCE = 2  # steps with less
+_FLAT_STEPS = 10  # which may leave the objective as it was, and count only if they do not
+_AGAIN = 3  # the last ones, taken again on all rows
 _POWER_ITERATIONS = 10
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
@@ -99,7 +103,8 @@ def train_by_sums(
     begun = begun_at_constant(state, plan, constant)
     begun.objective = replace(begun.objective, worth=worth)
     state, start, in_sample = begun, begun.iterate.theta, False
-    if not newton and plan.alpha == "auto":
+    path = not newton and _stops_by_new_rows(state.objective, plan)
+    if not newton and not path and plan.alpha == "auto":
         n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
         alpha = max(state.objective.alpha, 1.0 / (number_of_copies(found) * n_classes**0.5))
         state.objective = replace(state.objective, alpha=alpha)
@@ -107,29 +112,32 @@ def train_by_sums(
         state, start = _begun_in_sample(begun, plan, sample, found)
         in_sample = start is not begun.iterate.theta
     objective, columns = state.objective, state.columns
-    path: _Path | None = None
-    target, last = None, 0  # the objective at which more passes would fit noise, and the last of these passes
-    if not newton and known.held_out is None and validation is None and _stops_by_new_rows(objective, plan):
-        known, path = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED)), _Path(objective)
+    holds_out = path and known.held_out is None and validation is None
+    if holds_out:
+        known = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED))
     known = replace(known, objective=objective, weight=columns.weight)
     validates = validation is not None or known.held_out is not None
-    descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample))
+    descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample), path=path)
     if newton:
         problem = Problem(objective, *sample)
         descent = NewtonDescent(problem, start.astype(np.float64), columns.rows)
     goal = goal_of(objective, plan, validates)
     stopping = Stopping(
         state,
-        plan,
+        _plan_of_path(plan) if path else plan,
         (sample[0], *targets),
         of_outliers,
-        1 if path is None else _EPOCH,
+        _STEPS_OF_PATH if path else 1,
         shuffled=False,
         validates=validates,
         newton=True,
         accuracy=None if newton else goal,
     )
     epoch, best_epoch, best_score, best_theta = 0, 0, np.nan, None
+    steps: deque[ProximalStep] = deque(maxlen=_AGAIN)  # the last ones, up to the best parameters
+    best_steps: list[ProximalStep] = []
+    n_steps, flat = 0, np.inf
+    again = 0  # how many of them are still to be taken again, on all rows
     before, began = state.t, len(history["objective"])
 
     def now() -> tuple[State, Progress]:
@@ -148,13 +156,12 @@ def train_by_sums(
         )
 
     try:
-        while epoch < plan.max_iter and (not stopping.done or target is not None):
+        while epoch < plan.max_iter and (not stopping.done or again > 0):
             if observer is not None:
                 observer.begin_epoch(*now())
             epoch += 1
             started = time.perf_counter()
-            request = descent.request if path is None else path.asked(descent.request)
-            total: Sums = engine.run(sums, known, request)
+            total: Sums = engine.run(sums, known, descent.request)
             evaluation = descent.take(total if known.held_out is None else total.means())
             summary = _summary_of(state, evaluation)
             if in_sample and epoch == 1 and summary.progress > _highest(state, targets, of_outliers):
@@ -163,42 +170,40 @@ def train_by_sums(
             if validates:
                 shown = _with_theta(state, evaluation.theta, total, before + epoch)
                 losses, score = losses_and_score(shown, plan, validation, total.held_out)
-                if path is not None and request.average is not None and path.is_better(total, worth):
-                    shown = _with_theta(state, request.average, total, before + epoch)
-                    losses, score = losses_and_score(shown, plan, validation, total.of_average)
                 validated, value = (float(losses.sum()), score), float((worth * losses).sum())
-            if target is not None:
-                target = target if summary.progress > target and epoch < last else None
+            if evaluation.step is not None:
+                steps.append(evaluation.step)
+                n_steps += 1
+            if epoch == 1:
+                flat = (1.0 - _LEAST_FALL) * summary.progress
+            begins = n_steps <= _FLAT_STEPS and summary.progress > flat
+            if again:
+                again -= evaluation.step is not None
+                if not again:
+                    best_theta, best_epoch = None, 0
+            elif path and epoch > 1 and (evaluation.step is None or begins):
+                pass  # parameters in the midst of a step tell less, and the first steps may be too short to learn
             elif evaluation.accepted or validates:
-                if stopping.observe(value, state, None, summary) and validates:
-                    best_theta, best_epoch, best_score = shown, epoch, score
-                    if path is not None:
-                        path.mark(evaluation.theta, summary.progress, total, worth)
+                lowest = stopping.observe(value, state, None, summary)
+                if validates and lowest and not (path and stopping.waited):
+                    best_theta, best_epoch, best_score, best_steps = shown, epoch, score, list(steps)
             else:
                 stopping.reject()
-            if path is not None and evaluation.accepted:
-                path.add(evaluation.theta)
-            if path is not None and validates and stopping.ending.reason == "validation":
-                # All rows, from there on, until they are fitted as well as those were that were not held out.
+            if holds_out and best_steps and stopping.ending.reason == "validation":
                 assert isinstance(descent, LBFGS)
-                theta, target = path.back()
-                last = epoch + max(best_epoch // 2, 1)
-                descent, known = descent.begun_at(theta), replace(known, held_out=None)
-                validates, best_theta, best_epoch = False, None, 0
+                descent, known = descent.begun_at(best_steps[0]), replace(known, held_out=None)
+                holds_out, validates, again = False, False, len(best_steps)
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            theta = descent.theta if path is None else path.model(descent.theta)
-            state.iterate = _with_theta(state, theta, total, before + epoch).iterate
+            state.iterate = _with_theta(state, descent.theta, total, before + epoch).iterate
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
-                target = None
+                again = 0
         ending = stopping.conclude(state, (sample[0], *targets))
     except KeyboardInterrupt:
-        if not plan.reports:
-            raise
         drop_unfinished(history)
         ending = stopping.interrupted(epoch)
     if plan.verbose:
@@ -209,48 +214,10 @@ def train_by_sums(
     return state, n_passes, ending._replace(kept=best_epoch or n_passes, score=best_score)
 
 
-class _Path:
-    """The points of a descent and their average, with larger weights of later ones: the better one is the model.
-
-    The loss of other rows may jump from one point of L-BFGS to the next; that of an average of points hardly does.
-    Where it does not jump, an average is behind.
-    """
-
-    def __init__(self, objective: Objective):
-        self._l1, _ = objective.penalty_by_parameter()
-        self._average, self._number = np.zeros_like(self._l1), 0
-        self._averages = True
-        self._best: tuple[np.ndarray, int, bool, np.ndarray, float] | None = None
-
-    def asked(self, request: Request) -> Request:
-        """Return a request that asks rows which are held out about the average, too."""
-        return request._replace(average=self.model(request.theta)) if self._number else request
-
-    def is_better(self, total: Sums, worth: np.ndarray) -> bool:
-        """Say whether the average is better than the point, on rows that are held out."""
-        if total.of_average is None or total.held_out is None:
-            return False
-        return bool(worth @ total.of_average.mean_losses < worth @ total.held_out.mean_losses)
-
-    def model(self, last: np.ndarray) -> np.ndarray:
-        """Return the average of the points so far, with the zeros of the last one where the penalty makes them."""
-        return with_zeros(self._average, last, self._l1 > 0.0) if self._averages and self._number else last
-
-    def add(self, theta: np.ndarray) -> None:
-        """Add a point to the average."""
-        self._number += 1
-        share = _LATEST / (self._number + _LATEST - 1.0)
-        self._average = self._average + share * (theta - self._average)
-
-    def mark(self, theta: np.ndarray, objective: float, total: Sums, worth: np.ndarray) -> None:
-        """Remember a point and the average before it as the best ones so far."""
-        self._best = self._average, self._number, self.is_better(total, worth), theta, objective
-
-    def back(self) -> tuple[np.ndarray, float]:
-        """Go back to where the better one was best, and return that point, and the objective there."""
-        assert self._best is not None
-        self._average, self._number, self._averages, theta, objective = self._best
-        return theta, objective
+def _plan_of_path(plan: Plan) -> Plan:
+    """Return the plan with the progress that is asked of a proximal step."""
+    patience = _PATIENCE if plan.n_iter_no_change == "auto" else plan.n_iter_no_change
+    return replace(plan, tol=_LEAST_FALL, n_iter_no_change=patience)
 
 
 def _stops_by_new_rows(objective: Objective, plan: Plan) -> bool:

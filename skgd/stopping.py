@@ -222,9 +222,10 @@ class Stopping:
         self.ending = Ending(reason, converged, self.approach.suboptimality)
 
     def interrupted(self, epoch: int) -> Ending:
-        """Warn that Ctrl-C has ended the training, and return that as its end."""
+        """Warn that Ctrl-C has ended the training, unless another one reports, and return that as its end."""
         message = f"Training was interrupted in epoch {epoch}; the model keeps the coefficients so far."
-        warnings.warn(message, UserWarning, stacklevel=_CALLER)
+        if self._plan.reports:
+            warnings.warn(message, UserWarning, stacklevel=_CALLER)
         self.end("interrupted")
         return self.ending
 

@@ -232,6 +232,12 @@ def test_bits_of_lanes(data, stage, scheduler):
 def test_lanes_are_for_dask_collections(data):
     with pytest.raises(ValueError, match="solver='sgd' is for dask collections"):
         skgd_dask.GDClassifier().fit(*data, solver="sgd")
+    with pytest.raises(ValueError, match="n_lanes=2 is for dask collections"):
+        skgd_dask.GDClassifier().fit(*data, n_lanes=2)
+    with pytest.raises(ValueError, match="n_lanes must be at least 1, got 0"):
+        skgd_dask.GDClassifier().fit(*data, n_lanes=0)
+    with pytest.raises(ValueError, match="solver must be 'auto' or 'sgd', got 'adam'"):
+        skgd_dask.GDClassifier().fit(*data, solver="adam")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -309,3 +309,23 @@ def test_few_samples(tables, n_rows):
         model = GDRegressor(max_iter=20, random_state=0, **parameters)
         fit(model, [(X[:1], y[:1]), (X[1:n_rows], y[1:n_rows])])
         assert np.isfinite(model.predict(X)).all()
+
+
+def test_ctrl_c_while_the_linear_model_is_trained_keeps_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    y = (X @ [1.0, 2.0, 3.0] > 0.0).astype(int)
+    n_reads = 0
+
+    def read():
+        nonlocal n_reads
+        n_reads += 1
+        if n_reads == 4:  # the survey, and some passes
+            raise KeyboardInterrupt
+        return X, y
+
+    network = GDClassifier(hidden_layer_sizes=(4,), random_state=0)
+    with pytest.warns(UserWarning, match="interrupted in epoch 0"):
+        partitions.fit(network, [read], solver="sgd")
+    assert (network.stop_reason_, network.n_iter_) == ("interrupted", 0)
+    assert network.score(X, y) > 0.9
