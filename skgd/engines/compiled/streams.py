@@ -39,6 +39,7 @@ from skgd.engines.compiled.interface import (
     automatic_rate,
     averages,
     centered,
+    combines,
     dense,
     gathers,
     has_intercept,
@@ -121,14 +122,11 @@ def take_stream(
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, loss, square_of_gradient, penalty, progress = max(alpha, 0.0), 0.0, 0.0, 0.0, 0.0
     done, outgrown = 0, False
-    inputs, measures, combined = data, columns, False
+    inputs, measures = data, columns
     if gathers:
-        together, combinations, measures, of_combinations = parts_of_moments(statistics, sizes)
-        combined = len(combinations[0]) > 0
-        if combined:
-            inputs = rewritten[1]
-        else:
-            measures = columns
+        together, combinations, of_combinations, kept_of_combinations = parts_of_moments(statistics, sizes)
+    if combines:
+        inputs, measures = rewritten[1], of_combinations
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end]
@@ -138,18 +136,15 @@ def take_stream(
         totals[0] += end - begin
         totals[1] += total
         first, taken_rows = begin, order[begin:end]
-        if gathers:
-            learned, kept, seen = columns, memory, data
-            for part in range(2 if combined else 1):  # a loop, so that it is compiled once
-                if part == 1:
-                    combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
-                    first, taken_rows = 0, order[: end - begin]
-                    learned, kept, seen = measures, of_combinations, inputs
-                learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
-                if part == 0 and (t + step) % stride == 0:
-                    gather(data[0], begin, end, given_weights, stride, together, scratch)
-        else:
-            learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
+        learned, kept, seen = columns, memory, data
+        for part in range(2 if combines else 1):  # a loop, so that it is compiled once
+            if combines and part == 1:
+                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                first, taken_rows = 0, order[: end - begin]
+                learned, kept, seen = measures, kept_of_combinations, inputs
+            learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
+            if gathers and part == 0 and (t + step) % stride == 0:
+                gather(data[0], begin, end, given_weights, stride, together, scratch)
         if regression:
             reach = REACH_OF_TARGETS
             learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
@@ -161,7 +156,7 @@ def take_stream(
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
-        filled = 1.0 if combined else filled / n_features  # what is combined is not sparse
+        filled = 1.0 if combines else filled / n_features  # what is combined is not sparse
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
@@ -245,13 +240,13 @@ def take_stream(
         progress += record[0, 2]
         averaged += shares[step] > 0.0
         done += 1
-        if gathers and combined and are_outgrown(measures, together[4]):
+        if combines and are_outgrown(measures, together[4]):
             outgrown = True
             break
     iterates = (theta, parameters[1], average[: len(theta) if averaged > 0 else 0])
     coordinates = (center, scale, target_center, target_scale)
     write_coefficients(iterates, coordinates, zeros or strength * l1_ratio > 0.0, coef, intercept, hypers[0])
-    if gathers and combined:
+    if combines:
         write_of_columns(coef, intercept, combinations, scratch[0])
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(intercept)
     for k in range(n_outputs):
@@ -407,8 +402,8 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers", "averages"
-    of_stream = dict(zip(names, flags, strict=True))
+    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
+    of_stream = dict(zip((*names, "gathers", "combines", "averages"), flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
 
@@ -417,6 +412,12 @@ def _of_outputs(n_outputs: int) -> np.ndarray:
     arrays = np.zeros((8, n_outputs))
     arrays[6] = 1.0
     return arrays
+
+
+def _rewritten(size: int, n_features: int, dtype: np.dtype) -> tuple:
+    """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
+    combined = np.empty((size, n_features), dtype)
+    return combined, (read_only(combined),)
 
 
 class _Scratch(NamedTuple):
@@ -466,11 +467,11 @@ class StreamLoop:
             smooth=bool(loss.smooth),
         )
         flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
-        self._loop = stream_loop(kind, (*flags, together is not None, averaging), loss.log_link)
-        self._together, combined = together, objective.coordinates.combinations is not None
+        self._together, self._combines = together, objective.coordinates.combinations is not None
+        self._loop = stream_loop(kind, (*flags, together is not None, self._combines, averaging), loss.log_link)
         self._settings, self._kind = settings, kind
         n_parameters, n_slots = objective.n_parameters, len(optimizer.slots)
-        kept = int(averaging), int(together is not None), int(combined)
+        kept = int(averaging), int(together is not None), int(self._combines)
         self._sizes = (objective.n_features, objective.n_outputs, n_parameters, n_slots, *kept)
         width = objective.n_outputs if sparse else n_parameters
         self._as_chunks = n_parameters // width, width
@@ -590,7 +591,7 @@ class StreamLoop:
             np.empty((size, n_outputs)),
             np.empty(1),
             np.zeros((1, 3)),
-            self._rewritten(size, n_features, dtype),
+            _rewritten(size, n_features, dtype) if self._combines else (),
         )
         shape = Shape(
             n_rows=size,
@@ -603,13 +604,6 @@ class StreamLoop:
             dtype=dtype,
         )
         return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
-
-    def _rewritten(self, size: int, n_features: int, dtype: np.dtype) -> tuple:
-        """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
-        if self._together is None:
-            return ()
-        combined = np.empty((size, n_features), dtype)
-        return combined, (read_only(combined),)
 
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""
