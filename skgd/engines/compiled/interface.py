@@ -85,7 +85,8 @@ log_link = False
 standardized = False  # whether the loss is handed standardized targets
 robust = False  # whether outliers are to have no say
 precondition = True
-gathers = False  # of streams: whether co-moments of the columns are kept, and combinations may take their place
+gathers = False  # of streams: whether co-moments of the columns are kept
+combines = False  # whether combinations of the columns take their place
 averages = True  # whether an average of the iterates may be kept
 automatic_rate = True  # whether learning_rate is "auto"
 

@@ -62,37 +62,32 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
     center, scale = scales.center, scales.inverse_scale
     n_entries, touched, base = 0, 0, known[-1] + len(scale)
     known[-1] = base
-    n_centered = of_centered[0, len(scale)] if centered else 0
+    if centered:
+        n_centered, bound, row = centered_columns(of_centered, len(scale))
     for i in range(begin, end):
         starts[i - begin] = n_entries
         if i + AHEAD < len(order):
             for q in range(indptr[order[i + AHEAD]], indptr[order[i + AHEAD] + 1], 8):
                 prefetch(values, q)
                 prefetch(indices, q)
-        stop = indptr[order[i] + 1]
-        for q in range(indptr[order[i]], stop + n_centered):
-            if centered:
-                j, value, stored = entry_of(data, q, stop, of_centered, len(scale))
-                if not stored:
-                    continue
-                z = (value - center[j]) * scale[j]
-            else:
-                j = indices[q]
-                z = values[q] * scale[j]
-            if lazy:
-                u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
-                new = u < 0
-                u = touched if new else u
-                known[j] = base + u
-                chunks[touched] = j
-                touched += new
-                columns[n_entries] = u
-            else:
-                columns[n_entries] = j
-            entries[n_entries] = z
+        for q in range(indptr[order[i]], indptr[order[i] + 1]):
+            j = indices[q]
+            entries[n_entries] = values[q] * scale[j]
+            if centered and j < bound and center[j] != 0.0:
+                entries[n_entries] = (values[q] - center[j]) * scale[j]
+                of_centered[1, j] = row
+            columns[n_entries], touched = number_of(j, touched, base, known, chunks)
             n_entries += 1
         if centered:
-            of_centered[1, len(scale)] += 1
+            for c in range(n_centered):
+                j = np.uint64(of_centered[0, c])
+                if of_centered[1, j] != row:  # not stored, so zero
+                    entries[n_entries] = -center[j] * scale[j]
+                    columns[n_entries], touched = number_of(j, touched, base, known, chunks)
+                    n_entries += 1
+            row += 1
+    if centered:
+        of_centered[1, len(scale)] = row
     starts[end - begin] = n_entries
     if not lazy:
         return len(chunks)
@@ -106,17 +101,22 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
     return touched
 
 
-def entry_of(data, q, stop, of_centered, last):
-    """Return column and value of a row's entry, and whether to take it: beyond ``stop``, zeros of centered columns."""
-    values, indices, _ = data
-    row = of_centered[1, last] + 1
-    if q < stop:
-        j, value, wanted = indices[q], values[q], True
-        of_centered[1, j] = row
-    else:
-        j, value = np.uint64(of_centered[0, q - stop]), values.dtype.type(0.0)
-        wanted = of_centered[1, j] != row
-    return j, value, wanted
+def centered_columns(of_centered, last):
+    """Return how many there are, beyond which number there are none, and the number of the next row."""
+    n_centered = of_centered[0, last]
+    return n_centered, of_centered[0, n_centered - 1] + 1 if n_centered > 0 else 0, of_centered[1, last] + 1
+
+
+def number_of(j, touched, base, known, chunks):
+    """Return the number of an entry's column in its batch, and how many columns the batch has touched by then."""
+    if not lazy:
+        return np.int64(j), touched
+    u = known[j] - base  # below 0 for a new column; without a branch, which could not be foreseen
+    new = u < 0
+    u = touched if new else u
+    known[j] = base + u
+    chunks[touched] = j
+    return u, touched + new
 
 
 def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
@@ -154,22 +154,26 @@ def read_row(data, order, step, scales, entries, columns, of_centered):
         for q in range(indptr[order[step + AHEAD]], indptr[order[step + AHEAD] + 1], 8):
             prefetch(values, q)
             prefetch(indices, q)
-    start = indptr[order[step]]
+    start, stop = indptr[order[step]], indptr[order[step] + 1]
+    row_values, row_indices = values[start:stop], indices[start:stop]
+    n = len(row_values)
     if centered:
-        n, stop = 0, indptr[order[step] + 1]
-        for q in range(start, stop + of_centered[0, len(scale)]):
-            j, value, wanted = entry_of(data, q, stop, of_centered, len(scale))
-            if wanted:
-                columns[n], entries[n] = j, (value - center[j]) * scale[j]
-                n += 1
-        of_centered[1, len(scale)] += 1
-        return n
-    row_values, row_indices = values[start : indptr[order[step] + 1]], indices[start : indptr[order[step] + 1]]
-    for u in range(len(row_values)):
+        n_centered, bound, row = centered_columns(of_centered, len(scale))
+    for u in range(n):
         j = row_indices[u]
         columns[u] = j
         entries[u] = row_values[u] * scale[j]
-    return len(row_values)
+        if centered and j < bound and center[j] != 0.0:
+            entries[u] = (row_values[u] - center[j]) * scale[j]
+            of_centered[1, j] = row
+    if centered:
+        for c in range(n_centered):
+            j = np.uint64(of_centered[0, c])
+            if of_centered[1, j] != row:  # not stored, so zero
+                columns[n], entries[n] = j, -center[j] * scale[j]
+                n += 1
+        of_centered[1, len(scale)] = row + 1
+    return n
 
 
 def place(columns, u):

@@ -255,9 +255,9 @@ class Loop:
 
     def _first(self, *arguments: Any) -> Any:
         """Call the function for the first time, which compiles it or reads it from the disk."""
-        from skgd.engines.compiled.inlining import without_collecting_earlier_objects
+        from skgd.engines.compiled.inlining import collecting_less
 
-        with without_collecting_earlier_objects():
+        with collecting_less():
             return self._compiled(*arguments)
 
     def _mended(self) -> bool:

@@ -37,6 +37,7 @@ from skgd.engines.compiled.interface import (
     automatic_rate,
     averages,
     centered,
+    combines,
     decays,
     gathers,
     has_intercept,
@@ -137,14 +138,11 @@ def take_stream(
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, last = max(alpha, 0.0), len(sums) - 1
     done, outgrown = 0, False
-    inputs, measures, combined = data, columns, False
+    inputs, measures = data, columns
     if gathers:
-        together, combinations, measures, of_combinations = parts_of_moments(statistics, sizes)
-        combined = len(combinations[0]) > 0
-        if combined:
-            inputs = rewritten[1]
-        else:
-            measures = columns
+        together, combinations, of_combinations, kept_of_combinations = parts_of_moments(statistics, sizes)
+    if combines:
+        inputs, measures = rewritten[1], of_combinations
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end]
@@ -154,18 +152,15 @@ def take_stream(
         totals[0] += end - begin
         totals[1] += total
         first, taken_rows = begin, order[begin:end]
-        if gathers:
-            learned, kept, seen = columns, memory, data
-            for part in range(2 if combined else 1):  # a loop, so that it is compiled once
-                if part == 1:
-                    combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
-                    first, taken_rows = 0, order[: end - begin]
-                    learned, kept, seen = measures, of_combinations, inputs
-                learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
-                if part == 0 and (t + step) % stride == 0:
-                    gather(data[0], begin, end, given_weights, stride, together, scratch)
-        else:
-            learn_columns(columns, memory, data, begin, end, given_weights, total, totals, scratch)
+        learned, kept, seen = columns, memory, data
+        for part in range(2 if combines else 1):  # a loop, so that it is compiled once
+            if combines and part == 1:
+                combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
+                first, taken_rows = 0, order[: end - begin]
+                learned, kept, seen = measures, kept_of_combinations, inputs
+            learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
+            if gathers and part == 0 and (t + step) % stride == 0:
+                gather(data[0], begin, end, given_weights, stride, together, scratch)
         if regression:
             reach = REACH_OF_TARGETS
             learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
@@ -177,7 +172,7 @@ def take_stream(
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
-        filled = 1.0 if combined else filled / n_features  # what is combined is not sparse
+        filled = 1.0 if combines else filled / n_features  # what is combined is not sparse
         if alpha < 0.0:
             strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
@@ -262,13 +257,13 @@ def take_stream(
         sums[last] += record[0, last - 1]
         averaged += shares[step] > 0.0
         done += 1
-        if gathers and combined and are_outgrown(measures, together[4]):
+        if combines and are_outgrown(measures, together[4]):
             outgrown = True
             break
     iterates = (theta, part_of(slots, 0, (len(slots), 1, len(theta))), average[: len(theta) if averaged > 0 else 0])
     coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
     write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
-    if gathers and combined:
+    if combines:
         coef = part_of(shown, 0, (n_features, n_outputs))
         write_of_columns(coef, part_of(shown, n_coefficients, (n_outputs,)), combinations, scratch[0])
     finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(shown)
@@ -383,8 +378,8 @@ def all_finite(values):
 @lru_cache(maxsize=256)
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
-    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust", "gathers", "averages"
-    of_stream = dict(zip(names, flags, strict=True))
+    names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
+    of_stream = dict(zip((*names, "gathers", "combines", "averages"), flags, strict=True))
     return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
 
 
@@ -393,6 +388,12 @@ def _of_outputs(n_outputs: int) -> np.ndarray:
     arrays = np.zeros((7, n_outputs))
     arrays[6] = 1.0
     return arrays
+
+
+def _rewritten(size: int, n_features: int, dtype: np.dtype) -> tuple:
+    """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
+    combined = np.empty((size, n_features), dtype)
+    return combined, (read_only(combined),)
 
 
 class _Scratch(NamedTuple):
@@ -446,15 +447,15 @@ class StreamLoop:
             smooth=bool(loss.smooth),
         )
         flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
-        self._loop = stream_loop(kind, (*flags, together is not None, averaging), loss.log_link)
-        self._together, combined = together, objective.coordinates.combinations is not None
+        self._together, self._combines = together, objective.coordinates.combinations is not None
+        self._loop = stream_loop(kind, (*flags, together is not None, self._combines, averaging), loss.log_link)
         self._settings, self._kind = settings, kind
         self._n_parameters, self._n_coefficients = objective.n_parameters, objective.n_coefficients
         self._layer_sizes = objective.layer_sizes
         width = objective.layer_sizes[1] if sparse else objective.n_parameters
         self._as_chunks = -(-objective.n_parameters // width), width  # the last of them may not be full
         n_padded, n_features = math.prod(self._as_chunks), objective.n_features
-        kept = int(averaging), int(together is not None), int(combined)
+        kept = int(averaging), int(together is not None), int(self._combines)
         self._sizes = (n_features, objective.n_outputs, n_padded, len(optimizer.slots), *kept)
         as_penalty = (n_features + n_padded - n_features * width, 1) if network and sparse else self._as_chunks
         as_bounds = (0, width) if network else self._as_chunks  # of networks, no one knows how long a step may be
@@ -579,7 +580,7 @@ class StreamLoop:
             np.empty((size, n_outputs)),
             np.empty(1),
             np.zeros((1, 1 + len(self._layer_sizes))),
-            self._rewritten(size, n_features, dtype),
+            _rewritten(size, n_features, dtype) if self._combines else (),
             np.empty(max(self._layer_sizes[1:])),
         )
         shape = Shape(
@@ -593,13 +594,6 @@ class StreamLoop:
             dtype=dtype,
         )
         return _Scratch(size, entries, arrays, tuple(work_for(shape, self._kind)))
-
-    def _rewritten(self, size: int, n_features: int, dtype: np.dtype) -> tuple:
-        """Return where the combinations of a batch's rows are written to, and the same as the loop reads rows."""
-        if self._together is None:
-            return ()
-        combined = np.empty((size, n_features), dtype)
-        return combined, (read_only(combined),)
 
     def arrays_of(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a state holds, in the two arrays; the parameters to predict with come with the first step."""

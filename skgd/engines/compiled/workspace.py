@@ -61,7 +61,7 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         chunks=np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere,
         active=everywhere,
         everywhere=everywhere,
-        missed=missed_by(n_chunks if kind.lazy else 0, n_steps),
+        missed=missed_by(n_chunks if kind.lazy else 0, n_steps) if kind.lazy or kind.row_by_row else (),
         of_rows=of_rows,
     )
 
