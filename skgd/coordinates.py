@@ -33,6 +33,7 @@ _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the samples have a feature that is a little like a dense one
 _MOST = 0.5  # of the samples have a feature that is not sparse, whatever the format
 _GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a feature's scale in a stream
+_SHRUNK = 2.0  # times a feature's scale in a stream
 _FALLEN = 10.0  # times the scale of the target
 _MANY_ENTRIES = 50  # a sample: as of texts
 _SPARSE_ALPHA = 1e-5
@@ -298,6 +299,15 @@ def relearned(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarr
     """
     ratio = old_scale / scale
     return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
+
+
+def rescaling(old_scale: Any, scale: Any) -> Any:
+    """Return by what a column of a stream is multiplied in other coordinates, for what is kept of its gradients.
+
+    Where its scale falls to less than half at once, another unit was learned: they stay what they are.
+    """
+    ratio = old_scale / scale
+    return choose(ratio < _SHRUNK, ratio, 1.0)
 
 
 def _with_dense_columns(

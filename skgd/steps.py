@@ -19,6 +19,7 @@ from skgd.coordinates import (
     kept_target,
     measure_columns,
     relearned,
+    rescaling,
     standard_coordinates,
 )
 from skgd.decorrelation import combined
@@ -218,6 +219,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: 
         return new.join(in_coordinates(Coordinates.moved_from, layers, coordinates, old.coordinates), theta.dtype)
 
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
+    if stream and not recombined:
+        ratio = np.ones(new.n_parameters)
+        new.layers(ratio)[0][0][:] = rescaling(before, after)[:, np.newaxis]
+        slots = tuple(slot.astype(theta.dtype) for slot in optimizer.rescaled(ratio, slots, optimizer.hyper()))
     average = None if average is None else transform(average)
     return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
 

@@ -157,6 +157,39 @@ def test_a_stream_recovers_whatever_changes_its_unit(before, after, what, seed, 
     assert model.score(X[2500:], y[2500:]) >= 0.99
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("times", [30.0, 300.0, 1e5])
+def test_a_stream_of_single_samples_recovers_from_larger_features(times, seed):
+    """Gradients of the samples in between, which are a thousand times as large, hold it up no longer than these do."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(2000, 5)) + 1.0
+    y = X @ [1.0, -2.0, 0.5, 0.0, 1.0] + 0.1 * rng.normal(size=2000)
+    X[500:] *= times
+    model = streamed(GDRegressor(), X[:1500], y[:1500], size=1)
+    assert model.score(X[1500:], y[1500:]) >= 0.95
+
+
+@pytest.mark.parametrize("n_rows", [40, 1200], ids=["vectorized", "compiled"])
+def test_sizes_of_gradients_follow_the_scale_of_their_feature(n_rows):
+    """As if it had been known from the first sample on, unless it falls to less than half at once."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 3))
+    model = streamed(GDRegressor(), X, X @ [1.0, -2.0, 0.5] + rng.normal(size=n_rows), size=1)
+
+    def known():
+        state = model._state.whole
+        [(coef, intercept)] = state.objective.layers(state.iterate.slots[0])
+        return state.objective.coordinates.scale, coef.ravel(), intercept
+
+    scale, coef, intercept = known()
+    larger = X[:40] * [3.0, 1.0, 2.0]
+    model.partial_fit(larger, model.predict(larger))  # where gradients are zero
+    grown, of_grown, of_intercept = known()
+    assert grown[0] > 1.03 * scale[0]
+    assert_allclose(of_grown, coef * np.square(scale / grown), rtol=1e-6)
+    assert_allclose(of_intercept, intercept, rtol=1e-6)
+
+
 def test_a_stream_learns_beside_a_column_of_subnormal_numbers():
     rng = np.random.default_rng(0)
     X = np.c_[rng.normal(size=(400, 3)), 1e-310 * np.arange(400)]

@@ -80,6 +80,10 @@ class AdaGrad(Optimizer):
         return w - step * g, step, (total,)
 
     @staticmethod
+    def rescaled(ratio, slots, hyper):
+        return (ratio * ratio * slots[0],) + slots[1:]  # noqa: RUF005 (Numba has no starred tuples)
+
+    @staticmethod
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         # A rare column meets each class only once in n_classes rows: its coefficients have so many fewer steps to make.
         # Categories' columns hardly depend on each other, and need no long steps either: shorter ones are less noisy.

@@ -112,6 +112,14 @@ class Optimizer(Strategy):
         return slots
 
     @staticmethod
+    def rescaled(ratio: Any, slots: tuple, hyper: tuple) -> tuple:
+        """Return the slots of a coefficient whose feature, and with it its gradients, is multiplied by a ratio.
+
+        It concerns streams, which standardize features by what is known so far.
+        """
+        return slots
+
+    @staticmethod
     def detached(w: Any, slots: tuple, hyper: tuple) -> tuple:
         """Return what the slots hold that is the same in all coordinates of ``w``; :meth:`attached` is the inverse."""
         return slots

@@ -21,10 +21,11 @@ class Strategies(NamedTuple):
     rule: Callable
     readout: Callable
     skip: Callable
+    rescaled: Callable  # of streams
     detached: Callable  # of wide streams
     attached: Callable
     momentum_and_size: Callable
-    auto_learning_rate: Callable  # of streams
+    auto_learning_rate: Callable
     value: Callable
     gradient: Callable
     slots_of: Callable  # (slots, chunk, k) -> the slots of one parameter as a tuple
@@ -85,6 +86,7 @@ log_link = False
 standardized = False  # whether the loss is handed standardized targets
 robust = False  # whether outliers are to have no say
 precondition = True
+rescales = False  # whether slots hold sizes of gradients that follow the scale of their column
 gathers = False  # of streams: whether co-moments of the columns are kept
 combines = False  # whether combinations of the columns take their place
 averages = True  # whether an average of the iterates may be kept

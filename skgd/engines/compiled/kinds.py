@@ -74,6 +74,7 @@ class Kind(NamedTuple):
             rule=optimizer.rule,
             readout=optimizer.readout,
             skip=optimizer.skip,
+            rescaled=optimizer.rescaled,
             detached=optimizer.detached,
             attached=optimizer.attached,
             momentum_and_size=optimizer.momentum_and_size,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skgd.coordinates import moved_intercept, relearned, standardized_coefficient, user_coefficient
+from skgd.coordinates import moved_intercept, relearned, rescaling, standardized_coefficient, user_coefficient
 from skgd.engines.compiled.interface import averages, dense, has_intercept, hidden, regression, strategies
 from skgd.engines.vectorized import with_zeros
 from skgd.objective import penalty_of, penalty_rates
@@ -40,6 +40,16 @@ def change_coordinates(theta, layer_sizes, n_coefficients, old_scale, scale, cha
                     of_old, of_new = (old[0][k], old[1][k]), (new[0][k], new[1][k])
                 theta[i] = moved_intercept(1.0 * theta[i], shift[k], of_old, of_new)
         begin, after = begin + n_inputs * n_neurons, after + n_neurons
+
+
+def rescale_slots(slots, layer_sizes, old_scale, scale, hyper):
+    """Express what is kept of gradients in new coordinates."""
+    n_neurons = layer_sizes[1]
+    for j in range(len(scale)):
+        ratio = rescaling(1.0 * old_scale[j], 1.0 * scale[j])
+        for k in range(n_neurons):
+            i = j * n_neurons + k
+            strategies.keep_slots(slots, 0, i, strategies.rescaled(ratio, strategies.slots_of(slots, 0, i), hyper))
 
 
 def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_units, around):

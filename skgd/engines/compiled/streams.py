@@ -46,6 +46,7 @@ from skgd.engines.compiled.interface import (
     part_of,
     precondition,
     regression,
+    rescales,
     robust,
     rows,
     single,
@@ -54,7 +55,7 @@ from skgd.engines.compiled.interface import (
     take_batch,
 )
 from skgd.engines.compiled.kinds import Kind
-from skgd.engines.compiled.layers import change_coordinates, write_layers, write_penalties
+from skgd.engines.compiled.layers import change_coordinates, rescale_slots, write_layers, write_penalties
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
@@ -130,6 +131,7 @@ def take_stream(
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, worth = by_target[0], by_target[1], by_target[2], by_target[3]
     divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
+    by_place = part_of(slots, 0, (len(slots), 1, len(theta)))
     parameters = (
         part_of(theta, 0, as_chunks),
         part_of(slots, 0, (len(slots), as_chunks[0], as_chunks[1])),
@@ -196,6 +198,8 @@ def take_stream(
                 for part in range(2 if averages else 1):
                     iterate = average if part == 1 else theta
                     change_coordinates(iterate, layer_sizes, n_coefficients, old_scale, scale, change, old, new, shift)
+                if rescales:
+                    rescale_slots(by_place, layer_sizes, old_scale, scale, hypers[0])
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
             return False, done, outgrown, averaged, strength, rate[0]
@@ -260,7 +264,7 @@ def take_stream(
         if combines and are_outgrown(measures, together[4]):
             outgrown = True
             break
-    iterates = (theta, part_of(slots, 0, (len(slots), 1, len(theta))), average[: len(theta) if averaged > 0 else 0])
+    iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0])
     coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
     write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
     if combines:
@@ -380,7 +384,9 @@ def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
     names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
     of_stream = dict(zip((*names, "gathers", "combines", "averages"), flags, strict=True))
-    return specialized(take_stream, {**kind.filled_in(), **of_stream, "log_link": log_link, "take_batch": take_steps})
+    rescales = kind.optimizer.rescaled is not Optimizer.rescaled
+    rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps}
+    return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest})
 
 
 def _of_outputs(n_outputs: int) -> np.ndarray:
