@@ -159,7 +159,7 @@ def variances_of(moments: np.ndarray, size: int) -> np.ndarray:
     deviations = np.sqrt(np.diag(moments))
     deviations[deviations == 0.0] = 1.0
     variances = eigh(moments / deviations / deviations[:, np.newaxis], eigvals_only=True)
-    return variances[variances > size * _EPS * variances[-1]]
+    return variances[variances > size * _EPS * variances.max(initial=0.0)]
 
 
 def diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int, condition: float) -> np.ndarray | None:

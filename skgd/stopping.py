@@ -239,7 +239,19 @@ class Stopping:
         return self._plan.tol is not None and self.waited >= self._patience
 
     def _end_without_progress(self) -> None:
-        self.end("validation" if self._validates else "no progress", converged=True)
+        self.end("validation" if self._validates else "no progress", converged=not self._is_hopeless)
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether a constant is far better than the model that is kept."""
+        return self._kept > _HOPELESS * self._constant
+
+    @property
+    def _kept(self) -> float:
+        """The value of the model that is kept: the best one on a validation set, else the last one."""
+        if self._validates or self._newton:
+            return self.best
+        return next((value for value in reversed(self.watched) if math.isfinite(value)), self.best)
 
     def exploded(self, summary: EpochSummary) -> bool:
         """Say whether the loss is on its way to infinity."""
@@ -394,11 +406,11 @@ class Stopping:
     def _message(self, state: State) -> str:
         """Return the warning that is due where training ended without its criterion, or a constant is far better."""
         plan, suboptimality = self._plan, self.ending.suboptimality
-        if self.best > _HOPELESS and (plan.hidden_layer_sizes or self._has_intercept):
-            return (
-                f"Training ended with an objective {self.best:.3g} times that of the best constant model. Set "
-                "fit_intercept=True and precondition=True, or center y."
-            )
+        if self._is_hopeless or (self.best > _HOPELESS and plan.hidden_layer_sizes):
+            remedy = "Set fit_intercept=True and precondition=True, or center y."
+            if self._has_intercept and plan.precondition:
+                remedy = "The learning rate is too large: decrease learning_rate, or set it to 'auto'."
+            return f"Training ended with an objective {self._kept:.3g} times that of the best constant model. {remedy}"
         if self.ending.reason not in ("max_iter", "stalled"):
             return ""
         n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."

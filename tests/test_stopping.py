@@ -219,3 +219,21 @@ def test_convergence_warning_only_where_it_is_deserved():
         clone(slow).fit(X, y)
     slow.set_params(tol=None).fit(X, y)  # asked for two epochs, and got them
     GDRegressor(random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "learning_rate"), [("sgd", 1.0), ("adam", 1.0), ("lion", 100.0), ("ftrl", 100.0), ("adam", 100.0)]
+)
+def test_a_model_that_is_far_worse_than_a_constant_has_not_converged(optimizer, learning_rate):
+    X, y = load_diabetes(return_X_y=True)
+    model = GDRegressor(optimizer=optimizer, learning_rate=learning_rate, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="times that of the best constant model.*decrease learning_rate"):
+        model.fit(X, y)
+    assert not model.converged_
+    assert model.score(X, y) < -1.0
+
+
+def test_a_classifier_with_too_high_a_learning_rate_says_so():
+    X, y = load_breast_cancer(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match="decrease learning_rate"):
+        assert not GDClassifier(optimizer="adam", learning_rate=100.0, random_state=0).fit(X, y).converged_

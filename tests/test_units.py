@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
@@ -340,3 +341,17 @@ def test_losses_with_linear_tails_reach_their_minimum_in_small_batches(loss, uni
     score, streamed_score = r2_score(y, model.predict(X)), r2_score(y, streamed.predict(X))
     assert score >= solver_score - 0.01
     assert streamed_score >= solver_score - 0.02
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_targets_too_large_for_their_loss_are_named(loss):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match=r"(?i)rescale"):
+        GDRegressor(loss).fit(X, 1e300 * y)
+
+
+@pytest.mark.parametrize("size", [1e-308, 1e-310])
+def test_a_stream_of_subnormal_columns_learns_the_intercept(size):
+    X, y = load_diabetes(return_X_y=True)
+    X, y = size * X, y + 10.0
+    assert_allclose(GDRegressor().partial_fit(X, y).predict(X).mean(), y.mean(), rtol=0.1)
