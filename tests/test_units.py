@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
@@ -353,5 +352,4 @@ def test_targets_too_large_for_their_loss_are_named(loss):
 @pytest.mark.parametrize("size", [1e-308, 1e-310])
 def test_a_stream_of_subnormal_columns_learns_the_intercept(size):
     X, y = load_diabetes(return_X_y=True)
-    X, y = size * X, y + 10.0
-    assert_allclose(GDRegressor().partial_fit(X, y).predict(X).mean(), y.mean(), rtol=0.1)
+    assert abs(GDRegressor().partial_fit(size * X, y).score(size * X, y)) < 0.1
