@@ -19,12 +19,14 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     hinge loss, predictions for left-out samples, which choose the penalty, are too good if classes are separable.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
-    add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature: up to 5e10 operations
+    add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature, also in sparse data if
+    fewer than 20 samples have a feature in the mean and these are no texts (rare categories): up to 5e10 operations
     (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries and there is no L1
     penalty. If there are more features than samples, n_samples counts in place of n_features with ``alpha="auto"``:
     the coefficients at the minimum are combinations of the samples (`skgd.spanned`). Why: correlated features are not
     learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
-    few samples per feature needs a penalty that the data choose. It takes seconds instead of tenths of a second.
+    few samples per feature needs a penalty that the data choose (of 1,000 samples of two features with 500 categories
+    each, the log loss is 0.68 instead of 0.81, where the best constant has 0.69). It takes seconds instead of tenths of a second.
 
     with dense data and n_samples at least 100 times the number of parameters: Newton steps with the Hessian of a
     subsample of 2 √(n_parameters · n_samples) samples, at least 20 per parameter and at most a quarter of all, which
@@ -87,8 +89,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 
     with Newton steps: all features are centered and divided by their standard deviation, also those of sparse matrices,
     but by at most three times a robust estimate from the values that differ from the median, unless the Hessian is that
-    of a subsample. Why: Newton steps do not depend on the scale, and the penalty means the same for each feature,
-    whatever its outliers.
+    of a subsample, and features with a single nonzero value by at least a quarter of that. Why: Newton steps do not
+    depend on the scale, and the penalty means the same for each feature, whatever its outliers; divided by their
+    standard deviations, rare categories would hardly be penalized beside numbers. With 200 samples of 200 categories
+    and three numbers, the log loss is .55 (.71 without the bound, .54 with logistic regression on unscaled features).
 
     otherwise, in ``fit`` of a linear model with few dense features, or more if they are correlated (see ``optimizer``),
     whose second moments have a condition number above 200, uncorrelated combinations replace the features if training
@@ -177,7 +181,7 @@ import numpy as np
 
 from skgd.activations import Identity
 from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
-from skgd.correlation import is_dense, some_rows, squared_correlations
+from skgd.correlation import are_rare, is_dense, some_rows, squared_correlations
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
 from skgd.networks import is_linear_in_pairs, represents_linear_model
@@ -263,8 +267,8 @@ def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
     affordable = size < n_rows or n_rows * n_columns <= _MORE_ENTRIES  # of which copies are made
     if not affordable or _products_of_search(objective, size, min(n_rows, n_columns)) > _MORE_PRODUCTS:
         return 0
-    few = n_rows < _FEW_ROWS * n_columns
-    return size if (is_dense(some_rows(X)) if few else _are_correlated(X)) else 0
+    few, some = n_rows < _FEW_ROWS * n_columns, some_rows(X)
+    return size if (is_dense(some) or are_rare(some, n_rows) if few else _are_correlated(X)) else 0
 
 
 def _are_correlated(X: Matrix) -> bool:

@@ -35,6 +35,7 @@ _MOST = 0.5  # of the samples have a feature that is not sparse, whatever the fo
 _GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a feature's scale in a stream
 _SHRUNK = 2.0  # times a feature's scale in a stream
 _FALLEN = 10.0  # times the scale of the target
+_LEAST_INDICATOR = 0.25  # of its value: the standard deviation of one that 7 % of the samples have
 _MANY_ENTRIES = 50  # a sample: as of texts
 _SPARSE_ALPHA = 1e-5
 _CHUNK_ELEMENTS = 2**17
@@ -195,6 +196,12 @@ def standard_coordinates(measures: Measures, centered: bool, text_like: bool) ->
     """Return the mean and the standard deviation of each feature or, where nothing is centered, 0 and the size."""
     largest, mean, _, _ = measures
     return (mean if centered else 0.0) * largest, deviation_of(measures) if centered else size_of(measures)
+
+
+def newton_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same for Newton steps, where scales only matter to the penalty; indicators are never much smaller."""
+    center, scale = standard_coordinates(measures, centered, text_like)
+    return center, choose(indicated(measures) > 0.0, np.maximum(scale, _LEAST_INDICATOR * measures[0]), scale)
 
 
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:

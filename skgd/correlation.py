@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.coordinates import Matrix, at_regular_distances, is_sparse, nonzero
+from skgd.coordinates import Matrix, at_regular_distances, is_sparse, is_text_like, nonzero
 
 _SOME_ROWS = 2**8
+_FEW_SAMPLES = 20  # that have a feature
 
 
 def some_rows(X: Matrix) -> Matrix:
@@ -16,8 +17,18 @@ def some_rows(X: Matrix) -> Matrix:
 
 def is_dense(some: Matrix) -> bool:
     """Say whether samples are dense, in whatever format they are stored."""
+    return not is_sparse(_filled(some))
+
+
+def are_rare(some: Matrix, n_rows: int) -> bool:
+    """Say whether features are in few of all samples each, as categories are, unless these are texts."""
+    filled = _filled(some)
+    return n_rows * filled < _FEW_SAMPLES and not is_text_like(filled, some.shape[1])
+
+
+def _filled(some: Matrix) -> float:
     values = some if isinstance(some, np.ndarray) else some.data
-    return not is_sparse(np.count_nonzero(values) / (some.shape[0] * some.shape[1]))
+    return np.count_nonzero(values) / (some.shape[0] * some.shape[1])
 
 
 def squared_correlations(some: Matrix) -> float:

@@ -99,8 +99,8 @@ class _Search:
         best = min(self._scores, key=self._scores.__getitem__)
         if not np.isfinite(self._scores[best]):
             raise ValueError(
-                "The losses of samples left out, by which alpha='auto' chooses the penalty, are not finite. The units of "
-                "X or y are too large or too small: rescale them, or set alpha to a number."
+                "The losses of samples left out, by which alpha='auto' chooses the penalty, are not finite. The units "
+                "of X or y are too large or too small: rescale them, or set alpha to a number."
             )
         good = (decade for decade in self._scores if self._is_hardly_worse(decade, best))
         decade = min(good, key=lambda decade: abs(decade - self._expected))

@@ -18,9 +18,9 @@ from skgd.coordinates import (
     Matrix,
     kept_target,
     measure_columns,
+    newton_coordinates,
     relearned,
     rescaling,
-    standard_coordinates,
 )
 from skgd.decorrelation import combined
 from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, choose_squares, initial_iterate, run_epoch
@@ -58,9 +58,9 @@ def learn(
     """Learn class totals, statistics and coordinates from new samples.
 
     Return the state whose model is the same in the new coordinates, and the samples with weights, their running mean
-    one. For Newton's steps, which no scale hinders or helps, all features are standardized alike; ``newton`` is the
-    number of samples whose Hessian they take. ``scale``, where it is given, takes the place of the features' own, and
-    ``measured`` of their statistics.
+    one. For Newton's steps, which no scale hinders or helps, all features are standardized like dense ones; ``newton``
+    is the number of samples whose Hessian they take. ``scale``, where it is given, takes the place of the features'
+    own, and ``measured`` of their statistics.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
@@ -150,7 +150,7 @@ def with_coordinates(
     if plan.precondition:
         inputs = state.combined or state.columns
         of_data: dict[str, Any] = {"sparse": sparse, "fit_intercept": fit_intercept, "dtype": dtype}
-        coordinates_of = standard_coordinates if newton else None
+        coordinates_of = newton_coordinates if newton else None
         coordinates = Coordinates.of_columns(inputs, **of_data, coordinates_of=coordinates_of)
         coordinates = replace(coordinates, combinations=combinations)
     if scale is not None:

@@ -359,3 +359,27 @@ def test_what_ids_teach_changes_smoothly_with_their_number():
             log_loss(z, GDClassifier(random_state=0).fit(X, y).predict_proba(Z)) - solvers_of_pairs(n_columns)[0]
         )
     assert max(losses) - min(losses) < 0.01 * np.log(2)
+
+
+@both_formats
+@pytest.mark.parametrize(
+    ("n_rows", "categories", "n_numbers"),
+    [(200, (500, 500), 0), (1000, (500, 500), 0), (1000, (1000,), 5), (200, (200,), 3), (300, (30, 30), 2)],
+)
+def test_rare_categories_are_penalized_like_numbers(n_rows, categories, n_numbers, as_format):
+    """As converged solvers with the usual penalty on indicators as they are, to within .04 of a constant's loss."""
+    losses = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        codes = [rng.integers(0, n, n_rows + 4000) for n in categories]
+        numbers = rng.normal(size=(n_rows + 4000, n_numbers))
+        scores = sum(rng.normal(size=n)[values] for n, values in zip(categories, codes, strict=True))
+        scores = scores + numbers @ rng.normal(size=n_numbers)
+        X = np.hstack([*(np.eye(n)[values] for n, values in zip(categories, codes, strict=True)), numbers])
+        y = (rng.random(len(X)) < expit(scores)).astype(int)
+        Z, z, X, y = X[n_rows:], y[n_rows:], X[:n_rows], y[:n_rows]
+        model = GDClassifier(random_state=0).fit(as_format(X), y)
+        solver = LogisticRegression(max_iter=1000).fit(X, y)
+        losses.append([log_loss(z, each.predict_proba(P)) for each, P in ((model, as_format(Z)), (solver, Z))])
+    ours, theirs = np.mean(losses, axis=0)
+    assert ours < theirs + 0.04 * np.log(2.0)

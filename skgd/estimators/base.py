@@ -589,7 +589,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         except ValueError as error:
             raise ValueError(
                 f"early_stopping=True could not hold out validation_fraction={plain_repr(self.validation_fraction)} of "
-                f"{X.shape[0]} samples: {str(error).rstrip('.')}. Change validation_fraction, or pass X_val and y_val to fit."
+                f"{X.shape[0]} samples: {str(error).rstrip('.')}. Change validation_fraction, or pass X_val and y_val "
+                "to fit."
             ) from None
         train, validation = (part_of((X, y, weight), rows) for rows in parts)
         return train, validation
