@@ -26,7 +26,8 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     the coefficients at the minimum are combinations of the samples (`skgd.spanned`). Why: correlated features are not
     learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
     few samples per feature needs a penalty that the data choose (of 1,000 samples of two features with 500 categories
-    each, the log loss is 0.68 instead of 0.81, where the best constant has 0.69). It takes seconds instead of tenths of a second.
+    each, the log loss is 0.68 instead of 0.81, where the best constant has 0.69). It takes seconds instead of tenths of
+    a second.
 
     with dense data and n_samples at least 100 times the number of parameters: Newton steps with the Hessian of a
     subsample of 2 √(n_parameters · n_samples) samples, at least 20 per parameter and at most a quarter of all, which
