@@ -84,7 +84,7 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative sample weights: a weight of 2 is equivalent to repeating the sample, a weight of 0 to removing
             it. Where ``alpha="auto"`` or the number of epochs depends on how many samples there are, whole numbers
-            count copies, of any others, only the ratios matter: divide amounts and percentages by their mean.
+            count copies; of any others, only the ratios matter: divide amounts and percentages by their mean.
         X_val, y_val : default=None
             A validation set for early stopping and for the choice of the best epoch. With metadata routing, a pipeline
             passes it on, ``set_fit_request(X_val=True, y_val=True)``, and transforms it like X, ``Pipeline(...,
