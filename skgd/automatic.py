@@ -19,15 +19,15 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     hinge loss, predictions for left-out samples, which choose the penalty, are too good if classes are separable.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
-    add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature, also in sparse data if
-    fewer than 20 samples have a feature in the mean and these are no texts (rare categories): up to 5e10 operations
+    add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature: up to 5e10 operations
     (times 4 instead of 16 unless the loss is the squared error), if X has at most 32 million entries and there is no L1
-    penalty. If there are more features than samples, n_samples counts in place of n_features with ``alpha="auto"``:
-    the coefficients at the minimum are combinations of the samples (`skgd.spanned`). Why: correlated features are not
-    learned in a few epochs (of 600 features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with
-    few samples per feature needs a penalty that the data choose (of 1,000 samples of two features with 500 categories
-    each, the log loss is 0.68 instead of 0.81, where the best constant has 0.69). It takes seconds instead of tenths of
-    a second.
+    penalty. The same with sparse data if fewer than 20 samples have a feature in the mean (rare categories), a sample
+    has fewer than 50 nonzero entries, and X has at most 4 million entries, zeros included. If there are more features
+    than samples, n_samples counts in place of n_features with ``alpha="auto"``: the coefficients at the minimum are
+    combinations of the samples (`skgd.spanned`). Why: correlated features are not learned in a few epochs (of 600
+    features that depend on 20 factors, R² is 0.90 instead of 0.51), and a model with few samples per feature needs a
+    penalty that the data choose (of 1,000 samples of two features with 500 categories each, the log loss is 0.68
+    instead of 0.81, where the best constant has 0.69). It takes seconds instead of tenths of a second.
 
     with dense data and n_samples at least 100 times the number of parameters: Newton steps with the Hessian of a
     subsample of 2 √(n_parameters · n_samples) samples, at least 20 per parameter and at most a quarter of all, which
@@ -268,13 +268,16 @@ def _rows_worth_time(plan: Plan, objective: Objective, X: Matrix) -> int:
     affordable = size < n_rows or n_rows * n_columns <= _MORE_ENTRIES  # of which copies are made
     if not affordable or _products_of_search(objective, size, min(n_rows, n_columns)) > _MORE_PRODUCTS:
         return 0
-    few, some = n_rows < _FEW_ROWS * n_columns, some_rows(X)
-    return size if (is_dense(some) or are_rare(some, n_rows) if few else _are_correlated(X)) else 0
-
-
-def _are_correlated(X: Matrix) -> bool:
-    """Say whether features are dense, and correlated enough for learning rates to fit few directions."""
     some = some_rows(X)
+    if n_rows < _FEW_ROWS * n_columns:
+        worth = is_dense(some) or (n_rows * n_columns <= _FEW_ENTRIES and are_rare(some, n_rows))
+    else:
+        worth = _are_correlated(some)
+    return size if worth else 0
+
+
+def _are_correlated(some: Matrix) -> bool:
+    """Say whether features are dense, and correlated enough for learning rates to fit few directions."""
     return is_dense(some) and squared_correlations(some) > _CORRELATED
 
 
@@ -284,7 +287,7 @@ def may_decorrelate(objective: Objective, X: Matrix) -> bool:
         return True
     n_rows, n_columns = X.shape
     affordable = X.size <= _MORE_ENTRIES and _products_of_search(objective, n_rows, n_columns) <= _MORE_PRODUCTS
-    return affordable and n_columns <= n_rows and _are_correlated(X)
+    return affordable and n_columns <= n_rows and _are_correlated(some_rows(X))
 
 
 def spans(plan: Plan, objective: Objective) -> bool:

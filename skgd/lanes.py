@@ -242,7 +242,7 @@ def train_in_lanes(
         linear = replace(linear, columns=given.columns, targets=given.targets, class_totals=given.class_totals)
         of_linear: dict[str, list[float]] = {key: [] for key in history_keys(1)}
         linear, _, end = train_by_sums(linear, linear_plan(plan), engine, known, found, None, of_linear, None)
-        state, interrupted = predicting_like(linear, state), end.reason == "interrupted"
+        state, interrupted = predicting_like(linear, state, sample[0]), end.reason == "interrupted"
     if begins and plan.alpha == "auto":
         alpha = penalty_of_network(state.objective, number_of_copies(found))
         state.objective = replace(state.objective, alpha=alpha)

@@ -31,7 +31,7 @@ import numpy as np
 from skgd.activations import Activation
 from skgd.coordinates import Matrix
 
-_NEARLY = 1.0 / 300.0  # of its slope at zero: by so much, that of a pair that is nearly linear may differ
+_NEARLY = 0.013  # of the standard deviation of what a pair receives: the error of one that is nearly linear
 _SMALLEST_SIZE = 0.05  # of what such a pair receives: with less, steps and the penalty would be large beside it
 
 # The coefficients, (n_inputs, n_outputs), and the intercepts, (n_outputs,).
@@ -91,17 +91,22 @@ def is_linear_in_pairs(activation: Activation) -> bool:
     return math.isinf(linear_pair(activation)[1])
 
 
-def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activation) -> list[Layer]:
+def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activation, samples: Matrix) -> list[Layer]:
     """Return layers that predict what a linear model does, by pairs of neurons; the others stay what they are.
 
     The last layer ignores the other neurons at first: its coefficients of them are zero. Coefficients of pairs that are
-    linear in front of a layer and behind it are as large as each other.
+    linear in front of a layer and behind it are as large as each other; of pairs that are nearly linear, they are such
+    that most samples like these stay where they are.
     """
     coef, intercept = linear
     slope, size = linear_pair(activation)
     norms = np.sqrt(np.square(coef).sum(axis=0))
     used = np.flatnonzero(norms)
-    shrunk = np.sqrt(norms)[used] if math.isinf(size) else norms[used] / size
+    shrunk = np.sqrt(norms)[used]
+    if not math.isinf(size):
+        received = np.sqrt(np.square(samples @ coef[:, used]).mean(axis=0))
+        # For the sake of larger ones, log-odds say, the penalty on the coefficients behind would outweigh the loss.
+        shrunk = np.maximum(norms[used], np.minimum(received, 1.0)) / size
     signs, pairs = np.tile([1.0, -1.0], len(used)), slice(0, 2 * len(used))
     first, *others = [(w.copy(), b.copy()) for w, b in layers]
     first[0][:, pairs] = signs * np.repeat(coef[:, used] / shrunk, 2, axis=1)
@@ -117,18 +122,22 @@ def at_linear_model(layers: Sequence[Layer], linear: Layer, activation: Activati
 def linear_pair(activation: Activation) -> tuple[float, float]:
     """Return the slope of the difference of a pair of neurons, and for inputs of which size it is linear, or nearly so.
 
-    The size is infinite if the difference is linear; the slope is 0 if it is not even nearly so, and if a neuron at
-    rest is not silent: what all of them hand on would hide what each of them says.
+    The size is infinite if the difference is linear. The slope is 0 if it is not even nearly so, or nearly so where a
+    neuron at rest is not silent: what all of them hand on would hide what each of them says.
     """
-    z, hyper = np.append(np.geomspace(1e-3, 1.0, 61), 8.0), activation.hyper()
+    sizes, hyper = np.geomspace(1e-3, 1.0, 61), activation.hyper()
+    normal, weights = np.polynomial.hermite_e.hermegauss(16)
+    z = np.append(np.outer(sizes, normal).ravel(), 8.0)
     with np.errstate(all="ignore"):
         slopes = (activation.value(z, hyper) - activation.value(-z, hyper)) / z
         rest = activation.value(np.zeros(1), hyper)[0]
-    slope = float(slopes[0])
+    slope = float(slopes[np.argmin(np.abs(z))])
     if not np.isfinite(slopes).all() or slope == 0.0:
         return 0.0, 0.0
-    differ = np.abs(slopes / slope - 1.0)
-    if (differ <= 1e-6).all():
+    differ = slopes / slope - 1.0
+    if (np.abs(differ) <= 1e-6).all():
         return slope, math.inf
-    size = float(z[np.argmax(differ > _NEARLY) - 1]) if (differ > _NEARLY).any() else float(z[-1])
+    squares = np.square(differ[:-1].reshape(len(sizes), -1) * normal)
+    far = np.flatnonzero(squares @ weights > _NEARLY**2 * weights.sum())
+    size = float(sizes[-1] if not len(far) else sizes[max(far[0] - 1, 0)])
     return (slope, size) if size >= _SMALLEST_SIZE and abs(rest) <= 1e-6 else (0.0, 0.0)

@@ -24,7 +24,7 @@ What the defaults are: the same standardization, penalty (`alpha_`) and stopping
 Medians, and with fewer than 100 samples per parameter the strength of the penalty, are those of a random sample of at
 least 4096 samples, if there are more. With 100 samples per parameter or more, ``alpha="auto"`` is 1 / n_samples, for
 Newton steps on losses other than the squared error. With L-BFGS steps, it is that of ``fit`` without Newton steps, but
-at least 1 / (n_samples √n_classes) if ``tol`` is a number.
+at least 1 / (n_samples √n_classes) unless ``tol="auto"``.
 
 With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit noise. Training follows the path of
 gradient descent with small steps, from large eigenvalues to small ones, by proximal steps of one to eight passes, each

@@ -219,7 +219,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: 
         return new.join(in_coordinates(Coordinates.moved_from, layers, coordinates, old.coordinates), theta.dtype)
 
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
-    if stream and not recombined:
+    if stream and not recombined and type(optimizer).rescaled is not Optimizer.rescaled:
         ratio = np.ones(new.n_parameters)
         new.layers(ratio)[0][0][:] = rescaling(before, after)[:, np.newaxis]
         slots = tuple(slot.astype(theta.dtype) for slot in optimizer.rescaled(ratio, slots, optimizer.hyper()))

@@ -23,6 +23,8 @@ from skgd.automatic import (
     starts_at_linear_model,
 )
 from skgd.constant import begun_at_constant, best_constant, yardstick
+from skgd.coordinates import Matrix
+from skgd.correlation import some_rows
 from skgd.cross_validation import Begun, chosen_epochs, has_enough_samples, n_folds_of
 from skgd.decorrelation import decorrelation_of
 from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, initial_iterate
@@ -256,7 +258,7 @@ def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_
         linear, _, _ = train_epochs(linear, plan, data, None, history, random_state)
     except DivergenceError:
         return state
-    return predicting_like(linear, state)
+    return predicting_like(linear, state, data[0])
 
 
 def untrained_linear_model(start: State, random_state: np.random.RandomState) -> State:
@@ -265,12 +267,13 @@ def untrained_linear_model(start: State, random_state: np.random.RandomState) ->
     return start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
 
 
-def predicting_like(linear: State, state: State) -> State:
-    """Return the state of a network, random so far, whose predictions are those of a linear model."""
+def predicting_like(linear: State, state: State, X: Matrix) -> State:
+    """Return the state of a network, random so far, whose predictions for such samples are those of a linear model."""
     objective = replace(state.objective, hidden_layer_sizes=())
     [layer] = objective.layers(objective.from_user(linear.readout(), np.float64))
     random = state.objective.layers(state.iterate.theta)
-    layers = at_linear_model(random, layer, state.objective.activation)
+    samples = objective.coordinates.standardized(some_rows(X))
+    layers = at_linear_model(random, layer, state.objective.activation, samples)
     theta = state.objective.join(layers, np.float64).astype(state.dtype)
     return replace(state, iterate=initial_iterate(theta, state.optimizer, state.averaging))
 

@@ -210,7 +210,10 @@ class WideStream:
         return rows[:, first : first + self._slot_width]
 
     def _unit_of_slots(self, rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return by what slots are multiplied for the table: there, sizes of gradients are in units of values."""
+        """Return by what slots are multiplied for the table: there, sizes of gradients are in units of values.
+
+        Elsewhere, they follow each change of the scale: `skgd.coordinates.rescaling`.
+        """
         ratio = np.ones_like(scale) if self._repeats else scale / nonzero(rows[:, LARGEST])
         return np.square(ratio)[:, np.newaxis]
 

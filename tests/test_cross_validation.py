@@ -26,8 +26,8 @@ NEARLY_LINEAR_IN_PAIRS = {"tanh"}
 def test_network_predicts_what_the_linear_model_does(name, hidden):
     activation = ACTIVATIONS[name]()
     coef, intercept = RNG(0).standard_normal((4, 3)), RNG(1).standard_normal(3)
-    layers = at_linear_model(initial_layers((4, *hidden, 3), activation, RNG(2)), (coef, intercept), activation)
     X = RNG(3).standard_normal((50, 4)) * 100.0
+    layers = at_linear_model(initial_layers((4, *hidden, 3), activation, RNG(2)), (coef, intercept), activation, X)
     *_, prediction = forward(layers, X, activation)
     assert_allclose(prediction, X @ coef + intercept, rtol=1e-9, atol=1e-9)
 
@@ -37,8 +37,8 @@ def test_network_predicts_what_the_linear_model_does(name, hidden):
 def test_network_predicts_nearly_what_the_linear_model_does(name, hidden):
     activation = ACTIVATIONS[name]()
     coef, intercept = RNG(0).standard_normal((4, 3)), RNG(1).standard_normal(3)
-    layers = at_linear_model(initial_layers((4, *hidden, 3), activation, RNG(2)), (coef, intercept), activation)
     X = RNG(3).standard_normal((500, 4))
+    layers = at_linear_model(initial_layers((4, *hidden, 3), activation, RNG(2)), (coef, intercept), activation, X)
     *_, prediction = forward(layers, X, activation)
     expected = X @ coef + intercept
     assert np.square(prediction - expected).mean() < 3e-3 * expected.var()
@@ -78,10 +78,22 @@ def test_outputs_with_zero_coefficients_leave_their_neurons_random():
     relu = ACTIVATIONS["relu"]()
     random = initial_layers((2, 8, 3), relu, RNG(0))
     coef = np.array([[1.0, 0.0, -2.0], [3.0, 0.0, 0.5]])
-    layers = at_linear_model(random, (coef, np.zeros(3)), relu)
+    layers = at_linear_model(random, (coef, np.zeros(3)), relu, np.eye(2))
     assert_array_equal(layers[0][0][:, 4:], random[0][0][:, 4:])
     *_, prediction = forward(layers, np.eye(2), relu)
     assert_allclose(prediction, coef, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_features", [10, 200])
+def test_networks_nearly_start_at_the_linear_model_of_correlated_features(n_features):
+    """Neurons receive sums of features: with one factor behind all, they are large, though coefficients are small."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=1200)
+    X = factor[:, np.newaxis] + 0.1 * rng.normal(size=(1200, n_features))
+    y = factor + 0.05 * rng.normal(size=1200)
+    linear = GDRegressor(random_state=0).fit(X[:400], y[:400]).score(X[400:], y[400:])
+    network = GDRegressor(hidden_layer_sizes=(20,), activation="tanh", random_state=0).fit(X[:400], y[:400])
+    assert network.score(X[400:], y[400:]) >= linear - 0.005
 
 
 def losses_of(model, X, y):

@@ -4,6 +4,7 @@ A `ColumnTransformer` emits one-hot categories beside raw numbers: years, timest
 solvers reach on scaled columns is to be reached with default settings on the columns as they come.
 """
 
+import tracemalloc
 from functools import cache
 
 import numpy as np
@@ -383,3 +384,17 @@ def test_rare_categories_are_penalized_like_numbers(n_rows, categories, n_number
         losses.append([log_loss(z, each.predict_proba(P)) for each, P in ((model, as_format(Z)), (solver, Z))])
     ours, theirs = np.mean(losses, axis=0)
     assert ours < theirs + 0.04 * np.log(2.0)
+
+
+def test_few_samples_of_very_many_categories_are_not_made_dense():
+    rng = np.random.default_rng(0)
+    X = sp.csr_array((np.ones(500), rng.integers(0, 40_000, 500), np.arange(501)), shape=(500, 40_000))
+    y = rng.integers(0, 2, 500)
+    GDClassifier(max_iter=1, tol=None).fit(X, y)  # what is compiled or imported on the way stays
+    tracemalloc.start()
+    try:
+        GDClassifier(random_state=0).fit(X, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < X.shape[0] * X.shape[1] * 8 / 4

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, LogisticRegression, QuantileRegressor, Ridge
 
 from skgd import GDClassifier, GDRegressor, partitions
+from skgd.descent import LBFGS
 from skgd.losses import Quantile
 from skgd.partition_sums import in_tree
 
@@ -179,6 +180,26 @@ def test_many_features_by_default(dense):
     n_held_out = np.isfinite(losses).sum()
     assert np.isfinite(losses[:n_held_out]).all()
     assert n_held_out < model.n_iter_ == model.best_iter_ <= n_held_out + 24
+
+
+def test_the_last_steps_to_the_best_parameters_are_taken_again(monkeypatch):
+    dampings, begun = [], []
+    take, begun_at = LBFGS.take, LBFGS.begun_at
+
+    def note_ends(self, sums):
+        evaluation = take(self, sums)
+        dampings.extend([] if evaluation.step is None else [evaluation.step.damping])
+        return evaluation
+
+    monkeypatch.setattr(LBFGS, "take", note_ends)
+    monkeypatch.setattr(LBFGS, "begun_at", lambda self, step: begun.append(len(dampings)) or begun_at(self, step))
+    rng = np.random.default_rng(0)
+    X = sparse_rows(rng, 5000)
+    y = (X @ rng.normal(size=800) + 0.5 * rng.normal(size=5000) > 0.0).astype(int)
+    partitions.fit(GDClassifier(), split(X, y, by=y))
+    [n_steps] = begun
+    before, again = dampings[:n_steps], dampings[n_steps:]
+    assert again == before[-5:-2]  # two more have shown that the last of these was the best
 
 
 def test_small_directions_are_learned_behind_large_ones_that_say_nothing():

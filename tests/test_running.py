@@ -181,6 +181,7 @@ def test_sizes_of_gradients_follow_the_scale_of_their_feature(n_rows):
         [(coef, intercept)] = state.objective.layers(state.iterate.slots[0])
         return state.objective.coordinates.scale, coef.ravel(), intercept
 
+    assert model.engine_ == ("compiled" if n_rows > 500 else "vectorized")
     scale, coef, intercept = known()
     larger = X[:40] * [3.0, 1.0, 2.0]
     model.partial_fit(larger, model.predict(larger))  # where gradients are zero

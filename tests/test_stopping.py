@@ -237,3 +237,11 @@ def test_a_classifier_with_too_high_a_learning_rate_says_so():
     X, y = load_breast_cancer(return_X_y=True)
     with pytest.warns(ConvergenceWarning, match="decrease learning_rate"):
         assert not GDClassifier(optimizer="adam", learning_rate=100.0, random_state=0).fit(X, y).converged_
+
+
+def test_a_validation_set_that_differs_is_no_fault_of_the_learning_rate():
+    X, y = load_diabetes(return_X_y=True)
+    model = GDRegressor(random_state=0)
+    with pytest.warns(ConvergenceWarning, match="validation set seems to differ"):
+        model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:] + 1000.0)
+    assert model.converged_
