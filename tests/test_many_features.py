@@ -317,11 +317,14 @@ def test_few_samples_for_each_feature_are_worth_a_penalty(few_products, newton):
 
 
 @both_formats
-def test_sparse_features_take_mini_batches(as_format, few_products, newton):
+@pytest.mark.parametrize(("filled", "takes_newton_steps"), [(0.13, False), (0.05, True)])
+def test_sparse_features_take_newton_steps_where_few_samples_have_them(
+    filled, takes_newton_steps, as_format, few_products, newton
+):
     inputs, y = factors(n_rows=200)
-    inputs[np.random.default_rng(0).random(inputs.shape) < 0.9] = 0.0
+    inputs[np.random.default_rng(0).random(inputs.shape) >= filled] = 0.0
     GDRegressor(random_state=0).fit(as_format(inputs), y)
-    assert not newton
+    assert bool(newton) == takes_newton_steps
 
 
 @given(st.integers(0, 100), st.sampled_from([0.0, 0.3, 0.9]))
