@@ -42,7 +42,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd import estimators
 from skgd.estimators.classifier import has_probabilities
 from skgd.partition_sums import in_tree, merge
-from skgd.partitions import check_solver, fit_with
+from skgd.partitions import N_LANES, check_solver, fit_with
 
 __all__ = ["GDClassifier", "GDRegressor", "to_skgd"]
 
@@ -272,7 +272,7 @@ class _DaskMixin:
         y_val: Any = None,
         sample_weight_val: Any = None,
         solver: str = "auto",
-        n_lanes: int = 4,
+        n_lanes: int = N_LANES,
     ) -> Any:
         """Fit the model to training data, also dask collections.
 
@@ -298,7 +298,7 @@ class _DaskMixin:
         validation = _computed(X_val), _computed(y_val), _computed(sample_weight_val)
         if not any(map(is_dask_collection, (X, y, sample_weight))):
             check_solver(solver, n_lanes)
-            for name, value, default in (("solver", solver, "auto"), ("n_lanes", n_lanes, 4)):
+            for name, value, default in (("solver", solver, "auto"), ("n_lanes", n_lanes, N_LANES)):
                 if value != default:
                     raise ValueError(
                         f"{name}={value!r} is for dask collections. On other data, fit takes the steps that the "

@@ -65,6 +65,7 @@ from skgd.strategy import plain_repr
 
 __all__ = ["fit"]
 
+N_LANES = 4  # where none are given: never the number of workers, which would decide the result
 _NO_CHECKSUM = -1  # of the data, which is that of none: ``fit`` does not continue from these checkpoints
 
 
@@ -101,7 +102,7 @@ def fit(
     y_val: ArrayLike | None = None,
     sample_weight_val: ArrayLike | None = None,
     solver: str = "auto",
-    n_lanes: int = 4,
+    n_lanes: int = N_LANES,
 ) -> Any:
     """Fit an estimator to partitions of the data, of which one at a time is in memory.
 
@@ -169,9 +170,7 @@ def fit(
 
 
 @with_callbacks
-def fit_with(
-    estimator: Any, engine: Engine, given_validation: tuple[Any, Any, Any], solver: str = "auto", n_lanes: int = 4
-) -> None:
+def fit_with(estimator: Any, engine: Engine, given_validation: tuple[Any, Any, Any], solver: str, n_lanes: int) -> None:
     """Fit an estimator to the partitions of an engine; the validation set is X, y and weights, or None each."""
     plan, loss = estimator._plan(stream=False)
     in_lanes = check_solver(solver, n_lanes)

@@ -58,9 +58,9 @@ def learn(
     """Learn class totals, statistics and coordinates from new samples.
 
     Return the state whose model is the same in the new coordinates, and the samples with weights, their running mean
-    one. For Newton's steps, which no scale hinders or helps, all features are standardized like dense ones; ``newton``
-    is the number of samples whose Hessian they take. ``scale``, where it is given, takes the place of the features'
-    own, and ``measured`` of their statistics.
+    one. For Newton's steps, which no scale hinders or helps, all features are standardized alike, but for indicators
+    (`newton_coordinates`); ``newton`` is the number of samples whose Hessian they take. ``scale``, where it is given,
+    takes the place of the features' own, and ``measured`` of their statistics.
     """
     X, y, weight = data
     regression = y.dtype.kind == "f"
