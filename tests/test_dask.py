@@ -262,7 +262,7 @@ def test_cluster_of_processes_of_which_one_is_killed(data, stage, monkeypatch):
 
     with (
         dask.config.set({"logging": {"distributed": "critical"}}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         persisted = skgd_dask.GDClassifier(**parameters).fit(*dask.persist(X_dask, y_dask), **arguments)
@@ -287,7 +287,7 @@ def test_search_on_the_workers(data):
     search = GridSearchCV(skgd.GDClassifier(random_state=0), {"alpha": [1e-3, 1.0]}, cv=3)
     expected = clone(search).fit(X, y)
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),
     ):
