@@ -161,9 +161,14 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     takes many more epochs to converge.
 
     otherwise, and for a squared error with 100 samples or more per parameter, 1e-5 / √n_classes for sparse data, else
-    0; 0 for plain SGD, and in streams of 2048 sparse features or more. It is a penalty on the standardized
-    coefficients, relative to the unit of the target. Why: results do not depend on units; few epochs, and many samples,
-    regularize by themselves.
+    0; 0 for plain SGD. It is a penalty on the standardized coefficients, relative to the unit of the target. Why:
+    results do not depend on units; few epochs, and many samples, regularize by themselves.
+
+    in streams of 2048 sparse features or more, with the default optimizer: 6e-6 · mean squared norm of the standardized
+    samples / n_classes (2 unless classes exclude each other). Proximal steps are the shorter the more samples n have
+    had a feature: coefficients are divided by 1 + alpha · (sum of the learning rates since the feature was last seen) /
+    √(1 + n). Why: words that occur in a few samples are mostly noise, which adds up in long samples; the more classes,
+    the fewer occurrences of a word has each.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). ``partial_fit`` alone: no averaging. Why: averages are
@@ -194,7 +199,7 @@ from skgd.state import State
 
 STREAM_BATCH = 8
 _WIDE = 2**11
-_WIDE_ACCUMULATOR = 1.0
+_WIDE_ACCUMULATOR, _WIDE_DECAY = 1.0, 6e-6
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
 _FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
@@ -499,6 +504,11 @@ def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
 def wide_optimizer() -> Optimizer:
     """Return the optimizer of a wide stream."""
     return AdaGrad(initial_accumulator=_WIDE_ACCUMULATOR)
+
+
+def wide_decay(plan: Plan, n_classes: int) -> float:
+    """Return the default penalty of a wide stream, divided by the mean squared norm of its samples."""
+    return _WIDE_DECAY / n_classes if plan.alpha == "auto" and plan.optimizer is None else 0.0
 
 
 def stream_batch_size(plan: Plan, n_rows: int) -> int:

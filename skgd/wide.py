@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import wide_optimizer
+from skgd.automatic import wide_decay, wide_optimizer
 from skgd.coordinates import (
     ColumnStatistics,
     Coordinates,
@@ -67,6 +67,7 @@ from skgd.wide_table import (
     entries_in,
     measures_in,
     rare_scale_in,
+    share_after,
     shrunk,
     with_entry,
 )
@@ -95,6 +96,7 @@ class WideStream:
     engine: Engine = "vectorized"
     plan: Plan | None = None
     loop: Any = None
+    decay: float = 0.0  # the default penalty, divided by the mean squared norm of the samples
 
     averaging = False
 
@@ -115,6 +117,7 @@ class WideStream:
         same = state.class_totals, state.past, state.t, plan.precondition, regression, shared, state.dtype
         table, centered = Table(array), np.zeros(1, np.int64)
         stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
+        stream.decay = _decay(plan, optimizer, objective)
         stream._intercept_slots[:] = np.reshape(optimizer.initial()[:n_slots], (-1, 1))
         if state.t:
             stream._take_over(state, array)
@@ -126,6 +129,7 @@ class WideStream:
         same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
         before = self.objective.alpha, self.objective.l1_ratio
         same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
+        same = same and self.decay == _decay(plan, optimizer, self.objective)
         same = same and not (self._repeats and self._has_other_rate(plan))
         return same and plan.precondition == self.precondition and plan.averaging is None
 
@@ -241,6 +245,15 @@ class WideStream:
         numbers = self.numbers
         return ColumnStatistics(int(numbers[ROWS]), float(numbers[WEIGHT]), self._target_measures.copy())
 
+    @property
+    def _mean_square(self) -> float:
+        return float(self.numbers[NORMS] / self.numbers[WEIGHT]) if self.numbers[WEIGHT] else 0.0
+
+    @property
+    def alpha(self) -> float:
+        """The strength of the penalty: if it is the default one, of that on standardized coefficients."""
+        return self.objective.alpha or self.decay * self._mean_square
+
     def _measures(self, rows: np.ndarray) -> Any:
         return measures_in(_known(rows), self.numbers[WEIGHT])
 
@@ -278,6 +291,11 @@ class WideStream:
         target_scale = objective.coordinates.target_scale
         return penalty_rates(objective.alpha, objective.l1_ratio, scale[:, np.newaxis], target_scale, objective.unit)
 
+    def _share_left(self, rows: np.ndarray) -> np.ndarray:
+        """Return the share that the default decay has left of coefficients, (columns, 1)."""
+        in_samples = self.numbers[ROWS] / nonzero(self.numbers[WEIGHT])
+        return share_after(self.numbers[CLOCK] - rows[:, TIME], rows[:, COUNT] * in_samples)[:, np.newaxis]
+
     def _caught_up(
         self, rows: np.ndarray, objective: Objective, scale: np.ndarray
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -299,6 +317,8 @@ class WideStream:
             all_slots = (*slots, *(zero for _ in optimizer.slots[self._n_slots :]))
             _, one, _ = optimizer.rule(zero, zero, 1.0, self.t + 1, all_slots, hyper)
             v = shrunk(v, one * passed, *rates)
+        elif self.decay:
+            v = v * self._share_left(rows)
         return v, slots
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -369,8 +389,10 @@ class WideStream:
         if self.loop is None:
             if not choose_wide(optimizer, objective, X, self.t):
                 return None
-            settings = self._plan.settings(1), self._plan.schedule.learning_rate, self.precondition, self.shared
-            self.loop = wide_loop(objective, optimizer, self.dtype, y, *settings)
+            of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
+            self.loop = wide_loop(
+                objective, optimizer, self.dtype, y, *of_plan, self.precondition, self.shared, self.decay
+            )
         steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
         factors = self._plan.schedule.evaluate(steps, memory=memory)
         arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors
@@ -398,6 +420,7 @@ class WideStream:
         numbers, s = self.numbers, 1.0 if weight is None else float(weight[0])
         if self.regression:
             self._target_measures[:] = self._targets().updated(y, weight).measures
+        numbers[CLOCK] += self.alpha * numbers[RATE] if self.decay else 0.0
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s
         objective = self._expressed()
@@ -419,7 +442,8 @@ class WideStream:
         weights = None if is_one else np.array([s / (numbers[WEIGHT] / numbers[ROWS])])
         batch, plan = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1), replace(self._plan, average=False)
         summary = run(state, plan, batch, np.array([rate]), longest, 1, "partial_fit")
-        numbers[CLOCK] += 1.0 if self._repeats else rate
+        if not self.decay:
+            numbers[CLOCK] += 1.0 if self._repeats else rate
         numbers[RATE] = rate
         self._write(rows, state, scale, rate)
         if objective.alpha:
@@ -522,7 +546,7 @@ class WideStream:
 
     def _automatic_rate(self) -> float:
         numbers, objective, optimizer = self.numbers, self.objective, self.optimizer
-        norm = float(row_norm_of(numbers[NORMS] / numbers[WEIGHT], objective.fit_intercept))
+        norm = float(row_norm_of(self._mean_square, objective.fit_intercept))
         indicators = 0.0 if self._text_like or numbers[FEW] <= 0.0 else numbers[INDICATED] / numbers[FEW]
         n_classes = objective.n_outputs if objective.exclusive_classes and is_sparse(self._filled) else 1
         of_data = norm, objective.loss.curvature, n_classes, indicators
@@ -532,9 +556,11 @@ class WideStream:
 
     def _user_coef(self, rows: np.ndarray) -> np.ndarray:
         """Return the coefficients of columns, in the user's units, (columns, outputs)."""
-        objective = self._expressed()
+        objective, coef = self._expressed(), self._coef(rows)
+        if self.decay:
+            return coef * self._share_left(rows)
         if not (objective.alpha or self._repeats):
-            return self._coef(rows)
+            return coef
         _, scale = self._coordinates(rows)
         v, _ = self._caught_up(rows, objective, scale)
         return user_coefficient(v, scale[:, np.newaxis], objective.coordinates.target_scale)
@@ -591,7 +617,7 @@ class WideStream:
         """The same without features that no sample has had, for a pickle."""
         with self.table.at(self.version) as array:
             used = np.flatnonzero(array.any(axis=1))
-            of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[:-2]}
+            of_stream = {each.name: getattr(self, each.name) for each in fields(SavedWideStream)[2:]}
             of_stream["centered"], of_stream["dtype"] = self.centered[: 1 + self.centered[0]], self.dtype.str
             return SavedWideStream(**of_stream, used=used, rows=array.take(used, axis=0))
 
@@ -601,6 +627,11 @@ class WideStream:
 
 def _alpha(plan: Plan) -> float:
     return 0.0 if isinstance(plan.alpha, str) else plan.alpha
+
+
+def _decay(plan: Plan, optimizer: Optimizer, objective: Objective) -> float:
+    rests = laziness_of(optimizer) == "rest"
+    return wide_decay(plan, objective.n_outputs if objective.exclusive_classes else 2) if rests else 0.0
 
 
 def _shares(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
@@ -641,6 +672,8 @@ class _OfColumns(AdaGrad):
 class SavedWideStream:
     """What a pickle holds of a wide stream: the rows of the table that are used, with their columns."""
 
+    used: np.ndarray
+    rows: np.ndarray
     objective: Objective
     optimizer: Optimizer
     class_totals: np.ndarray
@@ -653,13 +686,12 @@ class SavedWideStream:
     numbers: np.ndarray
     centered: np.ndarray
     engine: Engine
-    used: np.ndarray
-    rows: np.ndarray
+    decay: float = 0.0
 
     def restored(self) -> WideStream:
         """Return the stream."""
         array = empty_rows(self.objective.n_features, self.rows.shape[1])
         array[self.used] = self.rows
-        of_stream = {each.name: getattr(self, each.name) for each in fields(self)[:-2]}
+        of_stream = {each.name: getattr(self, each.name) for each in fields(self)[2:]}
         of_stream["dtype"], table = np.dtype(self.dtype), Table(array)
         return WideStream(**of_stream, table=table, version=table.version)

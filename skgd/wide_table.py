@@ -24,8 +24,9 @@ COUNT, LARGEST, SUM, SQUARES, TIME, SEEN = range(6)
 N_STATISTICS = 6
 # Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
 # features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
-# learning rates, or counts the steps if the optimizer repeats them; the penalty, in the user's units and by its worth;
-# and the last learning rate. Then come the intercepts, their slots, and the measures of the targets.
+# learning rates (times the default penalty), or counts the steps if the optimizer repeats them; the penalty, in the
+# user's units and by its worth; and the last learning rate. Then come the intercepts, their slots, and the measures of
+# the targets.
 ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH, RATE = range(10)
 N_NUMBERS = 10
 SOON = 20  # rows, before which no column is centered
@@ -79,6 +80,14 @@ def shrunk(v: Any, time: Any, l1: Any, l2: Any) -> Any:
     decay = l2 * time
     passed = time * choose(decay > 0.0, -np.expm1(-decay) / nonzero(decay), 1.0)
     return np.sign(v) * np.maximum(np.abs(v) * np.exp(-decay) - l1 * passed, 0.0)
+
+
+def share_after(time: Any, n_samples: Any) -> Any:
+    """Return the share of a coefficient that the default penalty leaves after a while: a proximal step.
+
+    As those of AdaGrad, it is the shorter the more samples have had the feature.
+    """
+    return 1.0 / (1.0 + time / np.sqrt(1.0 + n_samples))
 
 
 def empty_rows(n_columns: int, width: int) -> np.ndarray:

@@ -13,12 +13,14 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import log_loss
 
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Hinge
 from skgd.optimizers import FTRL
 from skgd.steps import DivergenceError
 from skgd.wide import WideStream
+from skgd.wide_table import NORMS, WEIGHT
 
 exact = pytest.importorskip("skgd.engines.compiled.exact")
 specialize = pytest.importorskip("skgd.engines.compiled.specialize")
@@ -244,6 +246,59 @@ def test_units_do_not_matter(compiles_after, model, request):
     assert_allclose(scaled.predict(X * unit), 2.0**30 * model.predict(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("compiles_after", [0, np.inf])
+@pytest.mark.parametrize("kind", ["number", "binary", "classes"])
+def test_the_default_penalty_is_a_proximal_step_for_the_time_that_has_passed(compiles_after, kind, request):
+    request.getfixturevalue("plain_python")
+    X = rows()
+    y = target(kind, X)
+    model = GDRegressor() if kind == "number" else GDClassifier()
+    model = streamed(model, X, y, compiles_after=compiles_after)
+    before, alpha, rate = model.coef_.copy(), model.alpha_, model.history_["learning_rate"][-1]
+    assert alpha == pytest.approx(6e-6 / (3 if kind == "classes" else 2) * mean_square_of_rows(model, X), rel=1e-9)
+    with loop_after(compiles_after):
+        model.partial_fit(X[:1], y[:1])
+    rare = np.setdiff1d(X[[N_ROWS - 1]].indices, [3, 7, *X[[0]].indices])
+    n_samples = np.bincount(X.indices, minlength=N_COLUMNS)[rare]
+    divisor = 1.0 + alpha * rate / np.sqrt(1.0 + n_samples)
+    assert_allclose(model.coef_[..., rare], before[..., rare] / divisor, rtol=1e-9)
+
+
+def mean_square_of_rows(model, X):
+    """Return the mean squared norm of standardized rows, each as it was when the stream saw it."""
+    return model._state.numbers[NORMS] / model._state.numbers[WEIGHT]
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_the_default_penalty_depends_on_no_unit_of_weights_and_can_be_switched_off():
+    X = rows()
+    y = target("binary", X)
+    model = streamed(GDClassifier(), X, y, np.full(N_ROWS, 1.0))
+    assert_allclose(streamed(GDClassifier(), X, y, np.full(N_ROWS, 1024.0)).coef_, model.coef_, rtol=1e-9)
+    elsewhere = np.setdiff1d(np.arange(N_COLUMNS), [3, 7, *X[[0]].indices])
+    shown = model.coef_[0, elsewhere].copy()
+    model.set_params(alpha=0.0)
+    for _ in range(3):
+        model.partial_fit(X[:1], y[:1])
+    assert model.alpha_ == 0.0
+    assert_allclose(model.coef_[0, elsewhere], shown, rtol=1e-12)
+
+
+def test_the_default_penalty_helps_where_rare_words_are_noise():
+    rng = np.random.default_rng(0)
+    n_rows, n_words, n_columns = 6000, 60, 2**17
+    frequent, rare = rng.integers(0, 300, (n_rows, n_words)), rng.integers(300, n_columns, (n_rows, n_words))
+    indices, places = np.hstack([frequent, rare]).ravel(), np.arange(0, 2 * n_rows * n_words + 1, 2 * n_words)
+    X = sp.csr_array((np.ones(len(indices)), indices, places), shape=(n_rows, n_columns))
+    raw = 0.2 * rng.normal(size=300)[frequent].sum(axis=1)
+    y = rng.random(n_rows) < 1.0 / (1.0 + np.exp(-raw))
+    losses = [
+        log_loss(y[5000:], GDClassifier(alpha=alpha).partial_fit(X[:5000], y[:5000], [0, 1]).predict_proba(X[5000:]))
+        for alpha in ("auto", 0.0)
+    ]
+    assert losses[0] < losses[1] - 0.005
+
+
 def test_learns_what_a_converged_solver_learns():
     """Ids beside a column far from zero, over some passes: their zeros stay zeros, the year is centered."""
     rng = np.random.default_rng(0)
@@ -460,7 +515,7 @@ def test_coefficients_are_made_when_asked_for_and_once():
 def test_coefficients_set_from_outside_are_where_training_goes_on():
     X = rows()
     y = target("binary", X)
-    model = streamed(GDClassifier(), X, y)
+    model = streamed(GDClassifier(alpha=0.0), X, y)
     model.coef_ = np.where(np.arange(N_COLUMNS) == 3, 0.0, 2.0)[np.newaxis]
     assert_allclose(model.decision_function(X), X @ model.coef_[0] + model.intercept_, rtol=1e-12)
     model.partial_fit(X[:1], y[:1])

@@ -472,7 +472,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             "suboptimality_": ending.suboptimality,
             "best_iter_": ending.kept,
             "best_score_": ending.score,
-            "alpha_": state.objective.alpha,
+            "alpha_": state.alpha if isinstance(state, WideStream) else state.objective.alpha,
             "t_": state.t,
             "engine_": state.engine,
             "optimizer_": state.optimizer,

@@ -120,8 +120,8 @@ class TrainingParameters:
         The strength of the penalty, nonnegative. With "auto" it is chosen by the loss on left-out samples if ``fit``
         takes Newton steps, is at most 2 / n_samples and 1e-3 for networks that start at the linear model,
         1e-5[classifier: (divided by the square root of the number of classes, if there are three or more)] for sparse
-        data, and else 0; it then applies to the coefficients of standardized features. See ``alpha_``,
-        :doc:`/guide/regularisation` and :doc:`/defaults`.
+        data (streams of 2048 features or more have a rule of their own), and else 0; it then applies to the
+        coefficients of standardized features. See ``alpha_``, :doc:`/guide/regularisation` and :doc:`/defaults`.
     l1_ratio : float, default=0.0
         The share of the L1 norm in the penalty, between 0 (ridge) and 1 (lasso).
     fit_intercept : bool, default=True

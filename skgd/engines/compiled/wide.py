@@ -80,12 +80,13 @@ from skgd.wide_table import (
     measures_in,
     rare_scale_in,
     relative_scale_of,
+    share_after,
     shrunk,
     with_entry,
 )
 
 _NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
-_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 11, 6, 9  # arrays, see `parts_of`
+_BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
 _SOME_ENTRIES, _MANY_ENTRIES = 2 * 10**4, 10**5
@@ -121,11 +122,13 @@ def take_wide(
     Return how many steps were taken, fewer than rows if one came to numbers that are not finite, the rate of the last
     step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
-    n_features, many_outputs, alpha, l1_ratio, curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given
+    n_features, many_outputs, alpha, l1_ratio, decay = given[:5]
+    curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given[5:]
     n_slots, n_outputs = len(initial), 1 if single else many_outputs
     parts = parts_of(scratch, len(columns), n_outputs, n_slots)
     of_entries, of_parameters, slots, of_outputs, of_step = parts
-    entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares, share_of_rows = of_entries
+    entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares = of_entries[:10]
+    share_of_rows, passed, share_left = of_entries[10:]
     theta, l1, l2, longest, point, lengths = of_parameters
     target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth, losses, sizes = of_outputs
     raw, moved, slopes, goals, one_weight = of_step
@@ -142,6 +145,8 @@ def take_wide(
     for step in range(len(rates)):
         s = weight[step]
         before = numbers[WEIGHT]
+        if decay > 0.0 and before > 0.0:
+            numbers[CLOCK] += decay * (numbers[NORMS] / before) * numbers[RATE]
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s
         total, now = numbers[WEIGHT], t + step + 1.0
@@ -209,6 +214,7 @@ def take_wide(
             indicated += entries_after[1] - entries_before[1]
             count[u], unit_of_column[u], squares[u] = known[0], known[1], known[3]
             share_of_rows[u] = known[0] / total
+            passed[u] = numbers[CLOCK] - table[j, TIME]
         for u in range(n):
             relative[u] = rarity(share_of_rows[u]) if precondition else 1.0
         for u in range(n):
@@ -233,8 +239,11 @@ def take_wide(
             scale[u] = r
             if not known_in_largest:
                 relative[u] = r / nonzero(unit_of_column[u])
+        in_rows = numbers[ROWS] * inverse_total
         for u in range(n):
             inverse[u] = 1.0 / scale[u]
+        for u in range(n):
+            share_left[u] = share_after(passed[u], count[u] * in_rows) if decay > 0.0 else 1.0
         for u in range(n):
             in_slots = nonzero(unit_of_column[u]) * inverse[u]
             in_slots *= in_slots
@@ -258,21 +267,20 @@ def take_wide(
                     in_table = table[j, of_slots + m * width + (0 if shared else k)]
                     in_table *= 1.0 if repeating else x[u]
                     slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table
-                v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                v = share_left[u] * standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
                 if penalized:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] -= penalty_of(v, l1[u, k], l2[u, k], worth[k])
-                passed = numbers[CLOCK] - table[j, TIME]
                 if repeating:
                     before = strategies.attached(v, strategies.slots_of(slots, u, k), hypers[0])
-                    if passed > 0.0:
-                        v, length, before = after_repeats(v, before, passed, numbers[RATE], now - 1.0, hypers[0])
+                    if passed[u] > 0.0:
+                        v, length, before = after_repeats(v, before, passed[u], numbers[RATE], now - 1.0, hypers[0])
                         v = proximal_point(v, length, l1[u, k], l2[u, k]) if penalized else v
                     strategies.keep_slots(slots, u, k, before)
-                elif penalized and passed > 0.0 and v != 0.0:
+                elif penalized and passed[u] > 0.0 and v != 0.0:
                     one = strategies.rule(0.0, 0.0, 1.0, now, strategies.slots_of(slots, u, k), hypers[0])[1]
-                    v = shrunk(v, one * passed, l1[u, k], l2[u, k])
+                    v = shrunk(v, one * passed[u], l1[u, k], l2[u, k])
                 theta[u, k] = v
         numbers[FEW] += few
         numbers[INDICATED] += indicated
@@ -311,7 +319,8 @@ def take_wide(
             return step, rate, (loss, square_of_gradient, penalty, progress)
         loss += sums[0]
         square_of_gradient += sums[1]
-        numbers[CLOCK] += 1.0 if repeating else rate
+        if decay == 0.0:
+            numbers[CLOCK] += 1.0 if repeating else rate
         numbers[RATE] = rate
         if repeating:
             for u in range(n_parameters):
@@ -395,6 +404,8 @@ def parts_of(scratch, room, n_outputs, n_slots):
         part_of(scratch, 8 * n, (n,)),
         part_of(scratch, 9 * n, (n,)),
         part_of(scratch, 10 * n, (n,)),
+        part_of(scratch, 11 * n, (n,)),
+        part_of(scratch, 12 * n, (n,)),
     )
     by_parameter = (
         part_of(scratch, b, many),
@@ -463,6 +474,7 @@ class WideLoop:
         learning_rate: float | str,
         precondition: bool,
         shared: bool,
+        decay: float,
     ):
         loss, automatic = objective.loss, isinstance(learning_rate, str)
         n_slots, info = 0 if is_linear(optimizer) else len(optimizer.slots), np.finfo(dtype)
@@ -497,6 +509,7 @@ class WideLoop:
                 objective.n_outputs,
                 float(objective.alpha),
                 float(objective.l1_ratio),
+                decay,
                 float(loss.curvature),
                 float(loss.degree),
                 float(objective.n_outputs if objective.exclusive_classes else 1),
