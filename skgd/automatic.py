@@ -45,10 +45,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     better.
 
     ``partial_fit`` on sparse matrices with 2048 features or more, if ``batch_size`` has its default or is 1, without
-    hidden layers or averaging: AdaGrad that updates only the features of a sample (as plain SGD and FTRL do there),
-    with sums of squared gradients that start at 1, and one sum per feature for all classes. Why: the cost of a sample
-    depends on its nonzero entries, not on n_features; the first steps are not too long; gradients of one class inform
-    the learning rates of all classes.
+    hidden layers, or averaging of penalized iterates: AdaGrad that updates only the features of a sample (as plain SGD
+    and FTRL do there), with sums of squared gradients that start at 1, and one sum per feature for all classes. Why:
+    the cost of a sample depends on its nonzero entries, not on n_features; the first steps are not too long; gradients
+    of one class inform the learning rates of all classes.
 
     with hidden layers: Adam. Why: the gradients of layers differ in size.
 
@@ -164,11 +164,11 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     0; 0 for plain SGD. It is a penalty on the standardized coefficients, relative to the unit of the target. Why:
     results do not depend on units; few epochs, and many samples, regularize by themselves.
 
-    in streams of 2048 sparse features or more, with the default optimizer: 6e-6 · mean squared norm of the standardized
-    samples / n_classes (2 unless classes exclude each other). Proximal steps are the shorter the more samples n have
-    had a feature: coefficients are divided by 1 + alpha · (sum of the learning rates since the feature was last seen) /
-    √(1 + n). Why: words that occur in a few samples are mostly noise, which adds up in long samples; the more classes,
-    the fewer occurrences of a word has each.
+    in streams of 2048 sparse features or more, with the default optimizer, without averaging: 6e-6 · mean squared norm
+    of the standardized samples / n_classes (2 unless classes exclude each other). Proximal steps are the shorter the
+    more samples n have had a feature: coefficients are divided by 1 + alpha · (sum of the learning rates since the
+    feature was last seen) / √(1 + n). Why: words that occur in a few samples are mostly noise, which adds up in long
+    samples; the more classes, the fewer occurrences of a word has each.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). ``partial_fit`` alone: no averaging. Why: averages are
@@ -497,8 +497,9 @@ def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     keeps = laziness == "rest" and (is_linear(optimizer) or optimizer.slots == AdaGrad.slots)  # in any unit
     repeats = laziness == "repeat" and type(optimizer).rebase in (Optimizer.rebase, FTRL.rebase)
     repeats = repeats and isinstance(plan.schedule, Constant)  # at one rate, only the last of missed steps counts
-    one_by_one = plan.batch_size in ("auto", 1) and not (plan.hidden_layer_sizes or state.averaging)
-    return one_by_one and (keeps or repeats)
+    if state.averaging:  # what features missed is known in closed form as long as they rest
+        keeps, repeats = keeps and plan.alpha in ("auto", 0.0), False
+    return plan.batch_size in ("auto", 1) and not plan.hidden_layer_sizes and (keeps or repeats)
 
 
 def wide_optimizer() -> Optimizer:
@@ -508,7 +509,8 @@ def wide_optimizer() -> Optimizer:
 
 def wide_decay(plan: Plan, n_classes: int) -> float:
     """Return the default penalty of a wide stream, divided by the mean squared norm of its samples."""
-    return _WIDE_DECAY / n_classes if plan.alpha == "auto" and plan.optimizer is None else 0.0
+    given = plan.alpha != "auto" or plan.optimizer is not None or plan.averaging is not None
+    return 0.0 if given else _WIDE_DECAY / n_classes
 
 
 def stream_batch_size(plan: Plan, n_rows: int) -> int:

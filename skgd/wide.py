@@ -43,6 +43,7 @@ from skgd.wide_table import (
     FEW,
     INDICATED,
     LARGEST,
+    LEFT,
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
@@ -80,12 +81,13 @@ class WideStream(WideState):
         n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
         shared = _shares(plan, optimizer, objective)
         width = n_slots * (1 if shared else n_outputs)
-        n_numbers = N_NUMBERS + (1 + 4 * regression) * n_outputs + width
-        array = empty_rows(n_features, N_STATISTICS + n_outputs + width)
+        gaps = state.averaging * n_outputs
+        n_numbers = N_NUMBERS + (1 + 4 * regression) * n_outputs + width + gaps
+        array = empty_rows(n_features, N_STATISTICS + n_outputs + width + gaps)
         same = state.class_totals, state.past, state.t, plan.precondition, regression, shared, state.dtype
         table, centered = Table(array), np.zeros(1, np.int64)
         stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
-        stream.decay = _decay(plan, optimizer, objective)
+        stream.decay, stream.averaging = _decay(plan, optimizer, objective), state.averaging
         stream._intercept_slots[:] = np.reshape(optimizer.initial()[:n_slots], (-1, 1))
         if state.t:
             stream._take_over(state, array)
@@ -99,7 +101,7 @@ class WideStream(WideState):
         same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
         same = same and self.decay == _decay(plan, optimizer, self.objective)
         same = same and not (self._repeats and self._has_other_rate(plan))
-        return same and plan.precondition == self.precondition and plan.averaging is None
+        return same and (plan.precondition, plan.averaging is not None) == (self.precondition, self.averaging)
 
     def _has_other_rate(self, plan: Plan) -> bool:
         rate = plan.schedule.learning_rate
@@ -143,6 +145,10 @@ class WideStream(WideState):
             self._intercept_slots[number] = of_intercept
         if self.regression:
             self._target_measures[:] = state.targets.measures
+        if self.averaging and state.iterate.average is not None and state.iterate.averaged:
+            [(average, of_intercept)] = state.objective.to_user(state.iterate.average.astype(np.float64))
+            self._gaps(array)[:], self._gaps(numbers)[:] = coef - average, intercept - of_intercept
+            numbers[LEFT], self.averaged = 1.0, state.iterate.averaged
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -213,12 +219,12 @@ class WideStream(WideState):
             if not choose_wide(optimizer, objective, X, self.t):
                 return None
             of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
-            self.loop = wide_loop(
-                objective, optimizer, self.dtype, y, *of_plan, self.precondition, self.shared, self.decay
-            )
+            of_table = self.precondition, self.shared, self.averaging, self.decay
+            self.loop = wide_loop(objective, optimizer, self.dtype, y, *of_plan, *of_table)
         steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
         factors = self._plan.schedule.evaluate(steps, memory=memory)
-        arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors
+        shares = self._shares_of_average(n_rows) if self.averaging else factors  # which are not read then
+        arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors, shares
         result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
             self.loop = None
@@ -227,7 +233,13 @@ class WideStream(WideState):
         if taken < n_rows:
             raise self._failure(self.t + taken + 1, rate)
         self.t, self.engine = self.t + n_rows, "compiled"
+        if self.averaging:
+            self.averaged += int(np.count_nonzero(shares))
         return sums, rate
+
+    def _shares_of_average(self, n_steps: int) -> np.ndarray:
+        """Return the share of the iterate after each of some steps in the average; 0 for none."""
+        return self._plan.settings(1).averaging_shares(self.t, n_steps, self.averaged)
 
     def _failure(self, step: int, rate: float) -> ValueError:
         """Return the error that says why a step could not be taken."""
@@ -252,6 +264,7 @@ class WideStream(WideState):
             raise without_unit(objective)
         columns, x = self._with_centered(X, array)
         rows = array.take(columns, axis=0)
+        before, [share] = (self._coef(rows).copy(), self._intercept.copy()), self._shares_of_average(1)
         center, scale = self._learn(rows, columns, x, s)
         if objective.alpha:
             v = standardized_coefficient(self._coef(rows), scale[:, np.newaxis], objective.coordinates.target_scale)
@@ -273,6 +286,11 @@ class WideStream(WideState):
             [(v, _)] = state.objective.layers(state.iterate.theta)
             numbers[PENALTY] = max(numbers[PENALTY] + penalty_of(v, l1, l2, unit).sum(), 0.0)
             numbers[OF_WORTH] = max(numbers[OF_WORTH] + penalty_of(v, l1, l2, worth).sum(), 0.0)
+        if self.averaging:
+            self._gaps(rows)[:] += (self._coef(rows) - before[0]) / (numbers[LEFT] or np.inf)
+            self._gaps(numbers)[:] += (self._intercept - before[1]) / (numbers[LEFT] or np.inf)
+            numbers[LEFT] = 1.0 if share == 1.0 else numbers[LEFT] * (1.0 - share)
+            self.averaged += int(share > 0.0)
         array[columns] = rows
         self.t, self.engine = self.t + 1, "vectorized"
         progress = float(summary.losses[0] + numbers[OF_WORTH])
@@ -288,7 +306,8 @@ class WideStream(WideState):
         _, old_scale = self._coordinates_in(known, rows[:, SEEN] > 0.0, before or 1.0)
         known = with_entry(known, x, s)
         if not self._repeats:
-            rows[:, N_STATISTICS + self.objective.n_outputs :] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
+            for number in range(self._n_slots):
+                self._slot(rows, number)[:] *= np.square(largest / nonzero(known[1]))[:, np.newaxis]
         for place, values in zip((COUNT, LARGEST, SUM, SQUARES), known, strict=True):
             rows[:, place] = values
         numbers[FEW] += (entries_in(known, total)[0] - entries).sum()
@@ -373,7 +392,7 @@ class WideStream(WideState):
         """Return the raw predictions for some samples."""
         few = sp.issparse(X) and len(X.indices) < X.shape[1]
         with self.table.at(self.version) as array:
-            coef = self._user_coef(array.take(X.indices, axis=0) if few else array).astype(self.dtype)
+            coef = self._shown_coef(array.take(X.indices, axis=0) if few else array).astype(self.dtype)
         if not few:
             sums = X @ coef
         elif X.shape[0] == 1:  # in the order in which SciPy adds up, in a tenth of the time of making another matrix
@@ -382,12 +401,12 @@ class WideStream(WideState):
         else:
             entries = np.arange(len(X.indices), dtype=X.indices.dtype)  # each has a coefficient of its own
             sums = sp.csr_array((X.data, entries, X.indptr), shape=(X.shape[0], len(entries))) @ coef
-        return (sums + self._intercept.astype(self.dtype)).astype(X.dtype, copy=False)
+        return (sums + self._shown_intercept.astype(self.dtype)).astype(X.dtype, copy=False)
 
     def published(self) -> list[Layer]:
         """Return the layer to predict with."""
         with self.table.at(self.version) as array:
-            return [(self._user_coef(array).astype(self.dtype), self._intercept.astype(self.dtype))]
+            return [(self._shown_coef(array).astype(self.dtype), self._shown_intercept.astype(self.dtype))]
 
     @property
     def whole(self) -> State:
@@ -406,7 +425,9 @@ class WideStream(WideState):
             _, of_coef = self._caught_up(array, objective, scale)
             [(_, u)] = objective.layers(theta)
             slots = self._joined_slots(objective, of_coef, u, self.dtype)
-        iterate = Iterate(theta.astype(self.dtype), slots, None, self.t, 0)
+            shown = objective.from_user([(self._shown_coef(array), self._shown_intercept)], self.dtype)
+        average = shown if self.averaging else None
+        iterate = Iterate(theta.astype(self.dtype), slots, average, self.t, self.averaged)
         targets = self._targets() if self.regression else ColumnStatistics.empty(objective.n_outputs)
         return State(objective, optimizer, iterate, columns, targets, self.class_totals, self.engine, self.past)
 
@@ -486,6 +507,8 @@ class SavedWideStream:
     centered: np.ndarray
     engine: Engine
     decay: float = 0.0
+    averaging: bool = False
+    averaged: int = 0
 
     def restored(self) -> WideStream:
         """Return the stream."""

@@ -32,6 +32,7 @@ from skgd.wide_table import (
     FEW,
     INDICATED,
     LARGEST,
+    LEFT,
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
@@ -76,7 +77,8 @@ class WideState:
     loop: Any = None
     decay: float = 0.0  # the default penalty, divided by the mean squared norm of the samples
 
-    averaging = False
+    averaging: bool = False
+    averaged: int = 0  # how many iterates count in the average
 
     # -- the parts of numbers and table -------------------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class WideState:
         if not self.regression:
             return _NO_TARGETS
         first = N_NUMBERS + self.objective.n_outputs + self._n_slots * self._slot_width
-        return self.numbers[first:].reshape(4, -1)
+        return self.numbers[first : first + 4 * self.objective.n_outputs].reshape(4, -1)
 
     def _coef(self, rows: np.ndarray) -> np.ndarray:
         return rows[:, N_STATISTICS : N_STATISTICS + self.objective.n_outputs]
@@ -114,6 +116,10 @@ class WideState:
     def _slot(self, rows: np.ndarray, number: int) -> np.ndarray:
         first = N_STATISTICS + self.objective.n_outputs + number * self._slot_width
         return rows[:, first : first + self._slot_width]
+
+    def _gaps(self, rows: np.ndarray) -> np.ndarray:
+        """Return by how much coefficients, or intercepts, differ from their averages, divided by LEFT."""
+        return rows[..., rows.shape[-1] - self.averaging * self.objective.n_outputs :]
 
     def _unit_of_slots(self, rows: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return by what slots are multiplied for the table: there, sizes of gradients are in units of values.
@@ -241,6 +247,15 @@ class WideState:
         _, scale = self._coordinates(rows)
         v, _ = self._caught_up(rows, objective, scale)
         return user_coefficient(v, scale[:, np.newaxis], objective.coordinates.target_scale)
+
+    def _shown_coef(self, rows: np.ndarray) -> np.ndarray:
+        """Return the same on average, if an average is kept."""
+        coef = self._user_coef(rows)
+        return coef - self._gaps(rows) * self.numbers[LEFT] if self.averaging else coef
+
+    @property
+    def _shown_intercept(self) -> np.ndarray:
+        return self._intercept - self._gaps(self.numbers) * self.numbers[LEFT] if self.averaging else self._intercept
 
 
 def known_of(rows: np.ndarray) -> tuple[np.ndarray, ...]:

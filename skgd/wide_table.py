@@ -19,16 +19,17 @@ from skgd.coordinates import Measures, choose, nonzero, rarity, variance_of, wid
 
 # Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
 # sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, negative unless it is
-# centered (0 where that is not known). Then come the coefficients and the slots, by output.
+# centered (0 where that is not known). Then come the coefficients and the slots, by output, and where an average of the
+# iterates is kept the distances of the coefficients from it, divided by LEFT.
 COUNT, LARGEST, SUM, SQUARES, TIME, SEEN = range(6)
 N_STATISTICS = 6
 # Of the stream: samples and their weight, the sum of their squared norms, the weight of all entries, of those in
 # features that most samples do not have, and of these in indicators; the clock of the penalty, which adds up the
 # learning rates (times the default penalty), or counts the steps if the optimizer repeats them; the penalty, in the
-# user's units and by its worth; and the last learning rate. Then come the intercepts, their slots, and the measures of
-# the targets.
-ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH, RATE = range(10)
-N_NUMBERS = 10
+# user's units and by its worth; the last learning rate; and the share of what was before any average that is left in
+# it. Then come the intercepts, their slots, the measures of the targets, and the distances from the average.
+ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH, RATE, LEFT = range(11)
+N_NUMBERS = 11
 SOON = 20  # rows, before which no column is centered
 
 

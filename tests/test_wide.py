@@ -96,6 +96,9 @@ def combinations():
         "number",
     )
     yield GDRegressor("huber", optimizer="ftrl", alpha=1e-3, l1_ratio=0.5, fit_intercept=False), "numbers"
+    yield GDClassifier(average=True), "classes"
+    yield GDRegressor("huber", average=20, fit_intercept=False), "numbers"
+    yield GDClassifier(average="polynomial", optimizer="sgd", learning_rate=0.1), "binary"
     yield GDClassifier(class_weight="balanced"), "classes"
     yield GDClassifier(class_weight={0: 2.0, 1: 1.0}), "binary"
 
@@ -208,7 +211,13 @@ def test_a_short_stream_waits_for_nothing(in_python):
 @pytest.mark.parametrize("reload", [False, True])
 @pytest.mark.parametrize(
     "model",
-    [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd"), GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=1.0)],
+    [
+        GDClassifier(),
+        GDClassifier(alpha=1e-3),
+        GDRegressor(optimizer="sgd"),
+        GDClassifier(optimizer="ftrl", alpha=1e-3, l1_ratio=1.0),
+        GDRegressor(average=True),
+    ],
 )
 def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
     X = rows()
@@ -222,7 +231,14 @@ def test_cuts_and_pickles_change_no_bit(model, compiles_after, reload):
 
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize(
-    "model", [GDClassifier(alpha=1e-3), GDRegressor(optimizer="sgd"), GDClassifier(optimizer="ftrl", alpha=1e-3)]
+    "model",
+    [
+        GDClassifier(),
+        GDClassifier(alpha=1e-3),
+        GDRegressor(optimizer="sgd"),
+        GDClassifier(optimizer="ftrl", alpha=1e-3),
+        GDClassifier(average=True),
+    ],
 )
 def test_rows_are_predicted_alike_one_by_one_and_together(model):
     X = rows()
@@ -297,6 +313,52 @@ def test_the_default_penalty_helps_where_rare_words_are_noise():
         for alpha in ("auto", 0.0)
     ]
     assert losses[0] < losses[1] - 0.005
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (GDClassifier(average=True), "binary"),
+        (GDClassifier(average=20), "classes"),
+        (GDRegressor(average="polynomial"), "number"),
+        (GDRegressor(average=True, optimizer="sgd", precondition=False, learning_rate=1e-9), "numbers"),
+    ],
+)
+def test_the_average_is_that_of_all_iterates(compiles_after, model, kind):
+    X = rows()
+    y = target(kind, X)
+    averaged = streamed(model, X, y, compiles_after=compiles_after)
+    last = clone(model).set_params(average=False, alpha=0.0)
+    classes = {"classes": np.unique(y)} if isinstance(model, GDClassifier) else {}
+    n_before = 20 if model.average == 20 else 0
+    expected = 0.0
+    with loop_after(compiles_after):
+        for row in range(N_ROWS):
+            iterate = last.partial_fit(X[row : row + 1], y[row : row + 1], **classes)
+            k = row + 1 - n_before
+            share = min(1.0, 9.0 / (k + 8.0)) if model.average == "polynomial" else 1.0 / max(k, 1)
+            parameters = np.append(iterate.coef_.ravel(), iterate.intercept_)
+            expected = expected + share * (parameters - expected) if k > 0 else parameters
+    assert_allclose(np.append(averaged.coef_.ravel(), averaged.intercept_), expected, rtol=1e-9, atol=1e-12)
+    assert np.abs(expected - parameters).max() > 1e-3 * np.abs(parameters).max()
+
+
+def test_an_average_goes_on_from_other_states_and_ends():
+    X = rows()
+    y = target("binary", X)
+    fitted = GDClassifier(random_state=0, tol=1e-2).fit(X, y)
+    before = fitted.coef_.copy()
+    fitted.partial_fit(X[:1], y[:1])
+    assert isinstance(fitted._state, WideStream)
+    assert fitted._state.averaging
+    assert_allclose(fitted.coef_, before, atol=0.1 * np.abs(before).max())
+    shown = fitted.coef_.copy()
+    fitted.set_params(average=False, alpha=0.0, learning_rate=1e-12).partial_fit(X[:1], y[:1])
+    assert_allclose(fitted.coef_, shown, rtol=1e-6, atol=1e-9)
+    fitted.set_params(average=True, alpha=0.1).partial_fit(X[:1], y[:1])
+    assert not isinstance(fitted._state, WideStream)
 
 
 def test_learns_what_a_converged_solver_learns():
@@ -436,10 +498,12 @@ def test_ftrl_learns_many_features_like_few(kind):
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("compiles_after", [0, np.inf])
 @pytest.mark.parametrize("failing", [1, 7, 30])
-def test_a_failing_step_leaves_the_same_bits(compiles_after, failing):
+@pytest.mark.parametrize("average", [False, True])
+def test_a_failing_step_leaves_the_same_bits(compiles_after, failing, average):
     X = rows()
     y = target("number", X)
-    model = streamed(GDRegressor(), X[:40], y[:40], cuts=[0, 20, 40], compiles_after=compiles_after)
+    model = GDRegressor(average=average)
+    model = streamed(model, X[:40], y[:40], cuts=[0, 20, 40], compiles_after=compiles_after)
     before = copy.deepcopy(model)
     huge = y[40:].copy()
     huge[failing] = 1e308

@@ -34,6 +34,7 @@ from skgd.engines.compiled.interface import (
     Penalty,
     Scales,
     automatic_rate,
+    averages,
     has_intercept,
     log_link,
     part_of,
@@ -61,6 +62,7 @@ from skgd.wide_table import (
     FEW,
     INDICATED,
     LARGEST,
+    LEFT,
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
@@ -90,7 +92,7 @@ _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
 _SOME_ENTRIES, _MANY_ENTRIES = 2 * 10**4, 10**5
-_READ, _SCRATCH = (0, 1, 2, 4, 10, 13, 15, 16), 14  # arguments of `take_wide`: arrays of which none is to be changed
+_READ, _SCRATCH = (0, 1, 2, 4, 10, 11, 14, 16, 17), 15  # arguments of `take_wide`: arrays that are not to be changed
 _UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
@@ -106,6 +108,7 @@ def take_wide(
     targets,
     centered_columns,
     rates,
+    shares,
     changed_columns,
     changed_rows,
     columns,
@@ -135,6 +138,7 @@ def take_wide(
     width = 1 if shared else n_outputs  # of each slot
     first = N_NUMBERS + n_outputs
     of_slots = N_STATISTICS + n_outputs
+    of_gaps = of_slots + n_slots * width
     penalized = alpha > 0.0
     scales = Scales(center, inverse, predictor_center, predictor_scale, divisor, unit, worth)
     penalty_of_step = Penalty(l1, l2, penalized)
@@ -206,7 +210,7 @@ def take_wide(
             known = with_entry(known, value, s)
             if known[1] > largest and not repeating:
                 shrink = largest / known[1]
-                for q in range(of_slots, table.shape[1]):
+                for q in range(of_slots, of_gaps):
                     table[j, q] *= shrink * shrink
             table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES] = known
             entries_after = entries_in(known, total)
@@ -328,6 +332,7 @@ def take_wide(
                     after = strategies.detached(theta[u, k], strategies.slots_of(slots, u, k), hypers[0])
                     strategies.keep_slots(slots, u, k, after)
         finite = True
+        of_gap = 1.0 / numbers[LEFT] if numbers[LEFT] > 0.0 else 0.0
         for k in range(n_outputs):
             shift = 0.0
             for u in range(n):
@@ -338,6 +343,8 @@ def take_wide(
                 finite = finite and abs(w) <= largest_number
                 if center[u] != 0.0:
                     shift += center[u] * w
+                if averages:
+                    table[j, of_gaps + k] += (w - table[j, N_STATISTICS + k]) * of_gap
                 table[j, N_STATISTICS + k] = w
                 table[j, TIME] = numbers[CLOCK]
                 for m in range(n_slots):
@@ -346,12 +353,17 @@ def take_wide(
                 if penalized:
                     numbers[PENALTY] += penalty_of(theta[u, k], l1[u, k], l2[u, k], unit[k])
                     numbers[OF_WORTH] += penalty_of(theta[u, k], l1[u, k], l2[u, k], worth[k])
-            numbers[N_NUMBERS + k] = target_center[k]
+            intercept = target_center[k]
             if has_intercept:
-                numbers[N_NUMBERS + k] = target_center[k] + target_scale[k] * theta[n, k] - shift
-                finite = finite and abs(numbers[N_NUMBERS + k]) <= largest_number
+                intercept += target_scale[k] * theta[n, k] - shift
+                finite = finite and abs(intercept) <= largest_number
                 for m in range(n_slots):
                     numbers[first + m * width + (0 if shared else k)] = slots[m, n, k]
+            if averages:
+                numbers[len(numbers) - n_outputs + k] += (intercept - numbers[N_NUMBERS + k]) * of_gap
+            numbers[N_NUMBERS + k] = intercept
+        if averages:
+            numbers[LEFT] = 1.0 if shares[step] == 1.0 else numbers[LEFT] * (1.0 - shares[step])
         penalty += numbers[PENALTY]
         progress += sums[2] + numbers[OF_WORTH]
         if not finite:
@@ -452,7 +464,8 @@ def wide_loop_as_python(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> 
 
 
 def _filled_in(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> dict[str, Any]:
-    of_stream = dict(zip(("regression", "precondition", "standardized", "automatic_rate"), flags, strict=True))
+    names = "regression", "precondition", "standardized", "automatic_rate", "averages"
+    of_stream = dict(zip(names, flags, strict=True))
     return {**kind.filled_in(), **of_stream, "log_link": log_link}
 
 
@@ -474,6 +487,7 @@ class WideLoop:
         learning_rate: float | str,
         precondition: bool,
         shared: bool,
+        averages: bool,
         decay: float,
     ):
         loss, automatic = objective.loss, isinstance(learning_rate, str)
@@ -493,7 +507,7 @@ class WideLoop:
             shared=shared,
             repeating=laziness_of(optimizer) == "repeat",
         )
-        self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic), loss.log_link
+        self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic, averages), loss.log_link
         self._compiles = compiles
         self._compiled: Loop | None = None
         self._at_hand = False  # without compiling
@@ -532,6 +546,7 @@ class WideLoop:
         weight: np.ndarray | None,
         t: int,
         factors: np.ndarray,
+        shares: np.ndarray,
     ) -> tuple[int, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
         try:
@@ -554,6 +569,7 @@ class WideLoop:
             targets,
             centered_columns,
             self._base * factors,
+            shares,
             changes.columns,
             changes.rows,
             columns,
