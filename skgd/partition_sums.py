@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from operator import add
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
@@ -25,7 +25,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import ThreadpoolController
 
-from skgd.coordinates import ColumnStatistics, Matrix
+from skgd.coordinates import ColumnStatistics, Matrix, measure_columns
 from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
 from skgd.networks import forward
@@ -34,11 +34,12 @@ from skgd.plan import Plan
 from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
 from skgd.validation import as_numpy
+from skgd.workspace import Workspace
 
 Rows: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]  # X, y and perhaps the sample weights
 Partition: TypeAlias = Rows | Callable[[], Rows]
 
-_PIECE = 2**18  # entries of what is computed at once
+_PIECE = 2**17  # entries of what is computed at once
 _SAMPLE = 2**12  # rows
 _SEED_OF_SAMPLE = 0
 _ROWS_A_COLUMN = 100  # in the sample, as far as it does not become too large
@@ -331,7 +332,7 @@ def survey(
     return Survey(
         number,
         names,
-        ColumnStatistics.empty(X.shape[1]).updated(X, weight, exact=True),
+        _statistics(X, weight),
         targets,
         labels,
         totals,
@@ -339,6 +340,12 @@ def survey(
         bool(weight is None or (weight == np.rint(weight)).all()),
         Sample.of((X, y, weight), draws, n_more),
     )
+
+
+def _statistics(X: Matrix, weight: np.ndarray | None) -> ColumnStatistics:
+    """Return the statistics of the columns of one partition."""
+    measure = partial(measure_columns, workspace=Workspace())
+    return ColumnStatistics.empty(X.shape[1]).updated(X, weight, measure, exact=True)
 
 
 def without_zeros(data: Data) -> Data:
@@ -408,7 +415,7 @@ def weighted_columns(partition: Partition, number: int, known: Known) -> Weighte
     if rows is None or not len(rows[0][1]):
         return None
     X, _, weight = rows[0]
-    return WeightedColumns(ColumnStatistics.empty(X.shape[1]).updated(X, weight, exact=True))
+    return WeightedColumns(_statistics(X, weight))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -528,27 +535,26 @@ def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:
     objective, n_outputs = replace(known.objective, alpha=0.0), known.objective.n_outputs
     shared = isinstance(objective.loss, SquaredError)  # one Hessian for all outputs
     total: Any = None
+    together, workspace = np.zeros((0, 0)), Workspace()
     entries = max(objective.n_features + 1, n_outputs**2 if objective.loss.normalized else n_outputs)
     for X, y, weight in _pieces(*data, entries):
         X = X if isinstance(X, np.ndarray) else X.toarray()
-        problem = Problem(objective, X, y, weight, known.weight)
+        problem = Problem(objective, X, y, weight, known.weight, workspace)
         problem.width = request.width
-        parameters = problem.parameters(request.theta)
-        raw = problem.rows @ parameters @ problem.basis.T
-        point = Point(parameters, raw, np.nan)
+        if total is None:
+            together = np.hstack([problem.matrix(theta) for theta in (request.theta, *request.others)])
+        raw, *others = np.split(problem.rows @ together, 1 + len(request.others), axis=1)
+        point = Point(problem.parameters(request.theta), raw, np.nan)
         curvatures, share = problem.curvatures(raw), problem.share
         slopes = (known.weight * share[:, np.newaxis] * problem.slopes(raw)) @ problem.basis.T
-        squares = problem.joined(np.square(problem.rows).T @ np.square(slopes))
         piece = Sums(
             float(share.sum()),
             share @ problem.losses(raw),
             problem.gradient(point),
-            squares,
+            problem.joined(_squared(problem.rows, workspace).T @ np.square(slopes)),
             share @ problem.smoothing(raw) if request.width else 0.0,
             tuple(problem.hessians(curvatures[:, :1] if shared else curvatures)),
-            tuple(
-                float((share @ problem.losses(problem.rows @ problem.matrix(other))).sum()) for other in request.others
-            ),
+            tuple(float((share @ problem.losses(each)).sum()) for each in others),
         )
         total = merge(total, piece)
     return total
@@ -560,10 +566,11 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     n_outputs = objective.n_outputs
     total, (losses, slope, slopes_squared) = 0.0, np.zeros((3, n_outputs))
     gradient, squares = np.zeros_like(coef), np.zeros_like(coef)
-    X = data[0]
+    X, workspace = data[0], Workspace()
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
     for X, y, weight in _pieces(*data, max(entries, n_outputs)):
-        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
+        Z = objective.coordinates.standardized(X, workspace)
+        Z = workspace.doubled(Z) if isinstance(Z, np.ndarray) else Z.astype(np.float64, copy=False)
         raw = objective.normalized(objective.predictor(Z @ coef + intercept))
         target = objective.target(y)
         share = (np.ones(len(y)) if weight is None else weight)[:, np.newaxis] / known.weight
@@ -574,13 +581,19 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
         gradient += Z.T @ slopes
         slopes *= known.weight
         slopes_squared += np.square(slopes).sum(axis=0)
-        squares += (np.square(Z) if isinstance(Z, np.ndarray) else Z.power(2)).T @ np.square(slopes)
+        squares += _squared(Z, workspace).T @ np.square(slopes)
     return Sums(
         total,
         losses,
         objective.join([(gradient, slope)], np.float64),
         objective.join([(squares, slopes_squared)], np.float64),
     )
+
+
+def _squared(Z: Matrix, workspace: Workspace) -> Matrix:
+    if not isinstance(Z, np.ndarray):
+        return Z.power(2)
+    return np.square(Z, out=workspace.array("squared", Z.shape))
 
 
 def held_out_sums(partition: Partition, number: int, known: Known, theta: np.ndarray) -> HeldOutSums | None:
