@@ -81,7 +81,7 @@ class Problem:
     def _standardized(self, objective: Objective, X: Matrix) -> Any:
         Z = objective.coordinates.standardized(X, self._workspace)
         if not objective.fit_intercept:
-            return Z.astype(np.float64, copy=False)
+            return np.ascontiguousarray(Z, dtype=np.float64)
         rows = (self._workspace or Workspace()).array("rows", (len(Z), Z.shape[1] + 1))
         rows[:, :-1], rows[:, -1] = Z, 1.0
         return rows

@@ -5,7 +5,8 @@ how often. What they return is small, except for a partition's own rows, and ``m
 partitions.
 
 A partition is read and validated in each pass, because only one at a time is in memory. Its rows are processed in
-pieces, so that no temporary array is large. BLAS uses one thread: the number of threads changes the last bits.
+pieces, so that no temporary array is large. BLAS uses one thread: the number of threads changes the last bits. Data
+frames are in column-major order, which changes them, too: so pieces are brought in row-major order.
 
 Why NumPy only: a worker that cannot compile would return other bits.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from operator import add
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
@@ -25,7 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import ThreadpoolController
 
-from skgd.coordinates import ColumnStatistics, Matrix, measure_columns
+from skgd.coordinates import ColumnStatistics, Matrix, Measures, measure_columns
 from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
 from skgd.networks import forward
@@ -139,7 +140,7 @@ def read(reader: Any, partition: Partition, number: int) -> Read | None:
         if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1 and not sp.issparse(y):
             y = np.asarray(y).ravel()  # here, for a warning that it is a column would come from each partition and pass
         try:
-            X, y, weight = of_partition._read(X, y, weight, False, True)
+            X, y, weight = of_partition._read(X, y, weight, False, True, order=None)
         except ValueError as error:
             raise ValueError(f"{error}{_where(X)}") from error
     names = getattr(of_partition, "feature_names_in_", None)
@@ -197,7 +198,8 @@ class Sample:
             size, n_more = min(max(size, _ROWS_A_COLUMN * (n_columns + 1)), most), min(n_more, most)
         size += n_more
         kept = cls._kept(draws, size)
-        return cls(size, draws[kept], *part_of(data, kept))
+        X, y, weight = part_of(data, kept)
+        return cls(size, draws[kept], row_major(X), y, weight)
 
     def parted(self, fraction: float) -> tuple[Sample, Sample]:
         """Return those of the rows that are held out with this probability, see `of_sample`, and the other ones."""
@@ -344,7 +346,11 @@ def survey(
 
 def _statistics(X: Matrix, weight: np.ndarray | None) -> ColumnStatistics:
     """Return the statistics of the columns of one partition."""
-    measure = partial(measure_columns, workspace=Workspace())
+    workspace = Workspace()
+
+    def measure(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+        return measure_columns(row_major(X), weight, total, largest, workspace)
+
     return ColumnStatistics.empty(X.shape[1]).updated(X, weight, measure, exact=True)
 
 
@@ -524,6 +530,11 @@ def sums(partition: Partition, number: int, known: Known, request: Request) -> S
     return of_rows
 
 
+def row_major(X: Any) -> Any:
+    """Return a dense array in row-major order, and a sparse one as it is."""
+    return np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
+
+
 def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float) -> Iterator[Data]:
     size = max(64, int(_PIECE / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
@@ -607,6 +618,7 @@ def held_out_sums(partition: Partition, number: int, known: Known, theta: np.nda
 
 def _held_out_sums(known: Known, theta: np.ndarray, data: Data) -> HeldOutSums:
     (X, y, given), objective = data, known.objective
+    X = row_major(X)
     weight = known.plan.row_weights(y, given, known.class_totals)
     total = float(len(y) if weight is None else weight.sum())
     losses = objective.mean_losses(theta, X, y, weight) * total

@@ -27,8 +27,8 @@ class Workspace:
         return memory[:size].reshape(shape)
 
     def doubled(self, values: np.ndarray) -> np.ndarray:
-        """Return an array in double precision: itself, or a copy in the workspace."""
-        if values.dtype == np.float64:
+        """Return an array in double precision and row-major order: itself, or a copy in the workspace."""
+        if values.dtype == np.float64 and values.flags.c_contiguous:
             return values
         doubled = self.array("doubled", values.shape)
         doubled[:] = values

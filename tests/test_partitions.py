@@ -260,6 +260,27 @@ def test_partitions_of_all_kinds(tmp_path):
     np.testing.assert_allclose(sparse.coef_, expected.coef_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n_features", [70, 600])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("settings", "solver"),
+    [
+        ({}, {}),
+        ({"precondition": False, "fit_intercept": False, "early_stopping": True, "max_iter": 2}, {}),
+        ({"max_iter": 2}, {"solver": "sgd", "n_lanes": 1}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_order_of_memory_does_not_matter(n_features, dtype, settings, solver):
+    X, y = problem("regression", 1200, n_features)
+    X, y = X.astype(dtype), y.astype(dtype)
+    parts = split(X, y)
+    by_columns = [(np.asfortranarray(X_part), y_part) for X_part, y_part in parts]
+    models = [partitions.fit(GDRegressor(random_state=0, **settings), each, **solver) for each in (parts, by_columns)]
+    assert np.array_equal(models[0].coef_, models[1].coef_)
+    assert np.array_equal(models[0].intercept_, models[1].intercept_)
+
+
 def test_weights_are_copies():
     X, y = problem("classes", 200)
     weight = np.random.default_rng(0).integers(0, 4, 200)
