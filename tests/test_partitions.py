@@ -172,7 +172,8 @@ def test_many_features_by_default(dense):
     y = (X @ rng.normal(size=800) + 0.5 * rng.normal(size=5000) > 0.0).astype(int)
     X = X.toarray() if dense else X
     expected = GDClassifier(random_state=0).fit(X[:4000], y[:4000]).score(X[4000:], y[4000:])
-    model = partitions.fit(GDClassifier(), split(X[:4000], y[:4000], by=y[:4000]))
+    parts = split(X[:4000], y[:4000], by=y[:4000])
+    model = partitions.fit(GDClassifier(), parts)
     assert model.score(X[4000:], y[4000:]) >= expected - 0.02
     assert model.stop_reason_ == "validation"
     # The last passes are over all samples: the last three steps to the best parameters, of at most eight passes each.
@@ -180,6 +181,10 @@ def test_many_features_by_default(dense):
     n_held_out = np.isfinite(losses).sum()
     assert np.isfinite(losses[:n_held_out]).all()
     assert n_held_out < model.n_iter_ == model.best_iter_ <= n_held_out + 24
+    with pytest.warns(ConvergenceWarning, match="max_iter="):
+        cut = partitions.fit(GDClassifier(max_iter=n_held_out + 1), parts)
+    assert (cut.stop_reason_, cut.converged_) == ("max_iter", False)
+    assert cut.best_iter_ <= n_held_out < cut.n_iter_
 
 
 def test_the_last_steps_to_the_best_parameters_are_taken_again(monkeypatch):
