@@ -3,8 +3,8 @@
 A data set in a memory map and in a parquet file is trained on in a process whose data segment is limited to what it has
 at the start and 2.2 partitions (``RLIMIT_DATA``, Linux: all memory but that of mapped files, which the system can take
 back at any time). The peak is the largest ``RssAnon`` seen in samples every millisecond. Then the loop over partitions
-that are made in each pass is compared with making them alone, and with the same passes over partitions in memory, in
-CPU time.
+that are read or made in each pass is compared with the same passes over partitions in memory, and with these and
+reading the partitions alone, in CPU time.
 """
 
 from __future__ import annotations
@@ -131,19 +131,29 @@ def cpu(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def times(n_rows: int, n_partitions: int) -> None:
-    """Print how much longer the loop takes than its parts."""
-    lazy = [partial(made, n_rows, number) for number in range(n_partitions)]
-    present = [part() for part in lazy]
+def times(folder: Path, n_rows: int, n_partitions: int) -> None:
+    """Print how much longer the loop takes than the same passes in memory, and than these and reading."""
+    made_each_time = [partial(made, n_rows, number) for number in range(n_partitions)]
+    present = [part() for part in made_each_time]
     models = [GDClassifier(), GDClassifier()]
     in_memory = min(cpu(partial(partitions.fit, models[0], present)) for _ in range(2))
-    making = min(cpu(lambda: [len(part()) for part in lazy]) for _ in range(2)) * (models[0].n_iter_ + 1)
-    loop = min(cpu(partial(partitions.fit, models[1], lazy)) for _ in range(2))
-    assert np.array_equal(models[0].coef_, models[1].coef_)
+    n_passes = models[0].n_iter_ + 1
     print(
-        f"\n{n_rows * n_partitions:,} x {N_COLUMNS}, {models[0].n_iter_ + 1} passes: in memory {in_memory:.2f} s, "
-        f"making the partitions {making:.2f} s, the loop {loop:.2f} s: {loop / (in_memory + making):.2f} times both"
+        f"\n{n_rows * n_partitions:,} x {N_COLUMNS}: {n_passes} passes, {in_memory:.2f} CPU seconds in memory\n\n"
+        "| Partitions | reading | the loop | / in memory | / both |\n|---|---|---|---|---|"
     )
+    kinds = {
+        kind: parts_of(kind, folder, n_rows, n_partitions)[:n_partitions]
+        for kind in ("memory map", "parquet by columns")
+    }
+    for kind, parts in (kinds | {"made in each pass": made_each_time}).items():
+        reading = 0.0
+        if callable(parts[0]):
+            reading = min(cpu(lambda parts=parts: [len(part()) for part in parts]) for _ in range(2)) * n_passes
+        loop = min(cpu(partial(partitions.fit, models[1], parts)) for _ in range(2))
+        assert np.array_equal(models[0].coef_, models[1].coef_)
+        both = in_memory + reading
+        print(f"| {kind} | {reading:.2f} | {loop:.2f} | {loop / in_memory:.2f} | {loop / both:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -168,7 +178,7 @@ def main() -> None:
             environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
             words = [sys.executable, "-m", "benchmarks.larger_than_memory", *words]
             subprocess.run(words, check=False, env=environment)
-    times(n_rows, min(n_partitions, 16))
+        times(Path(folder), n_rows, min(n_partitions, 16))
 
 
 if __name__ == "__main__":

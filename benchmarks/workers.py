@@ -6,7 +6,8 @@ each larger temporary array at once, and the system has to clear its pages when 
 the same is measured with larger thresholds. "Speed" is what two idle cores would gain: twice the CPU time of the loop,
 divided by that of the workers.
 
-The second one has the peak memory of a worker, above that before training, in samples of ``RssAnon`` every millisecond.
+The second one has the peak memory of a worker, above that before training, in samples of ``RssAnon`` every millisecond,
+and the same if tasks only read the partitions: what a reader allocates, and keeps for later.
 """
 
 from __future__ import annotations
@@ -62,8 +63,24 @@ def usage() -> tuple[float, int]:
     return time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
+def read_each(X: object, y: object) -> None:
+    """Read each partition in a task, as training does, and forget it."""
+    import dask
+
+    from skgd.dask import _partitions_of, _Rows
+
+    dask.compute([dask.delayed(n_rows_of)(_Rows(parts)) for parts in _partitions_of(X, y, None)])
+
+
+def n_rows_of(rows: Callable[[], tuple]) -> int:
+    """Return the number of rows of a partition."""
+    return len(rows()[1])
+
+
 def begin_to_watch() -> None:
     """Sample the memory of this process from now on."""
+    import pyarrow.dataset  # noqa: F401 -- what readers import is no part of it
+
     _done.clear()
     _peaks["base"] = _peaks["peak"] = status("RssAnon")
 
@@ -108,7 +125,10 @@ def memory(n_rows: int, n_partitions: int) -> None:
     from skgd.dask import GDClassifier
 
     size = 4 * n_rows * N_COLUMNS
-    print("\n| Partitions | peak of a worker, in partitions |\n|---|---|", flush=True)
+    print(
+        f"\n| {n_partitions} partitions | peak of a worker, in partitions | reading alone |\n|---|---|---|", flush=True
+    )
+    few = lazy(partial(made, 500), 500, 4)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "data.parquet"
         write(Path(folder), n_rows, n_partitions)
@@ -120,11 +140,14 @@ def memory(n_rows: int, n_partitions: int) -> None:
             "dask.dataframe.read_parquet": (frame[names], frame["y"]),
         }
         for name, (X, y) in kinds.items():
-            with cluster_with(None) as client:
-                GDClassifier(max_iter=1, tol=None).fit(X.partitions[:2], y.partitions[:2])
-                client.run(begin_to_watch)
-                GDClassifier().fit(X, y)
-                print(f"| {name} | {max(client.run(peak).values()) / size:.2f} |", flush=True)
+            peaks = []
+            for call in (partial(GDClassifier().fit, X, y), partial(read_each, X, y)):
+                with cluster_with(None) as client:
+                    GDClassifier().fit(*few)  # what is imported stays
+                    client.run(begin_to_watch)
+                    call()
+                    peaks.append(max(client.run(peak).values()) / size)
+            print(f"| {name} | {peaks[0]:.2f} | {peaks[1]:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -133,7 +156,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="partitions of a twentieth: shows that it runs, no more")
     n_rows = 12_500 if parser.parse_args().quick else 250_000
     times(n_rows, 16)
-    memory(n_rows, 8)
+    memory(n_rows, 44)
 
 
 if __name__ == "__main__":

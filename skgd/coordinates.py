@@ -22,6 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from skgd.combinations import Combinations
+from skgd.workspace import Workspace
 
 Matrix: TypeAlias = np.ndarray | sp.csr_array
 
@@ -54,7 +55,9 @@ def choose(condition: Any, then: Any, otherwise: Any) -> Any:
 Measures: TypeAlias = Sequence[np.ndarray] | np.ndarray
 
 
-def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+def measure_columns(
+    X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray, workspace: Workspace | None = None
+) -> Measures:
     """Measure the columns of some rows, with their weights and the sum of these."""
     n_columns = X.shape[1]
     if not isinstance(X, np.ndarray):
@@ -71,7 +74,9 @@ def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest:
     wide = X.reshape(len(X) // fold, fold * n_columns)
     highest, lowest = _folded(np.maximum, wide.max(axis=0), fold), _folded(np.minimum, wide.min(axis=0), fold)
     largest = np.maximum(largest, np.maximum(highest, -lowest))
-    relative = wide / _unfolded(nonzero(largest), fold)
+    unit = _unfolded(nonzero(largest), fold)
+    out = None if workspace is None else workspace.array("relative", wide.shape, np.result_type(wide, unit))
+    relative = np.divide(wide, unit, out=out)
     filled = np.ones(n_columns) if relative.all() else _mean_of_folded(relative != 0.0, fold, weight, total)
     first = relative[0, :n_columns].copy()  # from which a constant feature does not differ, however weights are rounded
     relative -= _unfolded(first, fold)
@@ -558,8 +563,11 @@ class Coordinates:
         """Whether features are centered."""
         return not isinstance(self.center, float)
 
-    def standardized(self, X: Matrix) -> Matrix:
-        """Return the samples of X in these coordinates: a new array, or X itself where nothing is to be done."""
+    def standardized(self, X: Matrix, workspace: Workspace | None = None) -> Matrix:
+        """Return the samples of X in these coordinates: X itself where nothing is to be done, otherwise a new array.
+
+        Of dense samples, the array is the workspace's, if one is given.
+        """
         if isinstance(self.scale, float):
             return X
         if self.combinations is not None:
@@ -568,9 +576,10 @@ class Coordinates:
             center = np.asarray(self.center)[X.indices] if self.centered else 0.0
             stored = type(X)(((X.data - center) / self.scale[X.indices], X.indices, X.indptr), shape=X.shape)
             return stored + self._of_zeros(X) if self.centered else stored
+        out = None if workspace is None else workspace.array("standardized", X.shape, X.dtype)
         if not self.centered:
-            return X / self.scale
-        standardized = X - self.center
+            return np.divide(X, self.scale, out=out)
+        standardized = np.subtract(X, self.center, out=out)
         standardized /= self.scale
         return standardized
 

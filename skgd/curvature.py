@@ -26,6 +26,7 @@ import numpy as np
 from skgd.coordinates import Matrix
 from skgd.objective import Objective
 from skgd.quadratic import Solve, inverse, minimum_in_turns, minimum_with_l1
+from skgd.workspace import Workspace
 
 _EPS = float(np.finfo(np.float64).eps)
 _DIFFERENCE = _EPS ** (1 / 3)  # the step of central differences, for the least error
@@ -52,15 +53,22 @@ class Problem:
     ``standardized`` are the samples, and ``rows`` what the parameters are for.
     ``share`` is each sample's share of the weight, which is ``total`` where there are other samples, ``l1`` and ``l2``
     are the factors of the norm and of half the squared parameters, and ``width`` is half that of the interval over
-    which slopes and curvatures are means.
+    which slopes and curvatures are means. Large arrays are those of ``workspace``, if one is given: of one problem at a
+    time.
     """
 
     width = 0.0
 
     def __init__(
-        self, objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None = None
+        self,
+        objective: Objective,
+        X: Matrix,
+        y: np.ndarray,
+        weight: np.ndarray | None,
+        total: float | None = None,
+        workspace: Workspace | None = None,
     ):
-        self.objective = objective
+        self.objective, self._workspace = objective, workspace
         self.rows = self.standardized = self._standardized(objective, X)
         self.target = objective.target(y)
         weight = np.ones(len(y)) if weight is None else weight
@@ -71,8 +79,17 @@ class Problem:
         self.l1, self.l2 = self._penalties()
 
     def _standardized(self, objective: Objective, X: Matrix) -> Any:
-        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
-        return np.column_stack([Z, np.ones(len(Z))]) if objective.fit_intercept else Z
+        Z = objective.coordinates.standardized(X, self._workspace)
+        if not objective.fit_intercept:
+            return np.ascontiguousarray(Z, dtype=np.float64)
+        rows = (self._workspace or Workspace()).array("rows", (len(Z), Z.shape[1] + 1))
+        rows[:, :-1], rows[:, -1] = Z, 1.0
+        return rows
+
+    def weighted(self, by_row: np.ndarray) -> np.ndarray:
+        """Return the rows, each times a number: with a workspace, until the next call."""
+        out = None if self._workspace is None else self._workspace.array("weighted", self.rows.shape)
+        return np.multiply(by_row[:, np.newaxis], self.rows, out=out)
 
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
@@ -228,7 +245,7 @@ class Problem:
         if self.coupled:
             return [self._coupled_hessian(curvatures)]
         roots = np.sqrt(self.share[:, np.newaxis] * curvatures)
-        halves = (root[:, np.newaxis] * self.rows for root in roots.T)  # of a matrix by itself, BLAS computes one half
+        halves = map(self.weighted, roots.T)  # of a matrix by itself, BLAS computes one half
         return [half.T @ half + np.diag(l2) for half, l2 in zip(halves, self.l2.T[: curvatures.shape[1]], strict=True)]
 
     def _coupled_hessian(self, curvatures: np.ndarray) -> np.ndarray:
@@ -240,7 +257,7 @@ class Problem:
         return hessian.reshape(n_columns * n_inputs, -1) + np.diag(self.l2.T.ravel())
 
     def _products(self, curvature: np.ndarray) -> np.ndarray:
-        return self.rows.T @ ((self.share * curvature)[:, np.newaxis] * self.rows)
+        return self.rows.T @ self.weighted(self.share * curvature)
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
         """Return the point after a step, halved until the objective falls as its slope promises, or the same point.

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 import numpy as np
@@ -45,6 +45,8 @@ from skgd.partition_sums import in_tree, merge
 from skgd.partitions import N_LANES, check_solver, fit_with
 
 __all__ = ["GDClassifier", "GDRegressor", "to_skgd"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Rows:
@@ -346,6 +348,37 @@ class _DaskMixin:
         return _predicted(X, method, empty.shape[1:], empty.dtype)
 
 
+def _documented(kind: str, more: str = "") -> Callable[[F], F]:
+    """Document ``partial_fit`` of an estimator, which may have ``more`` parameters."""
+
+    def documented(partial_fit: F) -> F:
+        partial_fit.__doc__ = f"""Update the model in one pass in the given order, of partitions one after the other.
+
+        Partitions of a dask collection are loaded one by one in the process that calls.
+
+        Parameters
+        ----------
+        X : dask array, dask data frame, or array-like of shape (n_samples, n_features)
+            The features.
+        y : dask array, dask Series, or array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The targets, in the same partitions.{more}
+        sample_weight : dask array, dask Series, or array-like of shape (n_samples,), default=None
+            Nonnegative sample weights.
+
+        Returns
+        -------
+        self : {kind}
+        """
+        return partial_fit
+
+    return documented
+
+
+_CLASSES = """
+        classes : array-like of shape (n_classes,), default=None
+            All classes of the stream; required in the first call, unless y is multilabel."""
+
+
 class GDClassifier(_DaskMixin, estimators.GDClassifier):
     """:class:`skgd.GDClassifier`, classification, also on dask arrays and data frames.
 
@@ -362,26 +395,8 @@ class GDClassifier(_DaskMixin, estimators.GDClassifier):
     True
     """
 
+    @_documented("GDClassifier", _CLASSES)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> GDClassifier:
-        """Update the model in one pass in the given order, of a dask collection one partition after the other.
-
-        Partitions are loaded one by one in the process that calls.
-
-        Parameters
-        ----------
-        X : dask array, dask data frame, or array-like of shape (n_samples, n_features)
-            The features.
-        y : dask array, dask Series, or array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The targets, in the same partitions.
-        classes : array-like of shape (n_classes,), default=None
-            All classes of the stream; required in the first call, unless y is multilabel.
-        sample_weight : dask array, dask Series, or array-like of shape (n_samples,), default=None
-            Nonnegative sample weights.
-
-        Returns
-        -------
-        self : GDClassifier
-        """
         if any(map(is_dask_collection, (X, y, sample_weight))):
             self._stream(X, y, sample_weight, classes=classes)
             return self
@@ -419,24 +434,8 @@ class GDRegressor(_DaskMixin, estimators.GDRegressor):
     True
     """
 
+    @_documented("GDRegressor")
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> GDRegressor:
-        """Update the model in one pass in the given order, of a dask collection one partition after the other.
-
-        Partitions are loaded one by one in the process that calls.
-
-        Parameters
-        ----------
-        X : dask array, dask data frame, or array-like of shape (n_samples, n_features)
-            The features.
-        y : dask array, dask Series, or array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The targets, in the same partitions.
-        sample_weight : dask array, dask Series, or array-like of shape (n_samples,), default=None
-            Nonnegative sample weights.
-
-        Returns
-        -------
-        self : GDRegressor
-        """
         if any(map(is_dask_collection, (X, y, sample_weight))):
             self._stream(X, y, sample_weight)
             return self

@@ -56,6 +56,7 @@ from skgd.partition_sums import (
     held_out_sums,
     of_sample,
     one_thread,
+    row_major,
 )
 from skgd.passes import (
     Engine,
@@ -165,6 +166,7 @@ def train_lane(before: Lane | None, partition: Partition, number: int, course: C
         return before
     X, y, weight = rows[0]
     del rows
+    X = row_major(X)
     state, plan, columns = replace(course.state), known.plan, course.state.columns
     if before is not None:
         state.iterate = before.iterate

@@ -5,7 +5,8 @@ how often. What they return is small, except for a partition's own rows, and ``m
 partitions.
 
 A partition is read and validated in each pass, because only one at a time is in memory. Its rows are processed in
-pieces, so that no temporary array is large. BLAS uses one thread: the number of threads changes the last bits.
+pieces, so that no temporary array is large. BLAS uses one thread: the number of threads changes the last bits. Data
+frames are in column-major order, which changes them, too: so pieces are brought in row-major order.
 
 Why NumPy only: a worker that cannot compile would return other bits.
 """
@@ -25,7 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import ThreadpoolController
 
-from skgd.coordinates import ColumnStatistics, Matrix
+from skgd.coordinates import ColumnStatistics, Matrix, Measures, measure_columns
 from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
 from skgd.networks import forward
@@ -34,11 +35,12 @@ from skgd.plan import Plan
 from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
 from skgd.validation import as_numpy
+from skgd.workspace import Workspace
 
 Rows: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]  # X, y and perhaps the sample weights
 Partition: TypeAlias = Rows | Callable[[], Rows]
 
-_PIECE = 2**18  # entries of what is computed at once
+_PIECE = 2**17  # entries of what is computed at once
 _SAMPLE = 2**12  # rows
 _SEED_OF_SAMPLE = 0
 _ROWS_A_COLUMN = 100  # in the sample, as far as it does not become too large
@@ -138,7 +140,7 @@ def read(reader: Any, partition: Partition, number: int) -> Read | None:
         if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1 and not sp.issparse(y):
             y = np.asarray(y).ravel()  # here, for a warning that it is a column would come from each partition and pass
         try:
-            X, y, weight = of_partition._read(X, y, weight, False, True)
+            X, y, weight = of_partition._read(X, y, weight, False, True, order=None)
         except ValueError as error:
             raise ValueError(f"{error}{_where(X)}") from error
     names = getattr(of_partition, "feature_names_in_", None)
@@ -196,7 +198,8 @@ class Sample:
             size, n_more = min(max(size, _ROWS_A_COLUMN * (n_columns + 1)), most), min(n_more, most)
         size += n_more
         kept = cls._kept(draws, size)
-        return cls(size, draws[kept], *part_of(data, kept))
+        X, y, weight = part_of(data, kept)
+        return cls(size, draws[kept], row_major(X), y, weight)
 
     def parted(self, fraction: float) -> tuple[Sample, Sample]:
         """Return those of the rows that are held out with this probability, see `of_sample`, and the other ones."""
@@ -331,7 +334,7 @@ def survey(
     return Survey(
         number,
         names,
-        ColumnStatistics.empty(X.shape[1]).updated(X, weight, exact=True),
+        _statistics(X, weight),
         targets,
         labels,
         totals,
@@ -339,6 +342,16 @@ def survey(
         bool(weight is None or (weight == np.rint(weight)).all()),
         Sample.of((X, y, weight), draws, n_more),
     )
+
+
+def _statistics(X: Matrix, weight: np.ndarray | None) -> ColumnStatistics:
+    """Return the statistics of the columns of one partition."""
+    workspace = Workspace()
+
+    def measure(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
+        return measure_columns(row_major(X), weight, total, largest, workspace)
+
+    return ColumnStatistics.empty(X.shape[1]).updated(X, weight, measure, exact=True)
 
 
 def without_zeros(data: Data) -> Data:
@@ -408,7 +421,7 @@ def weighted_columns(partition: Partition, number: int, known: Known) -> Weighte
     if rows is None or not len(rows[0][1]):
         return None
     X, _, weight = rows[0]
-    return WeightedColumns(ColumnStatistics.empty(X.shape[1]).updated(X, weight, exact=True))
+    return WeightedColumns(_statistics(X, weight))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -517,6 +530,11 @@ def sums(partition: Partition, number: int, known: Known, request: Request) -> S
     return of_rows
 
 
+def row_major(X: Any) -> Any:
+    """Return a dense array in row-major order, and a sparse one as it is."""
+    return np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
+
+
 def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float) -> Iterator[Data]:
     size = max(64, int(_PIECE / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
@@ -528,27 +546,26 @@ def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:
     objective, n_outputs = replace(known.objective, alpha=0.0), known.objective.n_outputs
     shared = isinstance(objective.loss, SquaredError)  # one Hessian for all outputs
     total: Any = None
+    together, workspace = np.zeros((0, 0)), Workspace()
     entries = max(objective.n_features + 1, n_outputs**2 if objective.loss.normalized else n_outputs)
     for X, y, weight in _pieces(*data, entries):
         X = X if isinstance(X, np.ndarray) else X.toarray()
-        problem = Problem(objective, X, y, weight, known.weight)
+        problem = Problem(objective, X, y, weight, known.weight, workspace)
         problem.width = request.width
-        parameters = problem.parameters(request.theta)
-        raw = problem.rows @ parameters @ problem.basis.T
-        point = Point(parameters, raw, np.nan)
+        if total is None:
+            together = np.hstack([problem.matrix(theta) for theta in (request.theta, *request.others)])
+        raw, *others = np.split(problem.rows @ together, 1 + len(request.others), axis=1)
+        point = Point(problem.parameters(request.theta), raw, np.nan)
         curvatures, share = problem.curvatures(raw), problem.share
         slopes = (known.weight * share[:, np.newaxis] * problem.slopes(raw)) @ problem.basis.T
-        squares = problem.joined(np.square(problem.rows).T @ np.square(slopes))
         piece = Sums(
             float(share.sum()),
             share @ problem.losses(raw),
             problem.gradient(point),
-            squares,
+            problem.joined(_squared(problem.rows, workspace).T @ np.square(slopes)),
             share @ problem.smoothing(raw) if request.width else 0.0,
             tuple(problem.hessians(curvatures[:, :1] if shared else curvatures)),
-            tuple(
-                float((share @ problem.losses(problem.rows @ problem.matrix(other))).sum()) for other in request.others
-            ),
+            tuple(float((share @ problem.losses(each)).sum()) for each in others),
         )
         total = merge(total, piece)
     return total
@@ -560,10 +577,11 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     n_outputs = objective.n_outputs
     total, (losses, slope, slopes_squared) = 0.0, np.zeros((3, n_outputs))
     gradient, squares = np.zeros_like(coef), np.zeros_like(coef)
-    X = data[0]
+    X, workspace = data[0], Workspace()
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
     for X, y, weight in _pieces(*data, max(entries, n_outputs)):
-        Z = objective.coordinates.standardized(X).astype(np.float64, copy=False)
+        Z = objective.coordinates.standardized(X, workspace)
+        Z = workspace.doubled(Z) if isinstance(Z, np.ndarray) else Z.astype(np.float64, copy=False)
         raw = objective.normalized(objective.predictor(Z @ coef + intercept))
         target = objective.target(y)
         share = (np.ones(len(y)) if weight is None else weight)[:, np.newaxis] / known.weight
@@ -574,13 +592,19 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
         gradient += Z.T @ slopes
         slopes *= known.weight
         slopes_squared += np.square(slopes).sum(axis=0)
-        squares += (np.square(Z) if isinstance(Z, np.ndarray) else Z.power(2)).T @ np.square(slopes)
+        squares += _squared(Z, workspace).T @ np.square(slopes)
     return Sums(
         total,
         losses,
         objective.join([(gradient, slope)], np.float64),
         objective.join([(squares, slopes_squared)], np.float64),
     )
+
+
+def _squared(Z: Matrix, workspace: Workspace) -> Matrix:
+    if not isinstance(Z, np.ndarray):
+        return Z.power(2)
+    return np.square(Z, out=workspace.array("squared", Z.shape))
 
 
 def held_out_sums(partition: Partition, number: int, known: Known, theta: np.ndarray) -> HeldOutSums | None:
@@ -594,6 +618,7 @@ def held_out_sums(partition: Partition, number: int, known: Known, theta: np.nda
 
 def _held_out_sums(known: Known, theta: np.ndarray, data: Data) -> HeldOutSums:
     (X, y, given), objective = data, known.objective
+    X = row_major(X)
     weight = known.plan.row_weights(y, given, known.class_totals)
     total = float(len(y) if weight is None else weight.sum())
     losses = objective.mean_losses(theta, X, y, weight) * total

@@ -202,6 +202,8 @@ def train_by_sums(
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
                 again = 0
+        if again:  # which max_iter has cut
+            stopping.end("max_iter")
         ending = stopping.conclude(state, (sample[0], *targets))
     except KeyboardInterrupt:
         drop_unfinished(history)

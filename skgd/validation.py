@@ -186,7 +186,7 @@ def all_finite(values: np.ndarray) -> bool:
     """Say whether there is neither NaN nor infinity, with little memory."""
     if values.size <= _CHUNK_ELEMENTS:
         return np.count_nonzero(np.isfinite(values)) == values.size
-    flat = values.ravel()
+    flat = values.ravel(order="K")  # without a copy of contiguous ones, also of the columns of data frames
     return all(all_finite(flat[i : i + _CHUNK_ELEMENTS]) for i in range(0, flat.size, _CHUNK_ELEMENTS))
 
 

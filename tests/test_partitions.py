@@ -172,7 +172,8 @@ def test_many_features_by_default(dense):
     y = (X @ rng.normal(size=800) + 0.5 * rng.normal(size=5000) > 0.0).astype(int)
     X = X.toarray() if dense else X
     expected = GDClassifier(random_state=0).fit(X[:4000], y[:4000]).score(X[4000:], y[4000:])
-    model = partitions.fit(GDClassifier(), split(X[:4000], y[:4000], by=y[:4000]))
+    parts = split(X[:4000], y[:4000], by=y[:4000])
+    model = partitions.fit(GDClassifier(), parts)
     assert model.score(X[4000:], y[4000:]) >= expected - 0.02
     assert model.stop_reason_ == "validation"
     # The last passes are over all samples: the last three steps to the best parameters, of at most eight passes each.
@@ -180,6 +181,10 @@ def test_many_features_by_default(dense):
     n_held_out = np.isfinite(losses).sum()
     assert np.isfinite(losses[:n_held_out]).all()
     assert n_held_out < model.n_iter_ == model.best_iter_ <= n_held_out + 24
+    with pytest.warns(ConvergenceWarning, match="max_iter="):
+        cut = partitions.fit(GDClassifier(max_iter=n_held_out + 1), parts)
+    assert (cut.stop_reason_, cut.converged_) == ("max_iter", False)
+    assert cut.best_iter_ <= n_held_out < cut.n_iter_
 
 
 def test_the_last_steps_to_the_best_parameters_are_taken_again(monkeypatch):
@@ -258,6 +263,27 @@ def test_partitions_of_all_kinds(tmp_path):
     assert list(partitions.fit(GDClassifier(), kinds["frame"]).feature_names_in_) == list(frame)
     sparse = partitions.fit(GDClassifier(), [(sp.csr_array(X[:100]), y[:100]), (sp.coo_array(X[100:]), y[100:])])
     np.testing.assert_allclose(sparse.coef_, expected.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [70, 600])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("settings", "solver"),
+    [
+        ({}, {}),
+        ({"precondition": False, "fit_intercept": False, "early_stopping": True, "max_iter": 2}, {}),
+        ({"max_iter": 2}, {"solver": "sgd", "n_lanes": 1}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_order_of_memory_does_not_matter(n_features, dtype, settings, solver):
+    X, y = problem("regression", 1200, n_features)
+    X, y = X.astype(dtype), y.astype(dtype)
+    parts = split(X, y)
+    by_columns = [(np.asfortranarray(X_part), y_part) for X_part, y_part in parts]
+    models = [partitions.fit(GDRegressor(random_state=0, **settings), each, **solver) for each in (parts, by_columns)]
+    assert np.array_equal(models[0].coef_, models[1].coef_)
+    assert np.array_equal(models[0].intercept_, models[1].intercept_)
 
 
 def test_weights_are_copies():

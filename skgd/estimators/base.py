@@ -9,7 +9,7 @@ from functools import cache, partial
 from itertools import pairwise
 from operator import is_
 from types import SimpleNamespace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -234,7 +234,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     ) -> tuple[State | Stream | WideStream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
-        X, y, weight = self._read(X, y, sample_weight, resumed, stream)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream, order="C" if stream else None)
         given = y
         if weight is not None and not weight.all():  # a sample of weight zero is no sample
             keep = np.flatnonzero(weight)
@@ -539,7 +539,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool
+        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool, order: Literal["C"] | None
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """Return checked X, y and weights; those of a stream go with earlier ones."""
         if y is None:
@@ -548,7 +548,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
-            X = read_features(self, X, dtypes, reset=not resumed, order="C" if stream else None)
+            X = read_features(self, X, dtypes, reset=not resumed, order=order)
             y = single_column_raveled(read_target(self, y, X.shape[0], self._target_dtype))
         return X, y, read_weight(sample_weight, X.shape[0], "sample_weight", relative=not stream)
 
