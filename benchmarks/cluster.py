@@ -44,7 +44,7 @@ def measured(n_rows: int, n_columns: int) -> tuple[float, float, int]:
     loop = Timed([(X, y), (X, ~y)])
     model = GDClassifier(tol=None, max_iter=2)
     with model._atomic():
-        partitions.fit_with(model, loop, (None, None, None))
+        partitions.fit_with(model, loop, (None, None, None), solver="auto", n_lanes=partitions.N_LANES)
     assert isinstance(loop.result, Sums)
     merging = min(seconds(partial(merge, loop.result, loop.result)) for _ in range(10))
     return min(loop.seconds), merging, len(pickle.dumps(loop.result, protocol=5))
