@@ -6,7 +6,7 @@
 - A program may have closures, context managers, literal loops, parallel loops and expressions of arrays. skgd's own
   functions have none, so that they do without the passes that look for them, a tenth of the time. A user's functions
   take all passes.
-- Wherever an operation occurs, Numba looks up anew what it is for the types of its operands: it tries one kind of
+- Wherever an operation occurs, Numba looks up again what it is for the types of its operands: it tries one kind of
   operands after the other, for each of its passes. In a loop, 190 of 3,800 such questions differ. To remember the
   answers takes a sixth off the time.
 - Meanwhile, objects from before are no garbage. Python's collector leaves them alone: it would go through all imported
