@@ -32,6 +32,7 @@ _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of square
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the samples have a feature that is a little like a dense one
+_LITTLE = 1e-3  # of the square of a feature's mean: a smaller variance is lost in rounding, as a difference of squares
 _MOST = 0.5  # of the samples have a feature that is not sparse, whatever the format
 _GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a feature's scale in a stream
 _SHRUNK = 2.0  # times a feature's scale in a stream
@@ -325,11 +326,12 @@ def rescaling(old_scale: Any, scale: Any) -> Any:
 def _with_dense_columns(
     X: sp.csr_array, weight: np.ndarray | None, total: float, largest: np.ndarray, measures: Measures
 ) -> Measures:
-    """Return measures of sparse samples with those of features that most samples have as dense ones have them.
+    """Return measures of sparse samples with those of features that hardly vary as dense ones have them.
 
-    The mean of squares less the square of the mean is no variance where a feature varies little.
+    There, the mean of squares less the square of the mean is no variance. Most samples have such features.
     """
-    dense = np.flatnonzero(is_frequent(measures[3]))
+    _, mean, variance, filled = measures
+    dense = np.flatnonzero(is_frequent(filled) & (variance < _LITTLE * np.square(mean)))
     if not len(dense):
         return measures
     measures = np.array(measures)
@@ -383,7 +385,7 @@ class ColumnStatistics:
     ) -> ColumnStatistics:
         """Return the statistics with the samples of X, each with its weight, added, dense ones in chunks.
 
-        If they are to be exact, features that most sparse samples have are measured as dense ones are.
+        If they are to be exact, features of sparse samples that hardly vary are measured as dense ones are.
         """
         n_rows, n_columns = X.shape
         chunk = n_rows

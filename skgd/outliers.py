@@ -85,24 +85,26 @@ def _sizes_of_entries(X: sp.csr_array, weight: np.ndarray | None, largest: np.nd
 
     Entries of outlying samples count as those of usual ones; as larger ones if they are a little too long only.
     """
-    n_rows, n_columns = X.shape
-    row = np.repeat(np.arange(n_rows), np.diff(X.indptr))
+    n_columns = X.shape[1]
+    row, columns = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.indices.astype(np.intp)  # once for all passes
     has = (X.data != 0.0) * (1.0 if weight is None else weight[row])
-    counts, given = nonzero(np.bincount(X.indices, has, n_columns)), np.abs(X.data) / nonzero(largest)[X.indices]
+    counts, given = nonzero(np.bincount(columns, has, n_columns)), np.abs(X.data) / nonzero(largest)[columns]
     sizes = given
     for _ in range(_PASSES):
-        usual = np.square(np.bincount(X.indices, has * np.sqrt(sizes), n_columns) / counts)
-        squares = np.bincount(row, np.square(sizes / nonzero(usual)[X.indices]), n_rows)
+        usual = np.square(np.bincount(columns, has * np.sqrt(sizes), n_columns) / counts)
+        relative = np.square(sizes / nonzero(usual)[columns])
+        squares = sp.csr_array((relative, X.indices, X.indptr), shape=X.shape).sum(axis=1)
         typical = medians(squares[:, np.newaxis], weight)
         ratio = typical / np.maximum(squares, typical)
         shorter = np.minimum(np.maximum(_OUTLYING * ratio, np.sqrt(ratio)), 1.0)
         if (shorter == 1.0).all():
             break
         sizes = sizes * shorter[row]
-    most, largest_sizes = np.ones(n_columns), np.zeros(n_columns)
-    np.maximum.at(largest_sizes, X.indices, sizes)
-    shortened = X.indices[sizes < given]  # of others, the largest entries may be in samples that are not among these
-    most[shortened] = largest_sizes[shortened]
+    most, shortened = np.ones(n_columns), sizes < given
+    if shortened.any():  # of others, the largest entries may be in samples that are not among these
+        largest_sizes = np.zeros(n_columns)
+        np.maximum.at(largest_sizes, columns, sizes)
+        most[columns[shortened]] = largest_sizes[columns[shortened]]
     return usual, most
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -19,6 +20,7 @@ from skgd.optimizers import Adam, Optimizer
 
 numba = pytest.importorskip("numba")
 inlining = pytest.importorskip("skgd.engines.compiled.inlining")
+specialize = pytest.importorskip("skgd.engines.compiled.specialize")
 workspace = pytest.importorskip("skgd.engines.compiled.workspace")
 
 FIT = """
@@ -209,6 +211,16 @@ def test_compiling_leaves_the_collector_as_it_was(frozen):
         assert (gc.get_freeze_count(), gc.get_threshold()) == before
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("body", ["x + 1.0", "x.of_no_number"])
+def test_compiling_leaves_numbas_look_up_as_it_was(body):
+    base = inlining.BaseFunction
+    look_up = base.get_call_type
+    loop = specialize.Loop(made(f"def function(x): return {body}"), lasting=False)
+    with nullcontext() if "+" in body else pytest.raises(specialize.CannotCompile):
+        assert loop(1.0) == 2.0
+    assert base.get_call_type is look_up
 
 
 def test_compiling_is_announced_once(tmp_path):

@@ -18,6 +18,8 @@ import skgd.engines.compiled.networks
 import skgd.epochs
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
+from skgd.engines.compiled.interface import product
+from skgd.engines.compiled.specialize import specialized
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
 from skgd.optimizers import ADOPT, OPTIMIZERS, SGD, AdaGrad, Adam, Adan, AdEMAMix, Optimizer
 from skgd.schedules import SCHEDULES, Cosine, InverseScaling
@@ -572,6 +574,32 @@ def test_products_in_pieces(batch_size):
     model, X, y = problem("adagrad", "log_loss", "classes", "dense", learning_rate="auto", batch_size=batch_size)
     with mock.patch.object(skgd.engines.compiled.dense, "SMALL_PRODUCT", 20 * 9 * 3):
         assert_engines_agree(model, X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_are_those_of_numpy(transposed, dtype):
+    """Of matrices, rows and columns, for which there are different functions of BLAS."""
+    rng = np.random.default_rng(0)
+    multiply = specialized(product_with_transposed if transposed else product_of, {})
+    for n, m, k in [(5, 3, 4), (1, 3, 4), (5, 1, 4), (5, 3, 1), (1, 1, 4), (1, 1, 1)]:
+        left, right = rng.normal(size=(n, m)).astype(dtype), rng.normal(size=(n, k) if transposed else (m, k))
+        out = np.empty((m if transposed else n, k), dtype)
+        multiply(left, right.astype(dtype), out)
+        expected = (left.T if transposed else left) @ right
+        np.testing.assert_allclose(out, expected, rtol=1e-5 if dtype is np.float32 else 1e-12, atol=1e-6)
+
+
+def product_of(left, right, out):
+    product(left, right, out)
+
+
+def product_with_transposed(left, right, out):
+    product(left.T, right, out)
+
+
+for function in (product_of, product_with_transposed):
+    function.__module__ = "skgd.of_this_test"  # where names stand for what compiled code has for them
 
 
 class LooksUp(Mine):

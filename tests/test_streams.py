@@ -263,6 +263,14 @@ def test_the_order_of_memory_does_not_matter(compiles_after):
     assert np.array_equal(models[0].coef_, models[1].coef_)
 
 
+def test_the_order_of_targets_in_memory_does_not_matter():
+    X = features()
+    y = target("numbers", X)
+    models = [streamed(GDRegressor(), X, order(y)) for order in (np.ascontiguousarray, np.asfortranarray)]
+    assert models[0].engine_ == models[1].engine_ == "compiled"
+    assert np.array_equal(models[0].coef_, models[1].coef_)
+
+
 @pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("average", [False, True])
 def test_sparsified_coefficients_are_those_that_training_left(average):

@@ -8,7 +8,17 @@ import numpy as np
 
 from skgd.coordinates import dense_coordinates
 from skgd.engines.compiled.columns import measure_dense_rows, square_of_dense_row
-from skgd.engines.compiled.interface import AHEAD, Rows, has_intercept, part_of, prefetch, rows, single
+from skgd.engines.compiled.interface import (
+    AHEAD,
+    Rows,
+    has_intercept,
+    part_of,
+    prefetch,
+    product,
+    rows,
+    shuffled,
+    single,
+)
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.steps import complete_gradient
 
@@ -36,7 +46,7 @@ def gather(X, order, start, stop, scales, Z):
     n_features = X.shape[1]
     line = 64 // X.itemsize
     for i in range(start, stop):
-        if i + AHEAD < len(order):
+        if shuffled and i + AHEAD < len(order):
             for j in range(0, n_features, line):
                 prefetch(X, (order[i + AHEAD], j))
             prefetch(X, (order[i + AHEAD], n_features - 1))
@@ -96,11 +106,6 @@ def multiply_many(Z, n_rows, theta, out, at):
     for start in range(0, n_rows, piece):
         stop = min(start + piece, n_rows)
         product(Z[start:stop], coef, out[at + start : at + stop])
-
-
-def product(left, right, out):
-    """Write the product of two matrices: here, because compiled code has to count references for it."""
-    np.dot(left, right, out)
 
 
 def rows_at_once(n_rows, n_coefficients):

@@ -6,6 +6,9 @@
 - A program may have closures, context managers, literal loops, parallel loops and expressions of arrays. skgd's own
   functions have none, so that they do without the passes that look for them, a tenth of the time. A user's functions
   take all passes.
+- Wherever an operation occurs, Numba looks up again what it is for the types of its operands: it tries one kind of
+  operands after the other, for each of its passes. In a loop, 190 of 3,800 such questions differ. To remember the
+  answers takes a sixth off the time.
 - Meanwhile, objects from before are no garbage. Python's collector leaves them alone: it would go through all imported
   modules again and again, for another tenth of the time. It looks for new garbage less often, too, which is worth a
   twentieth.
@@ -23,6 +26,7 @@ from typing import Any
 from llvmlite.binding import parse_assembly
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.types import BaseFunction
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
 _THRESHOLDS = 5000, 100, 1000  # of the collector
@@ -43,8 +47,8 @@ _NEEDLESS = {
 }
 
 
-class LoopCompiler(Compiler):
-    """Compiles a loop of skgd's own."""
+class _OurCompiler(Compiler):
+    """Compiles functions of skgd's own."""
 
     def define_pipelines(self) -> list[Any]:
         """Return Numba's own steps but for the needless ones."""
@@ -57,6 +61,34 @@ class LoopCompiler(Compiler):
                     passes.append((each, description))
             pipeline.passes = passes
         return pipelines
+
+
+class LoopCompiler(_OurCompiler):
+    """Compiles a loop, and with it all that it calls."""
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile a function."""
+        with _remembering_types():
+            return super().compile_extra(func)
+
+
+@contextmanager
+def _remembering_types() -> Iterator[None]:
+    """Look up once what an operation of some types is; Numba's lock keeps other threads from compiling meanwhile."""
+    look_up: Any = BaseFunction.get_call_type
+    known: dict[Any, Any] = {}
+
+    def remember(function: Any, context: Any, args: Any, kws: Any) -> Any:
+        operation = function, tuple(args), tuple(kws.items())
+        if operation not in known:
+            known[operation] = look_up(function, context, args, kws)
+        return known[operation]
+
+    BaseFunction.get_call_type = remember  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        BaseFunction.get_call_type = look_up  # type: ignore[method-assign]
 
 
 class InlinedCode(JITCodeLibrary):
@@ -84,7 +116,7 @@ class _Inlined(Compiler):
         return super().define_pipelines()
 
 
-class InlinedCompiler(_Inlined, LoopCompiler):
+class InlinedCompiler(_Inlined, _OurCompiler):
     """Compiles a function of skgd's own as far as a loop needs it."""
 
 

@@ -68,6 +68,7 @@ narrow = False  # whether chunks have one parameter
 hidden = False  # whether there are hidden layers
 adaptive = False  # of networks: whether parameters have long-run rates of their own
 dense = False  # whether the rows are
+shuffled = True  # whether rows lie anywhere, and not one after the other
 has_intercept = True
 centered = False  # whether columns of sparse rows are centered
 lazy = False  # whether steps leave out the columns that their rows do not have
@@ -82,6 +83,7 @@ along_row = False  # whether steps of one row are multiples of it
 shared = False  # whether the outputs of a column share its slots
 repeating = False  # of wide streams: whether columns miss steps of which the last one counts
 regression = False  # of streams: whether y holds numbers
+alike = False  # whether dense rows and targets are arrays of one type
 log_link = False
 standardized = False  # whether the loss is handed standardized targets
 robust = False  # whether outliers are to have no say
@@ -96,6 +98,11 @@ automatic_rate = True  # whether learning_rate is "auto"
 def part_of(numbers: np.ndarray, begin: int, shape: tuple[int, ...]) -> Any:
     """Return some of an array's numbers, in their order, in another shape; compiled code has `intrinsics` for it."""
     return numbers.reshape(-1)[begin : begin + math.prod(shape)].reshape(shape)
+
+
+def product(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    """Write the product of two matrices; compiled code has `intrinsics` for it."""
+    np.dot(left, right, out)
 
 
 class Work(NamedTuple):

@@ -9,6 +9,7 @@ from numba.core.errors import TypingError
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
+from numba.np.linalg import call_xxdot, call_xxgemm, call_xxgemv, ensure_blas
 
 from skgd.engines.compiled.interface import HINT
 
@@ -65,3 +66,37 @@ def part_of(typing_context, numbers, begin, shape):
         return impl_ret_borrowed(context, builder, signature.return_type, part._getvalue())
 
     return result(numbers, begin, shape), generate
+
+
+@intrinsic
+def product(typing_context, left, right, out):
+    """Write the product of two matrices by BLAS: what `numpy.dot` does, without its tests of shapes and references."""
+    if not left.dtype == right.dtype == out.dtype or {left.layout, right.layout} - {"C", "F"} or out.layout != "C":
+        raise TypingError("product is for matrices of one type whose numbers lie one after the other")
+
+    def generate(context, builder, signature, arguments):
+        ensure_blas()
+        types_of = signature.args
+        left, right, out = (
+            context.make_array(kind)(context, builder, x) for kind, x in zip(types_of, arguments, strict=True)
+        )
+        shapes = [cgutils.unpack_tuple(builder, array.shape) for array in (left, right, out)]
+        one = context.get_constant(types.intp, 1)
+        is_row, is_column = (builder.icmp_signed("==", n, one) for n in shapes[2])
+        of_left, of_right = (types_of[0], shapes[0], left.data), (types_of[1], shapes[1], right.data)
+        with builder.if_else(is_column) as (column, no_column):
+            with column, builder.if_else(is_row) as (number, no_number):
+                with number:
+                    call_xxdot(
+                        context, builder, False, types_of[2].dtype, shapes[0][1], left.data, right.data, out.data
+                    )
+                with no_number:
+                    call_xxgemv(context, builder, types_of[0].layout == "C", *of_left, right.data, out.data)
+            with no_column, builder.if_else(is_row) as (row, matrix):
+                with row:
+                    call_xxgemv(context, builder, types_of[1].layout != "C", *of_right, left.data, out.data)
+                with matrix:
+                    call_xxgemm(context, builder, *of_left, *of_right, types_of[2], shapes[2], out.data)
+        return context.get_dummy_value()
+
+    return types.void(left, right, out), generate

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather, product
-from skgd.engines.compiled.interface import Rows, dense, has_intercept, part_of, rows, strategies
+from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather
+from skgd.engines.compiled.interface import Rows, dense, has_intercept, part_of, product, rows, strategies
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.sparse import touch
 

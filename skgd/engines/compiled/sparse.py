@@ -9,7 +9,17 @@ import numpy as np
 from skgd.coordinates import sparse_coordinates
 from skgd.engines.compiled.catch_up import drift, repeat_steps, shrink
 from skgd.engines.compiled.columns import measure_sparse_rows, square_of_sparse_row
-from skgd.engines.compiled.interface import AHEAD, Rows, centered, has_intercept, hidden, lazy, prefetch, single
+from skgd.engines.compiled.interface import (
+    AHEAD,
+    Rows,
+    centered,
+    has_intercept,
+    hidden,
+    lazy,
+    prefetch,
+    shuffled,
+    single,
+)
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.steps import complete_gradient
 
@@ -66,7 +76,7 @@ def touch(data, order, begin, end, scales, chunks, of_rows):
         n_centered, bound, row = centered_columns(of_centered, len(scale))
     for i in range(begin, end):
         starts[i - begin] = n_entries
-        if i + AHEAD < len(order):
+        if shuffled and i + AHEAD < len(order):
             for q in range(indptr[order[i + AHEAD]], indptr[order[i + AHEAD] + 1], 8):
                 prefetch(values, q)
                 prefetch(indices, q)

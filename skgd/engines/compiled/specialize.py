@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from skgd.engines.compiled.exact import NUMPY, no_prefetch, part_as_python
-from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work, part_of
+from skgd.engines.compiled.interface import HINT, Limits, Penalty, Rows, Scales, Strategies, Work, part_of, product
 
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
@@ -50,9 +50,10 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
     """
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
-    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of}
+    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch}
+    common |= {"part_of": intrinsics.part_of, "product": intrinsics.product}
     if is_plain_python():
-        common |= {"prefetch": no_prefetch, "part_of": part_of}
+        common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
     return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
 
 
@@ -120,7 +121,7 @@ class _Specializer:
         if function not in self._done:
             self._done[function] = None
             copy, tells_all = self.copy(function)
-            options = {**self._options, "_nrt": _may_make_arrays(function)}
+            options = {**self._options, "_nrt": not _is_ours(function)}
             compiled = _to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
@@ -142,11 +143,6 @@ def _to_be_inlined(function: FunctionType, options: dict[str, Any], is_ours: boo
 
 def _is_ours(function: FunctionType) -> bool:
     return (function.__module__ or "").startswith("skgd.")
-
-
-def _may_make_arrays(function: FunctionType) -> bool:
-    """Say whether references have to be counted: in a user's functions, and where `numpy.dot` returns an array."""
-    return not _is_ours(function) or "dot" in function.__code__.co_names
 
 
 def _global_names(code: CodeType) -> set[str]:

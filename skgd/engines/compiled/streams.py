@@ -34,6 +34,7 @@ from skgd.engines.compiled.combinations import (
     write_of_columns,
 )
 from skgd.engines.compiled.interface import (
+    alike,
     automatic_rate,
     averages,
     centered,
@@ -154,18 +155,20 @@ def take_stream(
         totals[0] += end - begin
         totals[1] += total
         first, taken_rows = begin, order[begin:end]
-        learned, kept, seen = columns, memory, data
-        for part in range(2 if combines else 1):  # a loop, so that it is compiled once
-            if combines and part == 1:
+        if regression and not alike:
+            reach = REACH_OF_TARGETS
+            learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
+        for part in range(0 if alike else 1, 3 if combines else 2):  # a loop, so that it is compiled once
+            learned, kept, seen, reach, space = columns, memory, data, REACH, scratch
+            if alike and part == 0:
+                learned, kept, seen, reach, space = targets, of_targets, (y,), REACH_OF_TARGETS, for_targets
+            if combines and part == 2:
                 combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
                 first, taken_rows = 0, order[: end - begin]
                 learned, kept, seen = measures, kept_of_combinations, inputs
-            learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, scratch)
-            if gathers and part == 0 and (t + step) % stride == 0:
+            learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, reach, space)
+            if gathers and part == 1 and (t + step) % stride == 0:
                 gather(data[0], begin, end, given_weights, stride, together, scratch)
-        if regression:
-            reach = REACH_OF_TARGETS
-            learn_dense(targets, of_targets, (y,), begin, end, given_weights, total, totals, reach, for_targets)
         w = weights[: end - begin]
         for i in range(end - begin):
             w[i] = given_weights[i] / (totals[1] / totals[0])
@@ -321,10 +324,10 @@ def measures_of(measures, j):
     return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
 
 
-def learn_columns(measures, memory, data, begin, end, weight, total, totals, scratch):
+def learn_columns(measures, memory, data, begin, end, weight, total, totals, reach, scratch):
     """Merge some rows' columns into what is known and remembered of earlier rows: what `skgd.running.learned` does."""
     new, relative, bounds = scratch
-    begin_measures(measures, memory, totals, REACH, new, bounds)
+    begin_measures(measures, memory, totals, reach, new, bounds)
     rows.measure(data, begin, end, weight, total, bounds, robust, new, relative)
     merge_measures(measures, memory, total, totals, new, bounds)
 
@@ -383,9 +386,9 @@ def all_finite(values):
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
     names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
-    of_stream = dict(zip((*names, "gathers", "combines", "averages"), flags, strict=True))
+    of_stream = dict(zip((*names, "gathers", "combines", "averages", "alike"), flags, strict=True))
     rescales = kind.optimizer.rescaled is not Optimizer.rescaled
-    rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps}
+    rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps, "shuffled": False}
     return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest})
 
 
@@ -453,8 +456,9 @@ class StreamLoop:
             smooth=bool(loss.smooth),
         )
         flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
+        alike = self.regression and not sparse and X.dtype == y.dtype
         self._together, self._combines = together, objective.coordinates.combinations is not None
-        self._loop = stream_loop(kind, (*flags, together is not None, self._combines, averaging), loss.log_link)
+        self._loop = stream_loop(kind, (*flags, together is not None, self._combines, averaging, alike), loss.log_link)
         self._settings, self._kind = settings, kind
         self._n_parameters, self._n_coefficients = objective.n_parameters, objective.n_coefficients
         self._layer_sizes = objective.layer_sizes
@@ -521,7 +525,7 @@ class StreamLoop:
             scratch = self._allocated(max(size, had[0]), max(entries, had[1]), numbers.dtype)
         arguments = (
             read_only_rows(X) if self._kind.sparse else (read_only(X),),
-            read_only(y),
+            read_only(np.ascontiguousarray(y)),
             ones if weight is None else weight,
             order,
             size,
