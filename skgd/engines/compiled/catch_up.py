@@ -117,8 +117,7 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
         if u + _AHEAD < n_chunks:
             for k in range(0, width, 64 // theta.itemsize):
                 prefetch(theta, (chunks[u + _AHEAD], k))
-                for slot in range(len(slots)):
-                    prefetch(slots, (slot, chunks[u + _AHEAD], k))
+                strategies.fetch_slots(slots, chunks[u + _AHEAD], k)
         if start == stop:
             continue
         of_penalty = penalty.l2[chunk, 0] if penalty.penalized else 0.0

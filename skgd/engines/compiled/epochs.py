@@ -19,7 +19,7 @@ from skgd.engines.compiled.workspace import Shape, drifts, work_for
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer, is_adaptive, is_linear, laziness_of
+from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear, laziness_of
 
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
@@ -163,6 +163,7 @@ def kind_of(
         single=objective.n_outputs == 1,
         has_intercept=objective.fit_intercept,
         laziness=laziness,
+        idle=idle_slots(optimizer),
         linear=linear,
         decays=bool(optimizer.weight_decay),
         bounded=len(longest) > 0,
