@@ -29,11 +29,12 @@ def fetch_slots(slots, c, k):
 
 
 def _slot_access(n_slots: int, idle: Collection[int]) -> dict[str, Any]:
-    """Return what reads, writes and fetches the slots of one parameter, but for idle ones."""
+    """Return what reads, writes and fetches the slots of one parameter; the array has no place for idle ones."""
     busy = [slot for slot in range(n_slots) if slot not in idle]
-    reads = "".join(f"1.0 * slots[{slot}, c, k], " if slot in busy else "0.0, " for slot in range(n_slots))
-    writes = "; ".join(f"slots[{slot}, c, k] = after[{slot}]" for slot in busy) or "pass"
-    fetches = "; ".join(f"prefetch(slots, ({slot}, c, k))" for slot in busy) or "pass"
+    places = {slot: f"slots[{place}, c, k]" for place, slot in enumerate(busy)}
+    reads = "".join(f"1.0 * {places[slot]}, " if slot in places else "0.0, " for slot in range(n_slots))
+    writes = "; ".join(f"{places[slot]} = after[{slot}]" for slot in busy) or "pass"
+    fetches = "; ".join(f"prefetch(slots, ({place}, c, k))" for place in range(len(busy))) or "pass"
     namespace: dict[str, Any] = {"__name__": __name__, "prefetch": None}
     exec(_SLOT_ACCESS.format(reads=reads, writes=writes, fetches=fetches), namespace)
     return {name: namespace[name] for name in ("slots_of", "keep_slots", "fetch_slots")}
