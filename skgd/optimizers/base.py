@@ -53,7 +53,7 @@ class Optimizer(Strategy):
         :meth:`skip`; by "drift", it follows its momentum, see :meth:`drift`. If empty, each step updates every
         parameter.
     idle : tuple of str
-        Names of the slots that the rule, with these hyperparameters, neither reads nor changes: steps leave them alone.
+        Names of slots that the rule, with these hyperparameters, neither reads nor changes: steps leave them alone.
     linear : bool
         Whether the rule returns ``w - step * g`` with a ``step`` that is proportional to ``lr`` and the same for all
         parameters, slots and t: slots need not be kept then, and a step of one sample is a multiple of this sample.
