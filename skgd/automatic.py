@@ -138,9 +138,11 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     ``fit``: full batches for linear regression with up to 1000 samples, unless X is sparse, and for any model with up
     to 64. Why: they converge fastest; the minimum for separable classes is at infinity, and mini-batches stop earlier.
 
-    otherwise 32 for sparse data; else n_samples/64, between 32 and 256; 1 for plain SGD. ``partial_fit``: 8, and 1 in
-    streams of 2048 sparse features or more. Why: sparse samples share few features, so that a mean over many samples
-    gains little.
+    otherwise 32 for sparse data without hidden layers; else n_samples/64, between 32 and 256, or 128 for dense data
+    with hidden layers; 1 for plain SGD. ``partial_fit``: 8, and 1 in streams of 2048 sparse features or more. Why:
+    sparse samples share few features, so that a mean over many samples gains little. Networks are as good with smaller
+    batches, after fewer epochs; on sparse data, a step costs most for the weights of the features that its samples
+    have, and larger batches have the frequent ones in common.
 
 ``alpha="auto"``
     with Newton steps: the strength with the best predictions on left-out samples, where λ = alpha · n_samples is one of
@@ -174,8 +176,8 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). ``partial_fit`` alone: no averaging. Why: averages are
     better, except if the data change over time.
 
-    ``fit``: between two averaged iterates there are as many steps as each feature needs to occur about three times.
-    Why: this costs less than the steps.
+    ``fit``: between two averaged iterates there are as many steps as each feature needs to occur about three times, or
+    twelve times in sparse data with hidden layers. Why: this costs less than the steps.
 """
 
 from __future__ import annotations
@@ -202,6 +204,7 @@ _WIDE = 2**11
 _WIDE_ACCUMULATOR, _WIDE_DECAY = 1.0, 6e-6
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
+_LARGEST_BATCH_OF_NETWORK = 128  # on dense data
 _FEW_ENTRIES, _MORE_ENTRIES = 2**22, 2**25
 _FEW_PRODUCTS, _MORE_PRODUCTS = 2e9, 5e10
 _CORRELATED = 4.0  # times as many steps as with uncorrelated features
@@ -485,7 +488,10 @@ def batch_size(state: State, plan: Plan, *, regression: bool) -> int:
     linear = not plan.hidden_layer_sizes
     if n_rows <= (1000 if linear and regression and not columns.sparse else 64):
         return n_rows
-    return _SMALLEST_BATCH if columns.sparse else min(_LARGEST_BATCH, max(_SMALLEST_BATCH, n_rows // 64))
+    if linear and columns.sparse:
+        return _SMALLEST_BATCH
+    largest = _LARGEST_BATCH if linear or columns.sparse else _LARGEST_BATCH_OF_NETWORK
+    return min(largest, max(_SMALLEST_BATCH, n_rows // 64))
 
 
 def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
@@ -528,9 +534,10 @@ def least_work(plan: Plan, X: Matrix) -> dict[str, int]:
     return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
-def average_every(size: int, columns: ColumnStatistics) -> int:
+def average_every(size: int, columns: ColumnStatistics, *, network: bool = False) -> int:
     """Return how many steps of so many rows lie between one iterate that counts in the average and the next."""
+    times = 12.0 if network and columns.sparse else 3.0
     if not columns.filled.any():
         return 1
-    steps = 3.0 / (size * columns.filled[columns.filled > 0.0].mean())
+    steps = times / (size * columns.filled[columns.filled > 0.0].mean())
     return int(min(max(steps, 1.0), 2.0**31))  # weights may make a feature arbitrarily rare

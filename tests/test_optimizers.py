@@ -36,6 +36,7 @@ from skgd.optimizers import (
     RMSProp,
     ScheduleFree,
     Yogi,
+    idle_slots,
     laziness_of,
 )
 
@@ -377,6 +378,26 @@ def test_rules_drift_as_they_say(optimizer, t):
         assert_allclose(w - last, -0.2 * a * momentum / (b * size + epsilon), rtol=1e-8, atol=1e-14)
         for one, other in zip(optimizer.skip(steps, before, hyper), slots, strict=True):
             assert_allclose(one, other, rtol=1e-12)
+
+
+@each_variant
+def test_rules_leave_idle_slots_alone(optimizer):
+    idle = idle_slots(optimizer)
+    slots = tuple(np.full(5, np.nan if i in idle else value) for i, value in enumerate(optimizer.initial()))
+    w, step, after = optimizer.rule(np.ones(5), np.arange(5.0), 0.1, 3, slots, optimizer.hyper())
+    assert np.isfinite(w).all()
+    assert np.isfinite(step).all()
+    for i, (one, other) in enumerate(zip(after, slots, strict=True)):
+        assert one is other if i in idle else np.isfinite(one).all()
+
+
+def test_a_rule_of_its_own_inherits_no_idle_slots():
+    class Own(Adam):
+        @staticmethod
+        def rule(w, g, lr, t, slots, hyper):
+            return w - lr * g, lr, slots
+
+    assert (idle_slots(Adam()), idle_slots(Adam(amsgrad=True)), idle_slots(Own())) == ((2,), (), ())
 
 
 @pytest.mark.parametrize("name", STATIONARY)

@@ -218,7 +218,7 @@ def _step(
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts), objective.loss.smooth)
             point, step = theta + share * move, share * step
-    if objective.hidden_layer_sizes and isinstance(step, np.ndarray):  # as `is_adaptive` says
+    if objective.hidden_layer_sizes and objective.alpha and isinstance(step, np.ndarray):  # as `is_adaptive` says
         # A neuron at rest has no gradient, and rules that divide by its size would have the penalty wipe it out.
         step = np.where(of_data == 0.0, np.minimum(step, rate), step)
     kept = now.slots if linear else slots

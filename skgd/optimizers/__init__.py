@@ -53,6 +53,7 @@ from skgd.optimizers.schedule_free import ScheduleFree
 # For the rest of skgd, not public.
 from skgd.optimizers.base import (
     LearningRate as LearningRate,
+    idle_slots as idle_slots,
     is_adaptive as is_adaptive,
     is_linear as is_linear,
     laziness_of as laziness_of,

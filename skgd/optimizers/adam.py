@@ -89,6 +89,10 @@ class Adam(Optimizer):
     def lazy(self) -> str:  # type: ignore[override]
         return "drift" if self.beta1**2 < self.beta2 else ""
 
+    @property
+    def idle(self) -> tuple[str, ...]:  # type: ignore[override]
+        return () if self.amsgrad else ("largest_square_average",)
+
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):
         (mean, square, largest), (beta1, beta2, epsilon, amsgrad) = slots, hyper

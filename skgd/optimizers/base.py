@@ -52,10 +52,12 @@ class Optimizer(Strategy):
         change the parameter and its slots; after "repeat", only the last of several such steps counts, and
         :meth:`skip`; by "drift", it follows its momentum, see :meth:`drift`. If empty, each step updates every
         parameter.
+    idle : tuple of str
+        Names of slots that the rule, with these hyperparameters, neither reads nor changes: steps leave them alone.
     linear : bool
         Whether the rule returns ``w - step * g`` with a ``step`` that is proportional to ``lr`` and the same for all
         parameters, slots and t: slots need not be kept then, and a step of one sample is a multiple of this sample.
-        Like ``lazy``, it holds for this rule only, not for that of a subclass.
+        Like ``lazy`` and ``idle``, it holds for this rule only, not for that of a subclass.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -66,6 +68,7 @@ class Optimizer(Strategy):
     implicit: bool = False
     bounded: ClassVar[bool] = True
     lazy: str = ""
+    idle: tuple[str, ...] = ()
     linear: bool = False
 
     def initial(self) -> tuple[float, ...]:
@@ -258,6 +261,12 @@ _RANGES: dict[str, tuple[float, float | None, str]] = {
 def laziness_of(optimizer: Optimizer) -> str:
     """Return ``optimizer.lazy``, but for a class that took it over and has a rule of its own, or decays."""
     return optimizer.lazy if _is_of_rule(type(optimizer).__mro__, "lazy") and not optimizer.weight_decay else ""
+
+
+def idle_slots(optimizer: Optimizer) -> tuple[int, ...]:
+    """Return the places of ``optimizer.idle``, but for a class that took it over and has a rule of its own."""
+    idle = optimizer.idle if _is_of_rule(type(optimizer).__mro__, "idle") else ()
+    return tuple(place for place, name in enumerate(optimizer.slots) if name in idle)
 
 
 def is_linear(optimizer: Optimizer) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from skgd.engines.compiled.interface import adaptive, hidden, narrow, prefetch, strategies
-from skgd.engines.compiled.steps import POWERS
+from skgd.engines.compiled.steps import NEAR, POWERS, fetch_all
 from skgd.objective import proximal_point
 
-_AHEAD = 4  # chunks, so early a chunk is fetched
 _SMALL = 0.03  # up to which the series of a logarithm is exact
 _NOTHING = 1e-18  # beside one
 _TINY = 1e-3  # five terms of an exponential's series are exact
@@ -114,11 +113,9 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
     for u in range(n_chunks):
         chunk = chunks[u]
         start = done[chunk]
-        if u + _AHEAD < n_chunks:
-            for k in range(0, width, 64 // theta.itemsize):
-                prefetch(theta, (chunks[u + _AHEAD], k))
-                for slot in range(len(slots)):
-                    prefetch(slots, (slot, chunks[u + _AHEAD], k))
+        fetch_all(chunks, u + NEAR, n_chunks, theta, slots, penalty)
+        if u + 4 * NEAR < n_chunks:
+            prefetch(done, chunks[u + 4 * NEAR])
         if start == stop:
             continue
         of_penalty = penalty.l2[chunk, 0] if penalty.penalized else 0.0

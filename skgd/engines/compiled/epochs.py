@@ -19,7 +19,7 @@ from skgd.engines.compiled.workspace import Shape, drifts, work_for
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
 from skgd.objective import Objective
-from skgd.optimizers import Optimizer, is_adaptive, is_linear, laziness_of
+from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear, laziness_of
 
 _SLAB_ENTRIES = 2**25  # after so many entries an interrupt is heard
 _SLAB_PRODUCTS = 2**29  # or, of networks, after so many products of the forward pass
@@ -55,10 +55,11 @@ def run_epoch(
     n_parameters = objective.n_parameters
     width = objective.layer_sizes[1] if kind.sparse or kind.row_by_row else n_parameters
     as_chunks = (-(-n_parameters // width), width)  # the last of them may not be full
-    theta, given = filled_up(theta, as_chunks), holder.iterate.slots
-    slots = np.empty((len(given), len(theta)), theta.dtype)
-    for slot, before, start in zip(slots, given, optimizer.initial(), strict=True):
-        slot[:n_parameters], slot[n_parameters:] = before, start
+    theta, given, starts = filled_up(theta, as_chunks), holder.iterate.slots, optimizer.initial()
+    busy = [place for place in range(len(given)) if place not in kind.idle]
+    slots = np.empty((len(busy), len(theta)), theta.dtype)
+    for slot, place in zip(slots, busy, strict=True):
+        slot[:n_parameters], slot[n_parameters:] = given[place], starts[place]
     shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks)
     shares = settings.averaging_shares(t, n_steps, averaged) if average is not None else np.zeros(n_steps)
     averaged_after = averaged + np.cumsum(shares > 0.0)
@@ -97,7 +98,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        elif begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -115,13 +116,15 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
-        holder.iterate = holder.iterate._replace(
-            theta=theta[:n_parameters],
-            slots=tuple(slots[:, :n_parameters]),
-            average=None if average is None else shown[:n_parameters],
-            t=t + end,
-            averaged=int(averaged_after[end - 1]),
-        )
+        if end != last:  # else the last step follows, in place
+            kept = {place: slot[:n_parameters] for place, slot in zip(busy, slots, strict=True)}
+            holder.iterate = holder.iterate._replace(
+                theta=theta[:n_parameters],
+                slots=tuple(kept.get(place, slot) for place, slot in enumerate(given)),
+                average=None if average is None else shown[:n_parameters],
+                t=t + end,
+                averaged=int(averaged_after[end - 1]),
+            )
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
     return summarized(record, penalties_before, len(order))
@@ -163,6 +166,7 @@ def kind_of(
         single=objective.n_outputs == 1,
         has_intercept=objective.fit_intercept,
         laziness=laziness,
+        idle=idle_slots(optimizer),
         linear=linear,
         decays=bool(optimizer.weight_decay),
         bounded=len(longest) > 0,

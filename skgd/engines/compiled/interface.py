@@ -30,6 +30,7 @@ class Strategies(NamedTuple):
     gradient: Callable
     slots_of: Callable  # (slots, chunk, k) -> the slots of one parameter as a tuple
     keep_slots: Callable  # (slots, chunk, k, after)
+    fetch_slots: Callable  # (slots, chunk, k): ask for them
     target: Callable  # (y, row, output, labels) -> the number that the loss compares with
     activate: Callable | None = None  # of networks
     slope_of_activation: Callable | None = None

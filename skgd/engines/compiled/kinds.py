@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,16 +22,22 @@ def slots_of(slots, c, k):
 
 def keep_slots(slots, c, k, after):
     {writes}
+
+def fetch_slots(slots, c, k):
+    {fetches}
 """
 
 
-def _slot_access(n_slots: int, linear: bool) -> dict[str, Any]:
-    """Return what reads and writes the slots of one parameter; those of a linear rule hold nothing."""
-    reads = "".join("0.0, " if linear else f"1.0 * slots[{s}, c, k], " for s in range(n_slots))
-    writes = "; ".join(f"slots[{s}, c, k] = after[{s}]" for s in range(0 if linear else n_slots)) or "pass"
-    namespace: dict[str, Any] = {"__name__": __name__}
-    exec(_SLOT_ACCESS.format(reads=reads, writes=writes), namespace)
-    return {name: namespace[name] for name in ("slots_of", "keep_slots")}
+def _slot_access(n_slots: int, idle: Collection[int]) -> dict[str, Any]:
+    """Return what reads, writes and fetches the slots of one parameter; the array has no place for idle ones."""
+    busy = [slot for slot in range(n_slots) if slot not in idle]
+    places = {slot: f"slots[{place}, c, k]" for place, slot in enumerate(busy)}
+    reads = "".join(f"1.0 * {places[slot]}, " if slot in places else "0.0, " for slot in range(n_slots))
+    writes = "; ".join(f"{places[slot]} = after[{slot}]" for slot in busy) or "pass"
+    fetches = "; ".join(f"prefetch(slots, ({place}, c, k))" for place in range(len(busy))) or "pass"
+    namespace: dict[str, Any] = {"__name__": __name__, "prefetch": None}
+    exec(_SLOT_ACCESS.format(reads=reads, writes=writes, fetches=fetches), namespace)
+    return {name: namespace[name] for name in ("slots_of", "keep_slots", "fetch_slots")}
 
 
 class Kind(NamedTuple):
@@ -46,6 +53,7 @@ class Kind(NamedTuple):
     single: bool = False
     has_intercept: bool = True
     laziness: str = ""
+    idle: tuple[int, ...] = ()  # slots
     linear: bool = False
     decays: bool = False
     bounded: bool = False
@@ -64,6 +72,7 @@ class Kind(NamedTuple):
     def filled_in(self) -> dict[str, Any]:
         """Return what takes the places of the names of `skgd.engines.compiled.interface`."""
         optimizer, loss, activation = self.optimizer, self.loss, self.activation
+        n_slots = len(optimizer.slots)
         network = (
             {} if activation is None else {"activate": activation.value, "slope_of_activation": activation.derivative}
         )
@@ -82,7 +91,7 @@ class Kind(NamedTuple):
             value=loss.value,
             gradient=loss.gradient,
             target=self.target,
-            **_slot_access(len(optimizer.slots), self.linear),
+            **_slot_access(n_slots, range(n_slots) if self.linear else self.idle),  # a linear rule's hold nothing
             **network,
         )
         return {

@@ -183,9 +183,9 @@ def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, all_o
 
 def square_of_mean(grad, begin, end, n_rows):
     """Return the square of a part of the mean gradient."""
-    square = 0.0
-    for i in range(begin, end):
-        mean = grad.dtype.type(grad[i] / n_rows)  # whose square is to overflow where NumPy's does
+    square, part = 0.0, part_of(grad, begin, (end - begin,))
+    for i in range(part.size):
+        mean = grad.dtype.type(part[i] / n_rows)  # whose square is to overflow where NumPy's does
         square += mean * mean
     return square
 

@@ -22,6 +22,7 @@ from skgd.engines.compiled.interface import (
     implicit,
     lazy,
     narrow,
+    prefetch,
     proximal,
     rows,
     single,
@@ -32,6 +33,7 @@ from skgd.engines.compiled.loss import totals_of
 from skgd.engines.vectorized import implicit_share
 from skgd.objective import proximal_point
 
+NEAR = 4  # chunks, so early a chunk is fetched
 POWERS = 8  # terms of the series of a logarithm, exact to rounding for small numbers: see `catch_up`
 
 
@@ -58,6 +60,8 @@ def take_steps(
             rows.catch_up(chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         for u in range(n_chunks):
             chunk = chunks[u] if lazy else u
+            if lazy and hidden:
+                fetch(chunks, u + NEAR, n_chunks, theta)
             for k in range(0 if hidden and dense else 1 if narrow else theta.shape[1]):
                 grad[u, k] = 0.0
                 if lazy:
@@ -127,6 +131,8 @@ def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, 
     around = theta, local, slots, hypers, limits, at_hand
     for u in range(n_chunks):
         chunk = chunks[u] if lazy else u
+        if lazy and hidden:
+            fetch_all(chunks, u + NEAR, n_chunks, theta, slots, penalty)
         if dense or not hidden:
             for k in range(width):
                 l1 = penalty.l1[chunk, k] if penalty.penalized else 0.0
@@ -142,6 +148,25 @@ def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, 
             for k in range(width):
                 l1, l2 = penalty.l1[first + k, 0], penalty.l2[first + k, 0]
                 move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+
+
+def fetch(chunks, u, n_chunks, theta):
+    """Ask for the parameters of a chunk, if there is one with this number."""
+    if u < n_chunks:
+        for k in range(0, theta.shape[1], 64 // theta.itemsize):
+            prefetch(theta, (chunks[u], k))
+
+
+def fetch_all(chunks, u, n_chunks, theta, slots, penalty):
+    """Ask for all that a step with a chunk needs."""
+    if u < n_chunks:
+        chunk = chunks[u]
+        if penalty.penalized:
+            prefetch(penalty.l1, (chunk, 0))
+            prefetch(penalty.l2, (chunk, 0))
+        for k in range(0, theta.shape[1], 64 // theta.itemsize):
+            prefetch(theta, (chunk, k))
+            strategies.fetch_slots(slots, chunk, k)
 
 
 def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
