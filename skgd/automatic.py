@@ -516,6 +516,12 @@ def least_work(plan: Plan, X: Matrix) -> dict[str, int]:
     return {"n_epochs": min(plan.max_iter, USUAL_EPOCHS), "n_steps": n_steps, "n_entries": X.size}
 
 
+def compares_average(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
+    """Say whether a stream compares_average the average of its iterates with the last one: where steps are implicit."""
+    automatic = plan.average == "compared" and isinstance(plan.schedule.learning_rate, str)
+    return automatic and optimizer.implicit and not objective.hidden_layer_sizes
+
+
 def average_every(size: int, columns: ColumnStatistics) -> int:
     """Return how many steps of so many rows lie between one iterate that counts in the average and the next."""
     if not columns.filled.any():

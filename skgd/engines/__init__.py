@@ -21,6 +21,7 @@ from skgd.engines.vectorized import (
     Iterate,
     StepSettings,
     initial_iterate,
+    polynomial_decay,
     readout,
 )
 from skgd.objective import Objective
@@ -41,6 +42,7 @@ __all__ = [
     "choose_wide",
     "has_duplicates",
     "initial_iterate",
+    "polynomial_decay",
     "readout",
     "renumbered",
     "run_epoch",

@@ -237,7 +237,7 @@ class ClassifierParameters(RunParameters, ClassWeightParameter, TrainingParamete
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
+def resolve_parameters(estimator: Any, *, stream: bool) -> tuple[Plan, Loss]:
     """Check every parameter and return them resolved.
 
     Raises
@@ -267,8 +267,8 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
     its = "auto" if optimizer is None else optimizer.learning_rate
     schedule = resolve_schedule(its if own else estimator.learning_rate, "learning_rate")
     average = bool(estimator.average) if isinstance(estimator.average, np.bool_) else estimator.average
-    if average == "auto":  # a stream goes on with the average that ``fit`` began, but does not begin one
-        average = "polynomial" if averaged or not stream else False
+    if average == "auto":
+        average = "compared" if stream else "polynomial"
     plan = Plan(
         optimizer=optimizer,
         schedule=schedule,
