@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from skgd.activations import Activation
-from skgd.engines import StepSettings, polynomial_decay
+from skgd.engines import StepSettings, increasing_weights
 from skgd.optimizers import Optimizer
 from skgd.schedules import Schedule
 
@@ -39,7 +39,7 @@ class Plan:
         """Return what stands around the optimizer's rule."""
         return StepSettings(
             max_grad_norm=self.max_grad_norm,
-            averaging=polynomial_decay if self.average == "compared" else self.averaging,
+            averaging=increasing_weights if self.average == "compared" else self.averaging,
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
             average_every=average_every,
             verbose=self.verbose,
@@ -50,7 +50,7 @@ class Plan:
         """The weight of the k-th iterate in the running average that training begins, k = 1, 2, ..., or None."""
         if self.average is False or self.average == "compared":
             return None
-        return polynomial_decay if self.average == "polynomial" else _uniform
+        return _polynomial_decay if self.average == "polynomial" else _uniform
 
     def row_weights(self, y: np.ndarray, weight: np.ndarray | None, class_totals: np.ndarray) -> np.ndarray | None:
         """Return the samples' weights times those of their classes; ``class_totals`` are the weights seen of each."""
@@ -67,3 +67,8 @@ class Plan:
 def _uniform(k: np.ndarray) -> np.ndarray:
     """Polyak-Ruppert averaging: all iterates weigh the same."""
     return 1.0 / k
+
+
+def _polynomial_decay(k: np.ndarray) -> np.ndarray:
+    """Shamir and Zhang's averaging (ICML 2013), which forgets the first iterates: about the last tenth counts."""
+    return np.minimum(1.0, 9.0 / (k + 8.0))

@@ -20,8 +20,8 @@ from skgd.engines.vectorized import (
     EpochSummary,
     Iterate,
     StepSettings,
+    increasing_weights,
     initial_iterate,
-    polynomial_decay,
     readout,
 )
 from skgd.objective import Objective
@@ -41,8 +41,8 @@ __all__ = [
     "choose_stream",
     "choose_wide",
     "has_duplicates",
+    "increasing_weights",
     "initial_iterate",
-    "polynomial_decay",
     "readout",
     "renumbered",
     "run_epoch",

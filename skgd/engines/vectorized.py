@@ -85,9 +85,9 @@ class StepSettings:
         return np.where(counts, self.averaging(np.maximum(averaged + np.cumsum(counts), 1)), 0.0)
 
 
-def polynomial_decay(k: Any) -> Any:
-    """Return the share of the k-th iterate in Shamir and Zhang's average (ICML 2013): about the last tenth counts."""
-    return np.minimum(1.0, 9.0 / (k + 8.0))
+def increasing_weights(k: Any) -> Any:
+    """Return the share of the k-th iterate in an average where each weighs k (*Lacoste-Julien et al.*, 2012)."""
+    return 2.0 / (k + 1.0)
 
 
 def initial_iterate(theta: np.ndarray, optimizer: Optimizer, averaging: bool) -> Iterate:

@@ -62,7 +62,7 @@ from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
 from skgd.engines.compiled.workspace import Shape, work_for
-from skgd.engines.vectorized import StepSettings, polynomial_decay, read_only, share_of_average
+from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
 from skgd.optimizers import Optimizer, is_adaptive, is_linear
@@ -240,7 +240,7 @@ def take_stream(
             of_batch = goals[: end - begin]
         else:
             of_batch = y[begin:end]
-        share[0] = polynomial_decay(averaged + 1.0) if compares else shares[step]
+        share[0] = increasing_weights(averaged + 1.0) if compares else shares[step]
         taken = take_batch(
             (inputs, layer_sizes) if hidden else inputs,
             of_batch,
