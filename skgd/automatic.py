@@ -180,7 +180,7 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     instead of -0.03), and the last iterate if the data change over time; streams with drift are predicted as well as
     without an average, or better.
 
-    otherwise, ``partial_fit`` goes on with the average of ``fit``, and begins none.
+    otherwise, ``partial_fit`` goes on with the average of ``fit``, and begins none. Why: the data may change over time.
 
     ``fit``: between two averaged iterates there are as many steps as each feature needs to occur about three times.
     Why: this costs less than the steps.

@@ -132,7 +132,7 @@ def between(last: Any, average: Any, share: Any) -> Any:
 
 
 def merged_slope(known: float, total: float, weight: float) -> float:
-    """Return a slope after samples of some weight, from the sum of theirs: that of the latest samples."""
+    """Return the slope for the latest samples, after new ones of some weight, from the sum of their slopes."""
     share = min(weight / COMPARED, 1.0)
     return (1.0 - share) * known + share * (total / weight)
 
