@@ -30,7 +30,7 @@ from skgd.automatic import alpha_for, may_decorrelate
 from skgd.combinations import Combinations, CoMoments, diagonalizing, have_grown
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.curvature import Problem
-from skgd.engines import Iterate, initial_iterate
+from skgd.engines import initial_iterate
 from skgd.losses import SquaredError
 from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
@@ -97,9 +97,10 @@ class Decorrelation:
             coef = self._matrix @ coef
             return outer.from_user([(coef, intercept - self._center @ coef)], theta.dtype)
 
-        theta, slots, average, t, averaged = state.iterate
+        theta, slots, average, *_ = state.iterate
         average = None if average is None else moved(average)
-        iterate = Iterate(moved(theta), tuple(map(self._slot_of(inner), slots)), average, t, averaged)
+        slots = tuple(map(self._slot_of(inner), slots))
+        iterate = state.iterate._replace(theta=moved(theta), slots=slots, average=average)
         return replace(state, objective=outer, columns=self._columns, iterate=iterate)
 
     def _slot_of(self, inner: Objective) -> Callable[[np.ndarray], np.ndarray]:

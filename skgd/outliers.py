@@ -42,6 +42,8 @@ _NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean
 _LARGE = 5.0  # usual sizes of entries: more than those of nearly all words in texts
 _ENORMOUS = 100.0  # usual sizes of values
 _OUTLYING = 49.0  # mean squares of the samples' norms: a sample whose norm is larger counts as much less
+_FAR = 10.0  # usual sizes of distances: more than those of nearly all values
+_SHARE_OF_CODES, _FEWEST_CODES = 0.003, 4  # of the samples
 _PASSES = 10  # at most: after these, not even values of 1e12 count
 _SOME_ROWS, _FEWEST_ROWS, _SOME_ENTRIES = 2**12, 2**8, 2**19
 _CHUNK_ELEMENTS = 2**17
@@ -127,7 +129,20 @@ def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: 
         if (distance <= _ENORMOUS * usual).all():
             break
     owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
+    owned[owned] = ~_recur(X[:, owned], np.abs(X[:, owned] - center[owned]) > _FAR * (usual * unit)[owned], weight)
     return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
+
+
+def _recur(X: np.ndarray, far: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Say for each feature whether values far from the others recur: codes, as of missing values, not outliers.
+
+    Samples with a code are many, and predictions for them must not be what others say of a value as large.
+    """
+    if weight is not None:
+        far = far & (weight > 0.0)[:, np.newaxis]
+    shares, counts = _mean(far, weight), np.count_nonzero(far, axis=0)
+    distinct = [len(np.unique(X[rows, j])) for j, rows in enumerate(far.T)]
+    return (shares >= _SHARE_OF_CODES) & (counts >= _FEWEST_CODES) & (2 * np.array(distinct, int) <= counts)
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

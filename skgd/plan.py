@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from skgd.activations import Activation
-from skgd.engines import StepSettings
+from skgd.engines import StepSettings, increasing_weights
 from skgd.optimizers import Optimizer
 from skgd.schedules import Schedule
 
@@ -26,7 +26,7 @@ class Plan:
     tol: float | Literal["auto"] | None
     n_iter_no_change: int | Literal["auto"]
     shuffle: bool
-    average: bool | int | str
+    average: bool | int | str  # "compared" in a stream: see `skgd.automatic.compares_average`
     precondition: bool
     max_grad_norm: float | None
     verbose: int
@@ -39,7 +39,7 @@ class Plan:
         """Return what stands around the optimizer's rule."""
         return StepSettings(
             max_grad_norm=self.max_grad_norm,
-            averaging=self.averaging,
+            averaging=increasing_weights if self.average == "compared" else self.averaging,
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
             average_every=average_every,
             verbose=self.verbose,
@@ -47,8 +47,8 @@ class Plan:
 
     @property
     def averaging(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """The weight of the k-th iterate in the running average, k = 1, 2, ..., or None."""
-        if self.average is False:
+        """The weight of the k-th iterate in the running average that training begins, k = 1, 2, ..., or None."""
+        if self.average is False or self.average == "compared":
             return None
         return _polynomial_decay if self.average == "polynomial" else _uniform
 

@@ -23,7 +23,7 @@ from skgd.coordinates import (
     rescaling,
 )
 from skgd.decorrelation import combined
-from skgd.engines import Engine, EpochSummary, Iterate, choose_measure, choose_squares, initial_iterate, run_epoch
+from skgd.engines import Engine, EpochSummary, choose_measure, choose_squares, initial_iterate, run_epoch
 from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
@@ -199,8 +199,8 @@ def with_optimizer(state: State, optimizer: Optimizer) -> State:
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: bool) -> State:
     """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
-    theta, slots, average, t, averaged = state.iterate
-    if t == 0:
+    theta, slots, average, *_ = state.iterate
+    if state.t == 0:
         return replace(state, objective=new)
 
     if stream and not isinstance(coordinates.target_scale, float):
@@ -224,7 +224,9 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: 
         new.layers(ratio)[0][0][:] = rescaling(before, after)[:, np.newaxis]
         slots = tuple(slot.astype(theta.dtype) for slot in optimizer.rescaled(ratio, slots, optimizer.hyper()))
     average = None if average is None else transform(average)
-    return replace(state, objective=new, iterate=Iterate(transform(theta), slots, average, t, averaged))
+    return replace(
+        state, objective=new, iterate=state.iterate._replace(theta=transform(theta), slots=slots, average=average)
+    )
 
 
 def _slots_anew(slots: tuple[np.ndarray, ...], optimizer: Optimizer, objective: Objective) -> tuple[np.ndarray, ...]:
@@ -277,7 +279,8 @@ def run(
             f"weight_decay={plain_repr(state.optimizer.weight_decay)} at the learning rate {rates.max():.3g} would "
             "change the sign of the coefficients. Decrease one of them, so that their product is below 1."
         )
-    engine: Engine = "vectorized" if state.combined is not None else state.engine
+    apart = state.combined is not None or state.iterate.slopes is not None
+    engine: Engine = "vectorized" if apart else state.engine
     try:
         arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)
         summary, state.engine = run_epoch(engine, *arguments)
@@ -361,7 +364,7 @@ class Walk:
     def move_to(self, layers: list[Layer]) -> None:
         """Go on from these layers, in the user's units."""
         theta = self.state.objective.from_user(layers, self.state.iterate.theta.dtype)
-        self.state.iterate = initial_iterate(theta, self.state.optimizer, self._plan.averaging is not None)
+        self.state.iterate = initial_iterate(theta, self.state.optimizer, self.state.averaging)
 
     @np.errstate(all="ignore")
     def step(self, rate: float | None = None) -> State:

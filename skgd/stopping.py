@@ -85,6 +85,13 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     steps). Why: with many samples, one epoch may be enough, and the mean over the first epoch includes the loss of the
     untrained model.
 
+    with a number for the learning rate (or a schedule of one) and without hidden layers, training goes on where it
+    would end without progress, if the objective (with a validation set, its loss) has decreased in the second half of
+    the epochs at a quarter of their mean pace or faster, and a certificate says that it is above the minimum by 3 % of
+    the loss of the best constant model (by n_parameters / n_samples of it, if that is more). If the distance is more
+    than ``max_iter`` epochs at this pace, training ends without convergence, and a warning names the learning rate.
+    Why: with too small a learning rate, little progress in an epoch says nothing about the distance to the minimum.
+
     plain SGD: eight steps count as one here, and an epoch is also one without progress if the loss of its last quarter
     is not 12 ``tol`` below that of its third quarter, or is below 5 ``tol`` times that of the constant model. Why: when
     the loss on samples not seen before has converged, more epochs would overfit.
@@ -133,6 +140,8 @@ _FASTEST = 256.0  # times the rate, in batches of all samples
 _SLOWER = 0.7  # times the rate
 _BETTER = 0.05  # of the distance: by less, a check is in vain
 _STALLED = 10  # checks in vain
+_STEADY = 0.25  # of the mean fall of an epoch: with steps of a good size, later epochs gain less
+_FAR = 0.03  # of the constant model's objective: so much may still be gained
 
 _LONG_EPOCH = 1000  # steps; of shorter ones, up to three have to agree that there is no progress
 _FULL_EPOCH = 300  # steps; a shorter epoch cannot be asked for as much progress
@@ -199,6 +208,7 @@ class Stopping:
         self._interval = _interval(state, data, n_steps)
         self._batch = -(-len(data[1]) // n_steps)  # samples
         self._certificate: Certificate | None = None
+        self._n_more = 0.0  # epochs that it would take to come near the minimum, where training ended long before
 
     def resume(self, progress: Progress) -> None:
         """Go on from where an earlier call has ended."""
@@ -303,7 +313,10 @@ class Stopping:
         """
         if self._newton:  # each epoch tells
             return self.approach.suboptimality
-        if self._goal is None or not self._is_time(epoch):
+        if self._goal is None:
+            self._reconsider(state, data)
+            return math.nan
+        if not self._is_time(epoch):
             return math.nan
         iterate, optimizer = state.iterate, state.optimizer
         now = self._estimate(readout(iterate, optimizer, state.objective), state, data)
@@ -321,6 +334,29 @@ class Stopping:
         if too_low or (too_high and self.approach.in_vain):
             self._adapt(state, faster=too_low)
         return self.approach.suboptimality
+
+    def _reconsider(self, state: State, data: Data) -> None:
+        """Go on where training would end without progress because each step is short, unless that would take too long.
+
+        What is watched falls in each epoch about as much as in all of them then, and the minimum is far.
+        """
+        plan, objective, watched = self._plan, state.objective, self.watched
+        given = not (isinstance(plan.schedule.learning_rate, str) or plan.hidden_layer_sizes)
+        if not given or self.ending.reason not in ("no progress", "validation") or len(watched) < 3:
+            return
+        loss, half = objective.loss, len(watched) // 2
+        pace, mean_pace = (watched[half] - watched[-1]) / (len(watched) - 1 - half), watched[0] - watched[-1]
+        mean_pace /= len(watched) - 1
+        if not (pace > _STEADY * mean_pace > 0.0 and (loss.smooth or loss.smoothable)):
+            return
+        distance = self._estimate(readout(state.iterate, state.optimizer, objective), state, data, fully=True).distance
+        if distance <= self._constant * max(_FAR, parameters_a_row(state)):
+            return
+        self._n_more = distance / pace
+        if self._n_more <= plan.max_iter:
+            self.ending, self.waited = Ending(), 0
+        else:
+            self.end(self.ending.reason, converged=False)
 
     def _is_time(self, epoch: int) -> bool:
         before = self.approach.epoch
@@ -413,9 +449,17 @@ class Stopping:
                 f"Training ended with {what} {self._kept:.3g} times that of the best constant model. "
                 f"{self._remedy_of_hopeless()}"
             )
+        if self._n_more and self.ending.reason in ("no progress", "validation") and not self.ending.converged:
+            return (
+                f"Training ended after {len(self.watched)} epochs, far from the minimum: at this pace, it would take "
+                f"about {self._n_more:.2g} more. The learning rate is too small: increase learning_rate, which is "
+                f"{plan.schedule.learning_rate:.3g}, or set it to 'auto'."
+            )
         if self.ending.reason not in ("max_iter", "stalled"):
             return ""
         n_epochs, enough = len(self.watched), "Increase max_iter, or set tol=None if this number of epochs is enough."
+        if math.isnan(suboptimality) and self._n_more:
+            enough = f"The learning rate, {plan.schedule.learning_rate:.3g}, may be too small. {enough}"
         if math.isnan(suboptimality):
             what = "validation loss" if self._validates else "objective"
             return f"Training ended at max_iter={plan.max_iter} epochs, before the {what} converged. {enough}"

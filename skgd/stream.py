@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skgd.automatic import base_rate, is_brief, is_wide, stream_batch_size, without_weight_decay
+from skgd.automatic import base_rate, compares_average, is_brief, is_wide, stream_batch_size, without_weight_decay
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
@@ -64,6 +64,8 @@ def _in_batches(
     X, y, weight = data = canonical(data[0]), *data[1:]
     n_rows = X.shape[0]
     size = stream_batch_size(plan, n_rows)
+    if not (isinstance(state, Stream) and state.plan is plan):
+        state = _compared(state.whole, plan)
     sums: Any = None
     rate, start, failed = np.nan, 0, False
     now: Any = state
@@ -94,6 +96,14 @@ def _in_batches(
     return now, sums, rate
 
 
+def _compared(state: State, plan: Plan) -> State:
+    """Return the state that compares_average an average with the last iterate from now on, where this is the rule."""
+    if state.iterate.slopes is not None or not compares_average(plan, state.optimizer, state.objective):
+        return state
+    average = state.iterate.theta if state.iterate.average is None else state.iterate.average
+    return replace(state, iterate=state.iterate._replace(average=average, slopes=(0.0, 0.0)))
+
+
 def _take_batch(state: State, plan: Plan, data: Data) -> tuple[State, Any, float]:
     """Learn from a batch and take a step; return the state, the sums over the rows, and the learning rate."""
     state, data = learn(state, plan, data, stream=True)
@@ -117,6 +127,7 @@ class Stream:
     plan: Plan
     loop: Any
     averaging: bool
+    comparing: bool
     numbers: np.ndarray
     statistics: np.ndarray
     t: int
@@ -143,7 +154,8 @@ class Stream:
             stride = stride_of(together, objective.coordinates.combinations)
         elif state.combined is not None:  # from now on, features are what they are: a single batch sees to it
             return None
-        settings = plan.settings(1), state.averaging, alpha, plan.schedule.learning_rate, plan.precondition
+        comparing = state.iterate.slopes is not None
+        settings = plan.settings(1), state.averaging, comparing, alpha, plan.schedule.learning_rate, plan.precondition
         loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y), together, stride)
         if loop is None:
             return None
@@ -154,7 +166,7 @@ class Stream:
             rest = replace(objective, coordinates=Coordinates(combinations=combinations))
         else:
             rest = objective
-        same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging
+        same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging, comparing
         looked = (0, 0) if together is None else (together.rows, together.due)
         return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past, *looked)
 
@@ -205,7 +217,8 @@ class Stream:
         theta, slots, average, center, scale, *_ = of_numbers
         columns, targets, *of_target, totals, _, _ = of_statistics
         of_columns, of_targets = self.loop.memories_of(self.statistics)
-        rows, weight = int(totals[0]), float(totals[1])
+        rows, weight, *at_ends = totals.tolist()
+        rows, slopes = int(rows), tuple(at_ends) if self.comparing else None
         together, of_combinations = self.loop.moments_from(self.statistics, self.rows, self.due)
         combined = None
         if of_combinations is not None:
@@ -218,7 +231,7 @@ class Stream:
         return State(
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
             optimizer=self.optimizer,
-            iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged),
+            iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged, slopes),
             columns=ColumnStatistics(rows, weight, columns, memory=of_columns),
             targets=ColumnStatistics(rows, weight, targets, memory=of_targets)
             if self.loop.regression

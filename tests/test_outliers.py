@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
-from sklearn.metrics import r2_score
+from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
@@ -321,3 +321,26 @@ def test_a_column_with_a_heavy_tail_is_learned_beside_many_others(sigma, seed):
     accuracy = GDClassifier(random_state=0).fit(A, y).score(A, y)
     reference = solver(1e6).fit(A, y).score(A, y)
     assert accuracy >= reference - 0.01
+
+
+def with_codes(n_rows, share, seed, code=-9999.0):
+    """Return samples whose first three features have a code for missing values, labels, and new ones."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows + 2000, 10)) * np.exp(rng.normal(size=10)) + rng.normal(size=10)
+    standardized = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = (standardized @ rng.normal(size=10) + rng.logistic(size=len(X)) > 0.0).astype(int)
+    X[:, :3][rng.random((len(X), 3)) < share] = code
+    return X[:n_rows], y[:n_rows], X[n_rows:], y[n_rows:]
+
+
+@both_formats
+@pytest.mark.parametrize("optimizer", ["auto", "adagrad", "adam"])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("n_rows", "share", "code"), [(500, 0.05, -9999.0), (2000, 0.3, -9999.0), (2000, 0.01, 1e6)])
+def test_codes_for_missing_values_are_no_outliers(n_rows, share, code, seed, optimizer, as_format):
+    """Probabilities are those of logistic regression on standardized features."""
+    X, y, Z, z = with_codes(n_rows, share, seed, code)
+    reference = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model = GDClassifier(optimizer=optimizer, random_state=0).fit(as_format(X), y)
+    loss, expected = (log_loss(z, each.predict_proba(Z)) for each in (model, reference))
+    assert loss < expected + 0.01 * np.log(2.0)

@@ -174,7 +174,7 @@ def test_sizes_of_gradients_follow_the_scale_of_their_feature(n_rows):
     """As if it had been known from the first sample on, unless it falls to less than half at once."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n_rows, 3))
-    model = streamed(GDRegressor(), X, X @ [1.0, -2.0, 0.5] + rng.normal(size=n_rows), size=1)
+    model = streamed(GDRegressor(average=False), X, X @ [1.0, -2.0, 0.5] + rng.normal(size=n_rows), size=1)
 
     def known():
         state = model._state.whole

@@ -245,3 +245,59 @@ def test_a_validation_set_that_differs_is_no_fault_of_the_learning_rate():
     with pytest.warns(ConvergenceWarning, match="validation set seems to differ"):
         model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:] + 1000.0)
     assert model.converged_
+
+
+def signal(kind, as_format=np.asarray, seed=3):
+    """Return an estimator's class, samples whose best model is known, and the score of that."""
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(1500, 8)), rng.normal(size=8)
+    predicted = X @ w
+    if kind == "regression":
+        y = predicted + 0.5 * rng.normal(size=len(X))
+        return GDRegressor, as_format(X), y, LinearRegression().fit(X, y).score(X, y)
+    y = (predicted + rng.logistic(size=len(X)) > 0).astype(int)
+    return GDClassifier, as_format(X), y, LogisticRegression(C=np.inf).fit(X, y).score(X, y)
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_small_learning_rate_takes_its_time(optimizer, kind, as_format):
+    estimator, X, y, best = signal(kind, as_format)
+    model = estimator(optimizer=optimizer, learning_rate=5e-4, random_state=0).fit(X, y)
+    assert model.converged_
+    assert model.score(X, y) > best - 0.02
+    if kind == "classification":
+        least = log_loss(y, LogisticRegression(C=np.inf).fit(X, y).predict_proba(X))
+        assert log_loss(y, model.predict_proba(X)) < least + 0.05 * np.log(2.0)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "rmsprop", "lion"])
+def test_a_learning_rate_that_is_far_too_small_is_named(optimizer, kind, early_stopping):
+    """The same in any unit of the target: the rate is one on standardized data."""
+    estimator, X, y, _ = signal(kind)
+    model = estimator(optimizer=optimizer, learning_rate=1e-7, early_stopping=early_stopping, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="learning rate is too small: increase learning_rate, which is 1e-07"):
+        model.fit(X, 1e6 * y if kind == "regression" else y)
+    assert not model.converged_
+    assert model.n_iter_ < 10  # it does not go on for nothing
+
+
+def test_a_small_learning_rate_is_named_at_max_iter():
+    estimator, X, y, _ = signal("regression")
+    model = estimator(optimizer="sgd", learning_rate=2e-5, max_iter=700, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="2e-05, may be too small. Increase max_iter"):
+        model.fit(X, y)
+    assert not model.converged_
+
+
+@pytest.mark.parametrize("estimator", [GDRegressor, GDClassifier])
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(2000, 20), (200, 100)])
+def test_a_rate_is_not_blamed_where_there_is_nothing_to_learn(estimator, n_rows, n_columns):
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(n_rows, n_columns)), rng.integers(0, 2, size=n_rows)
+    model = estimator(optimizer="sgd", learning_rate=0.01, batch_size=32, random_state=0).fit(X, y)
+    assert model.converged_
+    assert model.n_iter_ < 50

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.metrics import log_loss
 
 import skgd.engines
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import ACTIVATIONS
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
-from skgd.optimizers import OPTIMIZERS, SGD, AdamW
+from skgd.optimizers import FTRL, OPTIMIZERS, SGD, AdamW
 from skgd.schedules import Piecewise
 from skgd.steps import DivergenceError
 from skgd.stream import Stream
@@ -188,6 +189,91 @@ def test_a_stream_learns_anew_where_a_unit_becomes_smaller(before, after, what, 
     rows = sp.csr_array(X) if sparse else X
     model = streamed(GDRegressor(), rows, y, cuts=[0, 200, 400, 1000], compiles_after=compiles_after)
     assert model.score(rows[700:], y[700:]) > 0.99
+
+
+def weak_signal(kind, seed, n_columns, share=0.05):
+    """Return samples of a stream, of which the best linear model explains a small share, and new ones."""
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(6000, n_columns)), rng.normal(size=n_columns)
+    y = np.sqrt(share) * (X @ w) / np.linalg.norm(w) + np.sqrt(1.0 - share) * rng.normal(size=len(X))
+    if kind == "binary":
+        y = (y > 0.0).astype(int)
+    elif kind == "classes":
+        y = np.digitize(y, [-0.5, 0.5])
+    return (X[:3000], y[:3000]), (X[3000:], y[3000:])
+
+
+def gain(model, X, y):
+    """Return R², or the share of the prior's log-loss that a model saves."""
+    if isinstance(model, GDRegressor):
+        return model.score(X, y)
+    frequencies = np.bincount(y) / len(y)
+    return 1.0 - log_loss(y, model.predict_proba(X)) / -(frequencies @ np.log(frequencies))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("n_columns", [10, 20])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["number", "binary", "classes"])
+def test_weak_signals_are_better_than_a_constant(kind, seed, n_columns, sparse):
+    """Nearly as good as the mean of the iterates; the last iterate is worse than a constant."""
+    (X, y), new = weak_signal(kind, seed, n_columns)
+    estimator, rows = GDRegressor if kind == "number" else GDClassifier, sp.csr_array(X) if sparse else X
+    model, mean, last = (
+        streamed(estimator(average=each), rows, y, None, [0, 500, 3000], 10**6) for each in ("auto", True, False)
+    )
+    assert gain(model, *new) > max(0.0, gain(mean, *new) - 0.03)
+    assert gain(model, *new) > gain(last, *new)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e5])
+def test_weak_signals_have_any_unit(unit):
+    (X, y), (Z, z) = weak_signal("number", 5, 10)
+    scores = [
+        streamed(GDRegressor(), c * X, u * y, None, [0, 3000], 10**6).score(c * Z, u * z)
+        for c, u in ((1.0, 1.0), (unit, 1.0), (1.0, unit))
+    ]
+    assert np.ptp(scores) < 1e-6
+    assert scores[0] > 0.02
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", ["number", "binary"])
+def test_the_last_iterate_is_heeded_where_the_data_change(kind, seed):
+    """The opposite is true of the last samples: what was learned before has no say any more."""
+    (X, y), (Z, z) = weak_signal(kind, seed, 5, share=0.9)
+    opposite, expected = (-y, -z) if kind == "number" else (1 - y, 1 - z)
+    rows, labels = np.concatenate([X, X[::-1][:1000]]), np.concatenate([y, opposite[::-1][:1000]])
+    estimator = GDRegressor if kind == "number" else GDClassifier
+    model, last = (streamed(estimator(average=each), rows, labels, None, [0, 4000], 10**6) for each in ("auto", False))
+    assert gain(model, Z, expected) > gain(last, Z, expected) - 0.01
+
+
+@pytest.mark.parametrize("factor", [0.01, 10.0])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("l1", [0.0, 1e-3])
+def test_sums_of_ftrl_follow_the_scales_of_features(l1, seed, factor):
+    """All features change their unit at one time: in sums of the old one, steps would be far too long."""
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(3000, 5)), rng.normal(size=5)
+    y = X @ w + 0.1 * rng.normal(size=len(X))
+    X[1000:] *= factor
+    model = streamed(GDRegressor(optimizer=FTRL(l1=l1)), X[:2000], y[:2000], None, [0, 1000, 2000], 10**6)
+    assert model.score(X[2000:], y[2000:]) > 0.97
+
+
+def test_ftrl_keeps_its_coefficients_in_other_units():
+    rng, hyper = np.random.default_rng(0), FTRL(l1=0.1, l2=0.2).hyper()
+    w, slots = np.zeros(50), tuple(np.full(50, start) for start in FTRL().initial())
+    for t in range(5):
+        w, _, slots = FTRL.rule(w, rng.normal(size=50), 0.3, t + 1, slots, hyper)
+    ratio = rng.uniform(0.1, 1.0, size=50)
+    z, total, *_ = rescaled = FTRL.rescaled(ratio, slots, hyper)
+    kept, _, _ = FTRL.rule(w, 0.0, 0.3, 6, rescaled, hyper)
+    np.testing.assert_allclose(kept, w, rtol=1e-10)
+    np.testing.assert_allclose(total, ratio**2 * slots[1])
+    assert 0 < np.count_nonzero(w) < 50
+    np.testing.assert_array_equal(z[w == 0.0], slots[0][w == 0.0])
 
 
 def test_agree_over_the_registries():

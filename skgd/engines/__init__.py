@@ -20,6 +20,7 @@ from skgd.engines.vectorized import (
     EpochSummary,
     Iterate,
     StepSettings,
+    increasing_weights,
     initial_iterate,
     readout,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "choose_stream",
     "choose_wide",
     "has_duplicates",
+    "increasing_weights",
     "initial_iterate",
     "readout",
     "renumbered",

@@ -13,6 +13,7 @@ from skgd.coordinates import Matrix, choose
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, is_linear
 
+COMPARED = 256.0  # samples, by which last iterate and average of a stream are compared
 _SMALL_EPOCH = 2**16  # entries of X, or of what a hidden layer makes of it
 
 
@@ -24,6 +25,7 @@ class Iterate(NamedTuple):
     average: np.ndarray | None
     t: int
     averaged: int
+    slopes: tuple[float, float] | None = None  # of the loss, where the average is compared: see `share_of_average`
 
 
 class Holder(Protocol):
@@ -83,6 +85,11 @@ class StepSettings:
         return np.where(counts, self.averaging(np.maximum(averaged + np.cumsum(counts), 1)), 0.0)
 
 
+def increasing_weights(k: Any) -> Any:
+    """Return the share of the k-th iterate in an average where each weighs k (*Lacoste-Julien et al.*, 2012)."""
+    return 2.0 / (k + 1.0)
+
+
 def initial_iterate(theta: np.ndarray, optimizer: Optimizer, averaging: bool) -> Iterate:
     """Return the iterate that starts at ``theta``."""
     slots = tuple(np.full_like(theta, value) for value in optimizer.initial())
@@ -90,14 +97,44 @@ def initial_iterate(theta: np.ndarray, optimizer: Optimizer, averaging: bool) ->
 
 
 def readout(iterate: Iterate, optimizer: Optimizer, objective: Objective) -> np.ndarray:
-    """Return the parameters to predict with: the average, where there is one, else the optimizer's readout."""
+    """Return the parameters to predict with: the average, where there is one, else the optimizer's readout.
+
+    Where the average is compared with the last iterate, they are between the two.
+    """
     last = optimizer.readout(iterate.theta, iterate.slots, optimizer.hyper())
     if iterate.average is None or iterate.averaged == 0:
         return last
+    average = iterate.average
+    if iterate.slopes is not None:
+        average = between(last, average, last.dtype.type(share_of_average(*iterate.slopes)))
     if not (objective.l1_ratio * objective.alpha or getattr(optimizer, "l1", 0.0)):
-        return iterate.average
+        return average
     coefficients = np.arange(len(last)) < objective.n_coefficients
-    return with_zeros(iterate.average, last, coefficients)
+    return with_zeros(average, last, coefficients)
+
+
+def share_of_average(at_last: float, at_average: float) -> float:
+    r"""Return how far from the last iterate to the average a stream's loss is lowest, in [0, 1].
+
+    Let :math:`\varphi(s)` be the mean loss of samples, before the steps with them, with the parameters
+    :math:`w + s \, (\bar w - w)`: w is the last iterate, :math:`\bar w` the average. With the slopes
+    :math:`\varphi'(0)` and :math:`\varphi'(1)`, the minimum is where the line between them is zero. It is at the
+    average if the loss still falls there, or if nothing is known yet.
+    """
+    if at_average <= 0.0:
+        return 1.0
+    return at_last / (at_last - at_average) if at_last < 0.0 else 0.0
+
+
+def between(last: Any, average: Any, share: Any) -> Any:
+    """Return what is at a share of the way from the last iterate to the average."""
+    return choose(share == 1.0, average, last + share * (average - last))
+
+
+def merged_slope(known: float, total: float, weight: float) -> float:
+    """Return the slope for the latest samples, after new ones of some weight, from the sum of their slopes."""
+    share = min(weight / COMPARED, 1.0)
+    return (1.0 - share) * known + share * (total / weight)
 
 
 def with_zeros(average: Any, last: Any, sparse: Any) -> Any:
@@ -141,11 +178,13 @@ def run_epoch(
             raise FloatingPointError(f"at step {t} (learning rate {rate:.3g})")
         at_hand = now, batch, predictors, gradient, norm
         theta, slots = _step(objective, optimizer, settings, *at_hand, rate, hyper, linear, longest_step)
-        average, averaged = now.average, now.averaged
+        average, averaged, slopes = now.average, now.averaged, now.slopes
+        if slopes is not None:
+            slopes = _compared(objective, now, batch, predictors)
         if average is not None and share > 0.0:
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
-        holder.iterate = Iterate(theta, slots, average, t, averaged)
+        holder.iterate = Iterate(theta, slots, average, t, averaged, slopes)
         n_rows = sum(map(len, predictors))
         losses = value * objective.unit
         parts = float(losses.sum()), *squares, float((losses * objective.progress_worth).sum())
@@ -211,10 +250,7 @@ def _step(
             point, step, slots = optimizer.rule(*given, rates, now.t + 1, before, hyper)
         if optimizer.implicit:  # along the move from where the gradient was taken, before any weight decay
             move = point - theta
-            [(coef, intercept)] = objective.layers(move)  # there is no longest step where there are hidden layers
-            parts = [
-                (raw, Z @ coef + intercept, y, weight) for raw, (Z, y, weight) in zip(predictors, batch, strict=True)
-            ]
+            parts = _moved_parts(objective, batch, predictors, move)  # hidden layers have no longest step
             start = sum(len(raw) for raw, *_ in parts) * float((of_data * move).sum())
             share = implicit_share(start, (objective, parts), objective.loss.smooth)
             point, step = theta + share * move, share * step
@@ -223,6 +259,27 @@ def _step(
         step = np.where(of_data == 0.0, np.minimum(step, rate), step)
     kept = now.slots if linear else slots
     return objective.proximal(point, step) if optimizer.proximal else point, kept
+
+
+def _compared(
+    objective: Objective, now: Iterate, batch: Iterable[tuple], predictors: list[np.ndarray]
+) -> tuple[float, float] | None:
+    """Return the slopes of a stream's loss from the last iterate to the average, after another batch."""
+    parts = _moved_parts(objective, batch, predictors, now.average - now.theta)
+    total = sum(float(len(raw) if weight is None else weight.sum()) for raw, _, _, weight in parts)
+    if now.slopes is None or not total > 0.0:
+        return now.slopes
+    at_last, at_average = (
+        merged_slope(known, slope_along(share, (objective, parts)), total)
+        for share, known in zip((0.0, 1.0), now.slopes, strict=True)
+    )
+    return at_last, at_average
+
+
+def _moved_parts(objective: Objective, batch: Iterable[tuple], predictors: list[np.ndarray], move: Any) -> list[tuple]:
+    """Return what `slope_along` reads of a batch and of a move of a linear model's parameters."""
+    [(coef, intercept)] = objective.layers(move)
+    return [(raw, Z @ coef + intercept, y, weight) for raw, (Z, y, weight) in zip(predictors, batch, strict=True)]
 
 
 def slope_along(share: float, state: tuple) -> float:

@@ -21,6 +21,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate, readout
 from skgd.estimators.derived import DerivedAttributes
@@ -385,11 +386,14 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
             theta = objective.from_user(layers, state.iterate.theta.dtype)
             iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
-        if plan.averaging is None and iterate.average is not None:  # the average ends: what it predicted goes on
+        goes_on = plan.averaging is not None or plan.average == "compared"
+        if iterate.slopes is not None:
+            goes_on = compares_average(plan, optimizer, objective)
+        if iterate.average is not None and not goes_on:  # the average ends: what it predicted goes on
             shown = readout(iterate, optimizer, objective)
             slots = optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, optimizer.hyper())
-            iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0)
-        elif plan.averaging is not None and iterate.average is None:
+            iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0, slopes=None)
+        if plan.averaging is not None and iterate.average is None:
             iterate = iterate._replace(average=iterate.theta, averaged=0)
         return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
 
@@ -518,12 +522,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
         """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
-        averaged = hasattr(self, "_state") and self._state.averaging
-        values = [stream, averaged, *map(vars(self).get, self._parameter_names())]
+        values = [stream, *map(vars(self).get, self._parameter_names())]
         if self._values is None or not all(map(is_, values, self._values)):
             given = [snapshot(value) for value in values]
             if getattr(self, "_given", None) != given:
-                self._resolved: tuple[Plan, Loss] = resolve_parameters(self, stream=stream, averaged=averaged)
+                self._resolved: tuple[Plan, Loss] = resolve_parameters(self, stream=stream)
                 self._given: list = given
             # What may change inside is looked into each time.
             self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values

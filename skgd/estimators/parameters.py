@@ -154,8 +154,9 @@ class TrainingParameters:
     average : bool, int, "polynomial" or "auto", default="auto"
         Whether the coefficients are an average of the iterates: True is their mean (Polyak and Ruppert), an integer
         the mean from this step on; "polynomial" gives less weight to earlier iterates (Shamir and Zhang). "auto" is
-        "polynomial" in ``fit`` and after it, and False for ``partial_fit`` alone, because a stream may drift. See
-        :doc:`/guide/schedules`.
+        "polynomial" in ``fit``; a linear model in ``partial_fit``, if steps are implicit, is between average and last
+        iterate, where the latest samples have the lowest loss, because a stream may drift; others do not begin an
+        average there. See :doc:`/guide/schedules`.
     precondition : bool, default=True
         Whether the optimizer works on standardized features, and on decorrelated ones if that helps. It changes the
         path, never the minimum. False is the plain textbook update. See :doc:`/guide/robustness`.
@@ -237,7 +238,7 @@ class ClassifierParameters(RunParameters, ClassWeightParameter, TrainingParamete
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple[Plan, Loss]:
+def resolve_parameters(estimator: Any, *, stream: bool) -> tuple[Plan, Loss]:
     """Check every parameter and return them resolved.
 
     Raises
@@ -267,8 +268,8 @@ def resolve_parameters(estimator: Any, *, stream: bool, averaged: bool) -> tuple
     its = "auto" if optimizer is None else optimizer.learning_rate
     schedule = resolve_schedule(its if own else estimator.learning_rate, "learning_rate")
     average = bool(estimator.average) if isinstance(estimator.average, np.bool_) else estimator.average
-    if average == "auto":  # a stream goes on with the average that ``fit`` began, but does not begin one
-        average = "polynomial" if averaged or not stream else False
+    if average == "auto":
+        average = "compared" if stream else "polynomial"
     plan = Plan(
         optimizer=optimizer,
         schedule=schedule,

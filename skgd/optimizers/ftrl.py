@@ -104,5 +104,14 @@ class FTRL(Optimizer):
         return FTRL.attached(transform(w), FTRL.detached(w, slots, hyper), hyper)
 
     @staticmethod
+    def rescaled(ratio, slots, hyper):
+        (z, total, precision, steps), (beta, l1, l2) = slots, hyper
+        root = np.sqrt(total)
+        new_precision = precision * ((beta + ratio * root) / np.maximum(beta + root, 1e-30))
+        beyond = np.maximum(np.abs(z) - l1, 0.0) * ((new_precision + l2) / np.maximum(precision + l2, 1e-30))
+        z = np.where(beyond > 0.0, np.sign(z) * (l1 + beyond), z)  # of the same coefficient
+        return z, ratio * ratio * total, new_precision, steps
+
+    @staticmethod
     def auto_learning_rate(row_norm, curvature, n_classes, one_hot, hyper):
         return 1.0 / row_norm

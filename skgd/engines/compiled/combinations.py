@@ -82,7 +82,7 @@ def parts_of_moments(statistics, sizes):
     combinations, the second center and matrix; all are empty where there are none.
     """
     n, rows = sizes[0] * sizes[5], sizes[0] * sizes[6]
-    a = 4 * sizes[0] + 6 * sizes[1] + 2 + N_MEMORIES * (sizes[0] + sizes[1])
+    a = 4 * sizes[0] + 6 * sizes[1] + 4 + N_MEMORIES * (sizes[0] + sizes[1])
     c = a + 2 * n
     d = c + n * n
     v, e = d + sizes[5], d + sizes[5] + n

@@ -48,7 +48,7 @@ def run_epoch(
     CannotCompile
         Where the optimizer's rule or the loss is beyond Numba; nothing has happened then.
     """
-    theta, _, average, t, averaged = holder.iterate
+    theta, _, average, t, averaged, _ = holder.iterate
     size, n_steps = min(size, len(order)), len(rates)
     kind, longest = kind_of(objective, optimizer, X, y, size, rates, longest_step, theta.dtype)
     loop = loop_for(kind)
@@ -94,7 +94,7 @@ def run_epoch(
     work, penalties_before = work_for(shape, kind), (0.0, 0.0)
     if kind.centered:
         note_all_centered((work.of_rows if kind.activation is None else work.of_rows[0])[-1], scales.center)
-    data = data_of(objective, X)
+    data, none = data_of(objective, X), np.empty(0)
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
@@ -109,7 +109,7 @@ def run_epoch(
             work = work._replace(
                 active=active_chunks(X, order[section], shares[part], theta, shown, as_chunks, scales.center)
             )
-        parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width)
+        parameters = theta.reshape(as_chunks), slots.reshape(-1, *as_chunks), shown.reshape(-1, width), none
         of_steps = y[section], weights[section], order[section], size, rates[part], t + begin, parameters, shares[part]
         with announced(settings.verbose):
             taken = loop(data, *of_steps, hypers, *around, tuple(work), record[part])

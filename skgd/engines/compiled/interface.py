@@ -93,6 +93,7 @@ rescales = False  # whether slots hold sizes of gradients that follow the scale 
 gathers = False  # of streams: whether co-moments of the columns are kept
 combines = False  # whether combinations of the columns take their place
 averages = True  # whether an average of the iterates may be kept
+compares = False  # of streams: whether the average is compared with the last iterate
 automatic_rate = True  # whether learning_rate is "auto"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from skgd.coordinates import moved_intercept, relearned, rescaling, standardized_coefficient, user_coefficient
-from skgd.engines.compiled.interface import averages, dense, has_intercept, hidden, regression, strategies
-from skgd.engines.vectorized import with_zeros
+from skgd.engines.compiled.interface import averages, compares, dense, has_intercept, hidden, regression, strategies
+from skgd.engines.vectorized import between, with_zeros
 from skgd.objective import penalty_of, penalty_rates
 
 
@@ -92,7 +92,7 @@ def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_unit
 
 def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, shown, shift, hyper):
     """Write the parameters to predict with: what `skgd.state.State.readout` does."""
-    theta, slots, average = iterates
+    theta, slots, average, share = iterates
     center, scale, target_center, target_scale = coordinates
     last, begin, after = len(layer_sizes) - 2, 0, n_coefficients
     for layer in range(last + 1):
@@ -103,21 +103,24 @@ def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, show
             c, s = (0.0, 1.0) if hidden and layer > 0 else (1.0 * center[j], 1.0 * scale[j])
             for k in range(n_neurons):
                 i = begin + j * n_neurons + k
-                w = shown_parameter(theta, slots, average, i, zeros, hyper)
+                w = shown_parameter(theta, slots, average, share, i, zeros, hyper)
                 w = user_coefficient(w, s, 1.0 if hidden and layer < last else target_scale[k])
                 shown[i] = w
                 shift[k] += c * w
         for k in range(n_neurons):
-            b = shown_parameter(theta, slots, average, after + k, False, hyper) if has_intercept else 0.0
+            b = shown_parameter(theta, slots, average, share, after + k, False, hyper) if has_intercept else 0.0
             if not hidden or layer == last:
                 b = target_center[k] + target_scale[k] * b
             shown[after + k] = b - shift[k]
         begin, after = begin + n_inputs * n_neurons, after + n_neurons
 
 
-def shown_parameter(theta, slots, average, i, zeros, hyper):
+def shown_parameter(theta, slots, average, share, i, zeros, hyper):
     """Return a parameter to predict with, in the optimizer's coordinates."""
     w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, 0, i), hyper)
     if averages and len(average) > 0:
-        w = with_zeros(1.0 * average[i], w, zeros)
+        mean = 1.0 * average[i]
+        if compares:
+            mean = between(w, mean, share)
+        w = with_zeros(mean, w, zeros)
     return w

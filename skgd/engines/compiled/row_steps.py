@@ -36,7 +36,7 @@ def take_row_steps(
 
     The gradient of one row is the outer product of its entries, the intercept's being 1, and the slopes of its loss.
     """
-    theta, slots, average = parameters
+    theta, slots, average, _ = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
     entries, columns, of_centered = work.of_rows
     missed = work.missed

@@ -15,6 +15,7 @@ from skgd.engines.compiled.interface import (
     adaptive,
     averages,
     bounded,
+    compares,
     decays,
     dense,
     has_intercept,
@@ -26,11 +27,12 @@ from skgd.engines.compiled.interface import (
     proximal,
     rows,
     single,
+    slope_along,
     smooth,
     strategies,
 )
 from skgd.engines.compiled.loss import totals_of
-from skgd.engines.vectorized import implicit_share
+from skgd.engines.vectorized import implicit_share, merged_slope
 from skgd.objective import proximal_point
 
 NEAR = 4  # chunks, so early a chunk is fetched
@@ -47,7 +49,7 @@ def take_steps(
     intercepts, of which the step makes local copies. Two indices, chunk and place: sums of one index might be negative,
     for all that the compiler knows.
     """
-    theta, slots, average = parameters
+    theta, slots, average, compared = parameters
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
     raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
     grad, point, lengths, chunks, missed = work.grad, work.point, work.lengths, work.chunks, work.missed
@@ -81,6 +83,9 @@ def take_steps(
         loss, record[step, 0], record[step, last] = totals_of(losses, scales.unit, scales.worth)
         if not (np.isfinite(loss) and np.isfinite(square)):
             return step
+        if compares:
+            around = data, y, weight, order, begin, end, n_chunks, scales, hypers, work.of_rows
+            compare(around, theta, average, point, raw, moved, compared)
         norm = np.sqrt(square)
         clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
         clip /= end - begin  # of the sum over the rows, the mean
@@ -192,6 +197,22 @@ def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
         theta[chunk, k] = proximal_point(to, length, l1, l2)
     else:
         theta[chunk, k] = to
+
+
+def compare(around, theta, average, point, raw, moved, compared):
+    """Note the slopes of a batch's loss from the last iterate to the average."""
+    data, y, weight, order, begin, end, n_chunks, scales, hypers, of_rows = around
+    for u in range(n_chunks):
+        for k in range(1 if narrow else theta.shape[1]):
+            point[u, k] = average[u, k] - theta[u, k]
+    rows.move(data, order, begin, end, n_chunks, scales, point, of_rows, moved)
+    total = 0.0
+    for i in range(begin, end):
+        total += weight[i]
+    if total > 0.0:
+        state = y, weight, begin, end, hypers, scales, raw, moved
+        for part in range(2):
+            compared[part] = merged_slope(compared[part], slope_along(1.0 * part, state), total)
 
 
 def take_difference(n_chunks, local, grad, point):

@@ -39,6 +39,7 @@ from skgd.engines.compiled.interface import (
     averages,
     centered,
     combines,
+    compares,
     decays,
     gathers,
     has_intercept,
@@ -62,7 +63,7 @@ from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
 from skgd.engines.compiled.workspace import Shape, work_for
-from skgd.engines.vectorized import StepSettings, read_only
+from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
 from skgd.optimizers import Optimizer, is_adaptive, is_linear
@@ -124,6 +125,7 @@ def take_stream(
         weights,
         goals,
         rate,
+        share,
         record,
         rewritten,
         shift,
@@ -137,6 +139,7 @@ def take_stream(
         part_of(theta, 0, as_chunks),
         part_of(slots, 0, (len(slots), as_chunks[0], as_chunks[1])),
         part_of(average, 0, (sizes[4] * as_chunks[0], as_chunks[1])),
+        part_of(totals, 2, (2,)),
     )
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, last = max(alpha, 0.0), len(sums) - 1
@@ -240,6 +243,7 @@ def take_stream(
             of_batch = goals[: end - begin]
         else:
             of_batch = y[begin:end]
+        share[0] = increasing_weights(averaged + 1.0) if compares else shares[step]
         taken = take_batch(
             (inputs, layer_sizes) if hidden else inputs,
             of_batch,
@@ -249,7 +253,7 @@ def take_stream(
             rate,
             t + step,
             parameters,
-            shares[step : step + 1],
+            share,
             hypers,
             (center, inverse, predictor_center, predictor_scale, divisor, unit, worth),
             (part_of(l1, 0, as_penalty), part_of(l2, 0, as_penalty), strength > 0.0),
@@ -262,12 +266,13 @@ def take_stream(
         for part in range(last - 1):
             sums[part] += record[0, part]
         sums[last] += record[0, last - 1]
-        averaged += shares[step] > 0.0
+        averaged += share[0] > 0.0
         done += 1
         if combines and are_outgrown(measures, together[4]):
             outgrown = True
             break
-    iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0])
+    of_average = theta.dtype.type(share_of_average(totals[2], totals[3])) if compares else theta.dtype.type(1.0)
+    iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0], of_average)
     coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
     write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
     if combines:
@@ -304,19 +309,20 @@ def parts_of_numbers(numbers, sizes):
 def parts_of_statistics(statistics, sizes):
     """Return views of the measures of columns and targets, center and scale of the targets, and rows and weight.
 
-    What is remembered of columns and targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
+    The slopes of the loss from the last iterate to the average are behind the weight. What is remembered of columns and
+    targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
     """
     n_features, n_outputs = sizes[:2]
     a = 4 * n_features
     b = a + 4 * n_outputs
     c, d = b + n_outputs, b + 2 * n_outputs
-    e = d + 2
+    e = d + 4
     f = e + N_MEMORIES * n_features
     columns, targets = part_of(statistics, 0, (4, n_features)), part_of(statistics, a, (4, n_outputs))
     target_center, target_scale = part_of(statistics, b, (n_outputs,)), part_of(statistics, c, (n_outputs,))
     memory = part_of(statistics, e, (N_MEMORIES, n_features))
     of_targets = part_of(statistics, f, (N_MEMORIES, n_outputs))
-    return columns, targets, target_center, target_scale, part_of(statistics, d, (2,)), memory, of_targets
+    return columns, targets, target_center, target_scale, part_of(statistics, d, (4,)), memory, of_targets
 
 
 def measures_of(measures, j):
@@ -386,7 +392,7 @@ def all_finite(values):
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
     names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
-    of_stream = dict(zip((*names, "gathers", "combines", "averages", "alike"), flags, strict=True))
+    of_stream = dict(zip((*names, "gathers", "combines", "averages", "compares", "alike"), flags, strict=True))
     rescales = kind.optimizer.rescaled is not Optimizer.rescaled
     rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps, "shuffled": False}
     return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest})
@@ -429,6 +435,7 @@ class StreamLoop:
         y: np.ndarray,
         settings: StepSettings,
         averaging: bool,
+        comparing: bool,
         alpha: float,
         learning_rate: float | str,
         precondition: bool,
@@ -458,8 +465,12 @@ class StreamLoop:
         flags = self.regression, precondition, loss.standardized, automatic, not sparse, robust
         alike = self.regression and not sparse and X.dtype == y.dtype
         self._together, self._combines = together, objective.coordinates.combinations is not None
-        self._loop = stream_loop(kind, (*flags, together is not None, self._combines, averaging, alike), loss.log_link)
+        of_average = averaging, comparing
+        self._loop = stream_loop(
+            kind, (*flags, together is not None, self._combines, *of_average, alike), loss.log_link
+        )
         self._settings, self._kind = settings, kind
+        self._averages = averaging and not comparing  # by shares that are known beforehand
         self._n_parameters, self._n_coefficients = objective.n_parameters, objective.n_coefficients
         self._layer_sizes = objective.layer_sizes
         width = objective.layer_sizes[1] if sparse else objective.n_parameters
@@ -556,12 +567,13 @@ class StreamLoop:
         They are kept for the next call, where it has as many rows, as long as no step differs from another.
         """
         usual = self._usual
-        if factors is None and self._settings.averaging is None and usual[0] == (n_rows, size):
+        if factors is None and not self._averages and usual[0] == (n_rows, size):
             return usual[1:]
         n_steps = -(-n_rows // size)
         rates = self._base * (np.ones(n_steps) if factors is None else factors)
-        of_steps = np.arange(n_rows), rates, self._settings.averaging_shares(t, n_steps, averaged), np.ones(n_rows)
-        if factors is None and self._settings.averaging is None:
+        shares = self._settings.averaging_shares(t, n_steps, averaged) if self._averages else np.zeros(n_steps)
+        of_steps = np.arange(n_rows), rates, shares, np.ones(n_rows)
+        if factors is None and not self._averages:
             self._usual = (n_rows, size), *of_steps
         return of_steps
 
@@ -588,6 +600,7 @@ class StreamLoop:
             (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs)), np.empty((3, n_outputs))),
             np.empty(size),
             np.empty((size, n_outputs)),
+            np.empty(1),
             np.empty(1),
             np.zeros((1, 1 + len(self._layer_sizes))),
             _rewritten(size, n_features, dtype) if self._combines else (),
@@ -618,7 +631,7 @@ class StreamLoop:
             for part in (parameters, np.full(rest, start))
         ]
         numbers += [center, scale, np.zeros(self._n_coefficients + sum(self._layer_sizes[1:]))]
-        totals = [state.columns.rows, state.columns.weight]
+        totals = [state.columns.rows, state.columns.weight, *(iterate.slopes or (0.0, 0.0))]
         memories = [*memory_of(state.columns), *memory_of(state.targets)]
         statistics = [*state.columns.measures, *state.targets.measures, *of_target, totals, *memories]
         statistics += moments_in(state, self._together)
