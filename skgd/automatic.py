@@ -516,7 +516,7 @@ def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     keeps = laziness == "rest" and (is_linear(optimizer) or optimizer.slots == AdaGrad.slots)  # in any unit
     repeats = laziness == "repeat" and type(optimizer).rebase in (Optimizer.rebase, FTRL.rebase)
     repeats = repeats and isinstance(plan.schedule, Constant)  # at one rate, only the last of missed steps counts
-    if state.averaging:  # what features missed is known in closed form as long as they rest
+    if state.averaging and not state.comparing:  # what features missed is known in closed form as long as they rest
         keeps, repeats = keeps and plan.alpha in ("auto", 0.0), False
     return plan.batch_size in ("auto", 1) and not plan.hidden_layer_sizes and (keeps or repeats)
 
@@ -528,8 +528,7 @@ def wide_optimizer() -> Optimizer:
 
 def wide_decay(plan: Plan, n_classes: int) -> float:
     """Return the default penalty of a wide stream, divided by the mean squared norm of its samples."""
-    given = plan.alpha != "auto" or plan.optimizer is not None or plan.averaging is not None
-    return 0.0 if given else _WIDE_DECAY / n_classes
+    return _WIDE_DECAY / n_classes if plan.alpha == "auto" and plan.optimizer is None else 0.0
 
 
 def stream_batch_size(plan: Plan, n_rows: int) -> int:
@@ -548,7 +547,7 @@ def least_work(plan: Plan, X: Matrix) -> dict[str, int]:
 
 
 def compares_average(plan: Plan, optimizer: Optimizer, objective: Objective) -> bool:
-    """Say whether a stream compares_average the average of its iterates with the last one: where steps are implicit."""
+    """Say whether a stream compares the average of its iterates with the last one: where steps are implicit."""
     automatic = plan.average == "compared" and isinstance(plan.schedule.learning_rate, str)
     return automatic and optimizer.implicit and not objective.hidden_layer_sizes
 

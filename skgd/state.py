@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -73,6 +73,19 @@ class State:
     def averaging(self) -> bool:
         """Whether an average of the iterates is kept."""
         return self.iterate.average is not None
+
+    @property
+    def comparing(self) -> bool:
+        """Whether it is compared with the last iterate."""
+        return self.iterate.slopes is not None
+
+    def without_average(self) -> State:
+        """Return the state that goes on from what the average has predicted."""
+        iterate, optimizer = self.iterate, self.optimizer
+        shown = readout(iterate, optimizer, self.objective)
+        slots = optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, optimizer.hyper())
+        iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0, slopes=None)
+        return replace(self, iterate=iterate)
 
     def readout(self) -> list[Layer]:
         """Return the layers to predict with, in the user's units."""

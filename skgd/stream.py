@@ -97,7 +97,7 @@ def _in_batches(
 
 
 def _compared(state: State, plan: Plan) -> State:
-    """Return the state that compares_average an average with the last iterate from now on, where this is the rule."""
+    """Return the state that compares an average with the last iterate from now on, where this is the rule."""
     if state.iterate.slopes is not None or not compares_average(plan, state.optimizer, state.objective):
         return state
     average = state.iterate.theta if state.iterate.average is None else state.iterate.average

@@ -74,7 +74,7 @@ class WideStream(WideState):
         """Return the stream that goes on from a state."""
         if isinstance(state, cls):
             return state if state.plan is plan else state.with_plan(plan, state.objective.loss)
-        state = state.whole
+        state = state.whole.without_average() if state.comparing else state.whole
         optimizer = wide_optimizer() if plan.optimizer is None and not state.t else state.optimizer
         objective = replace(state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates())
         n_features, n_outputs = objective.n_features, objective.n_outputs
@@ -87,7 +87,8 @@ class WideStream(WideState):
         same = state.class_totals, state.past, state.t, plan.precondition, regression, shared, state.dtype
         table, centered = Table(array), np.zeros(1, np.int64)
         stream = cls(objective, optimizer, *same, np.zeros(n_numbers), centered, table, table.version, plan=plan)
-        stream.decay, stream.averaging = _decay(plan, optimizer, objective), state.averaging
+        stream.averaging = state.averaging
+        stream.decay = _decay(plan, optimizer, objective, state.averaging)
         stream._intercept_slots[:] = np.reshape(optimizer.initial()[:n_slots], (-1, 1))
         if state.t:
             stream._take_over(state, array)
@@ -99,9 +100,10 @@ class WideStream(WideState):
         same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
         before = self.objective.alpha, self.objective.l1_ratio
         same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
-        same = same and self.decay == _decay(plan, optimizer, self.objective)
+        averages = plan.averaging is not None or (plan.average == "compared" and self.averaging)
+        same = same and self.decay == _decay(plan, optimizer, self.objective, averages)
         same = same and not (self._repeats and self._has_other_rate(plan))
-        return same and (plan.precondition, plan.averaging is not None) == (self.precondition, self.averaging)
+        return same and (plan.precondition, averages) == (self.precondition, self.averaging)
 
     def _has_other_rate(self, plan: Plan) -> bool:
         rate = plan.schedule.learning_rate
@@ -454,8 +456,8 @@ def _alpha(plan: Plan) -> float:
     return 0.0 if isinstance(plan.alpha, str) else plan.alpha
 
 
-def _decay(plan: Plan, optimizer: Optimizer, objective: Objective) -> float:
-    rests = laziness_of(optimizer) == "rest"
+def _decay(plan: Plan, optimizer: Optimizer, objective: Objective, averages: bool) -> float:
+    rests = laziness_of(optimizer) == "rest" and not averages
     return wide_decay(plan, objective.n_outputs if objective.exclusive_classes else 2) if rests else 0.0
 
 

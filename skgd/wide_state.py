@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,6 +78,7 @@ class WideState:
     decay: float = 0.0  # the default penalty, divided by the mean squared norm of the samples
 
     averaging: bool = False
+    comparing: ClassVar[bool] = False
     averaged: int = 0  # how many iterates count in the average
 
     # -- the parts of numbers and table -------------------------------------------------------------------------------

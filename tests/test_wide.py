@@ -610,6 +610,34 @@ def test_goes_on_from_other_states_and_to_them():
     assert_allclose(intercept, model.intercept_, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("average", ["auto", True])
+def test_what_fit_has_averaged_goes_on_in_one_table(average):
+    X = rows(n_rows=200)
+    y = target("binary", X)
+    model = GDClassifier(optimizer="sgd", average=average, random_state=0).fit(X, y).partial_fit(X[:1], y[:1])
+    table = model._state.table
+    for _ in range(3):
+        model.partial_fit(X[:2], y[:2])
+    assert model._state.table is table
+    assert model._state.averaging
+    assert model._state.decay == 0.0
+
+
+def test_a_stream_that_compares_its_average_goes_on_wide_from_what_it_predicts_and_back():
+    X = rows(n_rows=200)
+    y = target("binary", X)
+    model = GDClassifier().partial_fit(X[:150].toarray(), y[:150], classes=[0, 1])
+    assert model._state.comparing
+    before = model.decision_function(X)
+    for alpha in (1e-6, "auto"):
+        wide = copy.deepcopy(model).set_params(alpha=alpha, learning_rate=1e-9).partial_fit(X[:1], y[:1])
+        assert isinstance(wide._state, WideStream)
+        assert not wide._state.averaging
+        assert_allclose(wide.decision_function(X), before, rtol=1e-3, atol=1e-3 * np.abs(before).max())
+    wide.set_params(learning_rate=None).partial_fit(X.toarray(), y)
+    assert wide._state.comparing
+
+
 def test_copies_are_independent():
     X = rows()
     y = target("binary", X)

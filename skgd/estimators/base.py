@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.engines import Engine, initial_iterate, readout
+from skgd.engines import Engine, initial_iterate
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import check_parts, resolve_parameters
 from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
@@ -389,13 +389,12 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         goes_on = plan.averaging is not None or plan.average == "compared"
         if iterate.slopes is not None:
             goes_on = compares_average(plan, optimizer, objective)
-        if iterate.average is not None and not goes_on:  # the average ends: what it predicted goes on
-            shown = readout(iterate, optimizer, objective)
-            slots = optimizer.rebase(lambda _: shown, iterate.theta, iterate.slots, optimizer.hyper())
-            iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0, slopes=None)
-        if plan.averaging is not None and iterate.average is None:
-            iterate = iterate._replace(average=iterate.theta, averaged=0)
-        return replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
+        state = replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
+        if state.averaging and not goes_on:
+            state = state.without_average()
+        if plan.averaging is not None and not state.averaging:
+            state = replace(state, iterate=state.iterate._replace(average=state.iterate.theta, averaged=0))
+        return state
 
     @staticmethod
     def _is_untouched(attributes: Mapping[str, Any]) -> bool:

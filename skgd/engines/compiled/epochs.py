@@ -98,7 +98,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        elif begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -116,15 +116,14 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
-        if end != last:  # else the last step follows, in place
-            kept = {place: slot[:n_parameters] for place, slot in zip(busy, slots, strict=True)}
-            holder.iterate = holder.iterate._replace(
-                theta=theta[:n_parameters],
-                slots=tuple(kept.get(place, slot) for place, slot in enumerate(given)),
-                average=None if average is None else shown[:n_parameters],
-                t=t + end,
-                averaged=int(averaged_after[end - 1]),
-            )
+        kept = {place: slot[:n_parameters] for place, slot in zip(busy, slots, strict=True)}
+        holder.iterate = holder.iterate._replace(
+            theta=theta[:n_parameters],
+            slots=tuple(kept.get(place, slot) for place, slot in enumerate(given)),
+            average=None if average is None else shown[:n_parameters],
+            t=t + end,
+            averaged=int(averaged_after[end - 1]),
+        )
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {t + n_steps} (learning rate {rates[-1]:.3g})")
     return summarized(record, penalties_before, len(order))
