@@ -171,11 +171,11 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     0; 0 for plain SGD. It is a penalty on the standardized coefficients, relative to the unit of the target. Why:
     results do not depend on units; few epochs, and many samples, regularize by themselves.
 
-    in streams of 2048 sparse features or more, with the default optimizer, without averaging: 6e-6 · mean squared norm
-    of the standardized samples / n_classes (2 unless classes exclude each other). Proximal steps are the shorter the
-    more samples n have had a feature: coefficients are divided by 1 + alpha · (sum of the learning rates since the
-    feature was last seen) / √(1 + n). Why: words that occur in a few samples are mostly noise, which adds up in long
-    samples; the more classes, the fewer occurrences of a word has each.
+    in streams of 2048 sparse features or more, with the default optimizer and ``precondition``, without averaging: 6e-6
+    · mean squared norm of the standardized samples / n_classes (2 unless classes exclude each other). Proximal steps
+    are the shorter the more samples n have had a feature: coefficients are divided by 1 + alpha · (sum of the learning
+    rates since the feature was last seen) / √(1 + n). Why: words that occur in a few samples are mostly noise, which
+    adds up in long samples; the more classes, the fewer occurrences of a word has each.
 
 ``average="auto"``
     ``fit``: the k-th iterate has the weight min(1, 9/(k+8)). Why: averages are better.
@@ -187,7 +187,8 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     instead of -0.03), and the last iterate if the data change over time; streams with drift are predicted as well as
     without an average, or better.
 
-    otherwise, ``partial_fit`` goes on with the average of ``fit``, and begins none. Why: the data may change over time.
+    otherwise, ``partial_fit`` goes on with the average of ``fit``, with its weights, and begins none. Why: the data may
+    change over time.
 
     ``fit``: between two averaged iterates there are as many steps as each feature needs to occur about three times, or
     twelve times in sparse data with hidden layers. Why: this costs less than the steps.
@@ -528,7 +529,8 @@ def wide_optimizer() -> Optimizer:
 
 def wide_decay(plan: Plan, n_classes: int) -> float:
     """Return the default penalty of a wide stream, divided by the mean squared norm of its samples."""
-    return _WIDE_DECAY / n_classes if plan.alpha == "auto" and plan.optimizer is None else 0.0
+    default = plan.alpha == "auto" and plan.optimizer is None and plan.precondition
+    return _WIDE_DECAY / n_classes if default else 0.0
 
 
 def stream_batch_size(plan: Plan, n_rows: int) -> int:

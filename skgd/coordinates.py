@@ -193,6 +193,13 @@ def auto_alpha(filled: float, n_classes: int) -> float:
     return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0
 
 
+def copies_of(X: Any, weight: np.ndarray | None) -> np.ndarray:
+    """Return of how many samples each is a copy: its weight, if weights are whole numbers, else one."""
+    if weight is None or not (weight == np.rint(weight)).all():
+        return np.ones(len(X))
+    return weight
+
+
 def row_norm_of(squares: float, fit_intercept: bool) -> float:
     """Return the root mean square of the standardized samples' norms, from the sum of their features' mean squares."""
     return min(max(np.sqrt(squares + fit_intercept), 1e-100), 1e100)

@@ -26,13 +26,6 @@ _NARROWER = 0.25
 _SMALL = 0.5  # of what smoothing adds: a fall that the next, smaller interval is worth more than
 
 
-def copies_of(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Return of how many samples each is a copy: its weight, if weights are whole numbers, else one."""
-    if weight is None or not (weight == np.rint(weight)).all():
-        return np.ones(len(y))
-    return weight
-
-
 def problem_of(state: State, plan: Plan, data: Data) -> Problem:
     """Return the objective as a function of as few parameters as there may be."""
     (n_rows, n_columns), objective = data[0].shape, state.objective

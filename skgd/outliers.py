@@ -32,6 +32,7 @@ from skgd.coordinates import (
     Measures,
     at_regular_distances,
     choose,
+    copies_of,
     is_frequent,
     nonzero,
     row_norm_of,
@@ -44,6 +45,7 @@ _ENORMOUS = 100.0  # usual sizes of values
 _OUTLYING = 49.0  # mean squares of the samples' norms: a sample whose norm is larger counts as much less
 _FAR = 10.0  # usual sizes of distances: more than those of nearly all values
 _SHARE_OF_CODES, _FEWEST_CODES = 0.003, 4  # of the samples
+_SHARE_OF_CODE = 0.4  # of the values that are far from the others
 _PASSES = 10  # at most: after these, not even values of 1e12 count
 _SOME_ROWS, _FEWEST_ROWS, _SOME_ENTRIES = 2**12, 2**8, 2**19
 _CHUNK_ELEMENTS = 2**17
@@ -138,11 +140,15 @@ def _recur(X: np.ndarray, far: np.ndarray, weight: np.ndarray | None) -> np.ndar
 
     Samples with a code are many, and predictions for them must not be what others say of a value as large.
     """
-    if weight is not None:
-        far = far & (weight > 0.0)[:, np.newaxis]
-    shares, counts = _mean(far, weight), np.count_nonzero(far, axis=0)
-    distinct = [len(np.unique(X[rows, j])) for j, rows in enumerate(far.T)]
-    return (shares >= _SHARE_OF_CODES) & (counts >= _FEWEST_CODES) & (2 * np.array(distinct, int) <= counts)
+    copies = np.ones(len(X)) if weight is None else weight
+    counts = (copies_of(X, weight)[:, np.newaxis] * (far & (copies > 0.0)[:, np.newaxis])).sum(axis=0)
+    recur = (_mean(far, weight) >= _SHARE_OF_CODES) & (counts >= _FEWEST_CODES)
+    for j in np.flatnonzero(recur):
+        rows = far[:, j]
+        _, value = np.unique(X[rows, j], return_inverse=True)
+        of_values = np.bincount(value, copies[rows])
+        recur[j] = of_values.max() >= _SHARE_OF_CODE * of_values.sum()
+    return recur
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

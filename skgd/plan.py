@@ -35,15 +35,19 @@ class Plan:
     class_weight: np.ndarray | str | None = None
     reports: bool = True  # whether to warn, and to keep what there is at Ctrl-C
 
-    def settings(self, average_every: int) -> StepSettings:
+    def settings(self, average_every: int, *, comparing: bool = False) -> StepSettings:
         """Return what stands around the optimizer's rule."""
         return StepSettings(
             max_grad_norm=self.max_grad_norm,
-            averaging=increasing_weights if self.average == "compared" else self.averaging,
+            averaging=increasing_weights if comparing else self._going_on,
             average_from=int(self.average) if not isinstance(self.average, (bool, str)) else 0,
             average_every=average_every,
             verbose=self.verbose,
         )
+
+    @property
+    def _going_on(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        return _polynomial_decay if self.average == "compared" else self.averaging  # of an average that fit has begun
 
     @property
     def averaging(self) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -282,7 +282,15 @@ def run(
     apart = state.combined is not None or state.iterate.slopes is not None
     engine: Engine = "vectorized" if apart else state.engine
     try:
-        arguments = (state.objective, state.optimizer, plan.settings(every), state, *batches, rates, longest)
+        arguments = (
+            state.objective,
+            state.optimizer,
+            plan.settings(every, comparing=state.comparing),
+            state,
+            *batches,
+            rates,
+            longest,
+        )
         summary, state.engine = run_epoch(engine, *arguments)
         return summary
     except FloatingPointError as error:

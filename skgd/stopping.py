@@ -353,7 +353,7 @@ class Stopping:
         if distance <= self._constant * max(_FAR, parameters_a_row(state)):
             return
         self._n_more = distance / pace
-        if self._n_more <= plan.max_iter:
+        if self._n_more <= plan.max_iter and "auto" in (plan.tol, plan.n_iter_no_change):
             self.ending, self.waited = Ending(), 0
         else:
             self.end(self.ending.reason, converged=False)

@@ -155,7 +155,14 @@ class Stream:
         elif state.combined is not None:  # from now on, features are what they are: a single batch sees to it
             return None
         comparing = state.iterate.slopes is not None
-        settings = plan.settings(1), state.averaging, comparing, alpha, plan.schedule.learning_rate, plan.precondition
+        settings = (
+            plan.settings(1, comparing=comparing),
+            state.averaging,
+            comparing,
+            alpha,
+            plan.schedule.learning_rate,
+            plan.precondition,
+        )
         loop = stream_loop(objective, optimizer, X, y, *settings, is_robust(objective, y), together, stride)
         if loop is None:
             return None

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.testing import assert_allclose
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
@@ -16,7 +17,7 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.outliers import squares_of_rows, weights_of_rows, without_outliers
+from skgd.outliers import squares_of_rows, weights_of_rows, without_outliers, without_outlying_values
 
 compiled_columns = pytest.importorskip("skgd.engines.compiled.columns")
 
@@ -344,3 +345,26 @@ def test_codes_for_missing_values_are_no_outliers(n_rows, share, code, seed, opt
     model = GDClassifier(optimizer=optimizer, random_state=0).fit(as_format(X), y)
     loss, expected = (log_loss(z, each.predict_proba(Z)) for each in (model, reference))
     assert loss < expected + 0.01 * np.log(2.0)
+
+
+def robust_variance(X, weight):
+    measures = ColumnStatistics.empty(X.shape[1]).updated(X, weight).measures
+    largest, _, variance, _ = without_outlying_values(X, weight, measures)
+    return variance * largest**2
+
+
+def test_codes_are_found_alike_among_copies_and_weights():
+    """Whole numbers as weights count as copies, and to repeat the samples makes no code of values that differ."""
+    X, *_ = with_codes(400, 0.02, 0)
+    outlying = np.random.default_rng(1).normal(size=(400, 10))
+    outlying[:20, 0] = np.random.default_rng(2).normal(size=20) * 1e4
+    for each, is_code in ((X, True), (outlying, False)):
+        weight = np.random.default_rng(3).integers(1, 4, 400)
+        variances = [
+            robust_variance(each, weight.astype(float)),
+            robust_variance(np.repeat(each, weight, axis=0), None),
+        ]
+        assert_allclose(*variances, rtol=1e-9)
+        once, twice = robust_variance(each, None), robust_variance(np.vstack([each, each]), None)
+        assert_allclose(once, twice, rtol=1e-9)
+        assert (once[0] > 1e5) == is_code

@@ -568,3 +568,15 @@ if __name__ == "__main__":
             assert_agree(model, thinned(X) if sparse else X, target(kind, X), weight)
             count += 1
     print(count)
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "adam"}, {"optimizer": "adagrad", "learning_rate": 0.5}])
+def test_what_follows_a_fit_is_learned_soon(settings):
+    """The average of ``fit`` goes on, and forgets."""
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(6000, 10)), rng.normal(size=(2, 10))
+    y = np.where(np.arange(6000) < 3000, X @ w[0], X @ w[1]) + 0.1 * rng.normal(size=6000)
+    model = GDRegressor(tol=1e-3, random_state=0, **settings).fit(X[:3000], y[:3000])
+    for start in range(3000, 5000, 10):
+        model.partial_fit(X[start : start + 10], y[start : start + 10])
+    assert model.score(X[5000:], y[5000:]) > 0.97

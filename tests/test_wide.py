@@ -610,14 +610,15 @@ def test_goes_on_from_other_states_and_to_them():
     assert_allclose(intercept, model.intercept_, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("average", ["auto", True])
-def test_what_fit_has_averaged_goes_on_in_one_table(average):
+@pytest.mark.parametrize(("optimizer", "average"), [("auto", "auto"), ("sgd", "auto"), ("sgd", True)])
+def test_what_fit_has_averaged_goes_on_in_one_table(optimizer, average):
     X = rows(n_rows=200)
     y = target("binary", X)
-    model = GDClassifier(optimizer="sgd", average=average, random_state=0).fit(X, y).partial_fit(X[:1], y[:1])
+    model = GDClassifier(optimizer=optimizer, average=average, tol=None, max_iter=5, random_state=0)
+    model.fit(X, y).partial_fit(X[:1], y[:1])
     table = model._state.table
-    for _ in range(3):
-        model.partial_fit(X[:2], y[:2])
+    for max_iter in range(50, 53):  # another plan, which changes nothing of what the table holds
+        model.set_params(max_iter=max_iter).partial_fit(X[:2], y[:2])
     assert model._state.table is table
     assert model._state.averaging
     assert model._state.decay == 0.0

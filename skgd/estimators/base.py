@@ -87,7 +87,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     alpha_ : float
         The strength of the penalty. If ``alpha="auto"`` chose it, it applies to the coefficients of standardized
         features, and in regression of a standardized target (with outliers, the scale is at most three times a robust
-        one): on such data, ``alpha=alpha_`` gives the same model.
+        one): on such data, ``alpha=alpha_`` gives the same model. In streams of 2048 sparse features or more, it
+        changes from call to call, and applies the less the more samples have a feature: see :doc:`/defaults`.
     n_iter_ : int
         The number of epochs of the last call.
     converged_ : bool
@@ -387,7 +388,9 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             theta = objective.from_user(layers, state.iterate.theta.dtype)
             iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
         goes_on = plan.averaging is not None or plan.average == "compared"
-        if iterate.slopes is not None:
+        if iterate.slopes is not None and plan.averaging is not None:
+            iterate = iterate._replace(slopes=None)
+        elif iterate.slopes is not None:
             goes_on = compares_average(plan, optimizer, objective)
         state = replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
         if state.averaging and not goes_on:
