@@ -180,7 +180,7 @@ def run_epoch(
         theta, slots = _step(objective, optimizer, settings, *at_hand, rate, hyper, linear, longest_step)
         average, averaged, slopes = now.average, now.averaged, now.slopes
         if slopes is not None:
-            slopes = _compared(objective, now, batch, predictors)
+            slopes = _compared(objective, now, batch, predictors, gradient)
         if average is not None and share > 0.0:
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
@@ -262,18 +262,17 @@ def _step(
 
 
 def _compared(
-    objective: Objective, now: Iterate, batch: Iterable[tuple], predictors: list[np.ndarray]
+    objective: Objective, now: Iterate, batch: Iterable[tuple], predictors: list[np.ndarray], gradient: np.ndarray
 ) -> tuple[float, float] | None:
     """Return the slopes of a stream's loss from the last iterate to the average, after another batch."""
-    parts = _moved_parts(objective, batch, predictors, now.average - now.theta)
+    move = now.average - now.theta
+    parts = _moved_parts(objective, batch, predictors, move)
     total = sum(float(len(raw) if weight is None else weight.sum()) for raw, _, _, weight in parts)
     if now.slopes is None or not total > 0.0:
         return now.slopes
-    at_last, at_average = (
-        merged_slope(known, slope_along(share, (objective, parts)), total)
-        for share, known in zip((0.0, 1.0), now.slopes, strict=True)
-    )
-    return at_last, at_average
+    at_last = sum(len(raw) for raw, *_ in parts) * float((gradient * move).sum())
+    at_average = slope_along(1.0, (objective, parts))
+    return merged_slope(now.slopes[0], at_last, total), merged_slope(now.slopes[1], at_average, total)
 
 
 def _moved_parts(objective: Objective, batch: Iterable[tuple], predictors: list[np.ndarray], move: Any) -> list[tuple]:
@@ -312,17 +311,20 @@ def implicit_share(start: float, state: tuple, smooth: bool) -> float:
     """
     if not start < 0.0:  # not a descent direction (momentum), or no gradient at all: nothing to shorten
         return 1.0
-    low, high, low_value, high_value = 0.0, 1.0, start, slope_along(1.0, state) - start
-    if high_value <= -1e-3 * start:
-        return 1.0
-    share, last = 1.0, 0.0
-    for _ in range(40 if smooth else 8):  # false position; one round is exact for a quadratic loss, a few are usual
-        share = low - low_value * (high - low) / (high_value - low_value)
-        if not smooth and low == 0.0 and high == 1.0 and share >= 0.5:
-            break
+    low, high, low_value, high_value, share, last = 0.0, 1.0, start, 0.0, 1.0, 0.0
+    # False position; one round is exact for a quadratic loss, a few are usual. The slope has one place: it is compiled
+    # wherever it is called.
+    for attempt in range(41 if smooth else 9):
+        if attempt > 0:
+            share = low - low_value * (high - low) / (high_value - low_value)
+            if not smooth and low == 0.0 and high == 1.0 and share >= 0.5:
+                break
         value = slope_along(share, state) - share * start
-        if abs(value) <= -1e-2 * start * share:
+        if abs(value) <= -1e-2 * start * share if attempt > 0 else value <= -1e-3 * start:
             break
+        if attempt == 0:
+            high_value = value
+            continue
         if value > 0.0:
             if last > 0.0:  # a second time on this side: the other end counts less
                 low_value *= 1.0 - value / high_value if value < high_value else 0.5

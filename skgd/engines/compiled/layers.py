@@ -95,6 +95,7 @@ def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, show
     theta, slots, average, share = iterates
     center, scale, target_center, target_scale = coordinates
     last, begin, after = len(layer_sizes) - 2, 0, n_coefficients
+    n_sparse = n_coefficients if zeros else 0
     for layer in range(last + 1):
         n_inputs, n_neurons = layer_sizes[layer], layer_sizes[layer + 1]
         for k in range(n_neurons):
@@ -103,24 +104,24 @@ def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, show
             c, s = (0.0, 1.0) if hidden and layer > 0 else (1.0 * center[j], 1.0 * scale[j])
             for k in range(n_neurons):
                 i = begin + j * n_neurons + k
-                w = shown_parameter(theta, slots, average, share, i, zeros, hyper)
+                w = shown_parameter(theta, slots, average, share, i, n_sparse, hyper)
                 w = user_coefficient(w, s, 1.0 if hidden and layer < last else target_scale[k])
                 shown[i] = w
                 shift[k] += c * w
         for k in range(n_neurons):
-            b = shown_parameter(theta, slots, average, share, after + k, False, hyper) if has_intercept else 0.0
+            b = shown_parameter(theta, slots, average, share, after + k, n_sparse, hyper) if has_intercept else 0.0
             if not hidden or layer == last:
                 b = target_center[k] + target_scale[k] * b
             shown[after + k] = b - shift[k]
         begin, after = begin + n_inputs * n_neurons, after + n_neurons
 
 
-def shown_parameter(theta, slots, average, share, i, zeros, hyper):
-    """Return a parameter to predict with, in the optimizer's coordinates."""
+def shown_parameter(theta, slots, average, share, i, n_sparse, hyper):
+    """Return a parameter to predict with, in the optimizer's coordinates; the first ones keep their zeros."""
     w = strategies.readout(1.0 * theta[i], strategies.slots_of(slots, 0, i), hyper)
     if averages and len(average) > 0:
         mean = 1.0 * average[i]
         if compares:
             mean = between(w, mean, share)
-        w = with_zeros(mean, w, zeros)
+        w = with_zeros(mean, w, i < n_sparse)
     return w

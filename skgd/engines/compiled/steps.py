@@ -83,20 +83,26 @@ def take_steps(
         loss, record[step, 0], record[step, last] = totals_of(losses, scales.unit, scales.worth)
         if not (np.isfinite(loss) and np.isfinite(square)):
             return step
-        if compares:
-            around = data, y, weight, order, begin, end, n_chunks, scales, hypers, work.of_rows
-            compare(around, theta, average, point, raw, moved, compared)
         norm = np.sqrt(square)
         clip = limits.max_grad_norm / norm if norm > limits.max_grad_norm else 1.0
         clip /= end - begin  # of the sum over the rows, the mean
         at_hand = chunks, grad, point, lengths
-        apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand)
-        share = 1.0
-        if implicit:
-            start = take_difference(n_chunks, local, grad, point)
-            rows.move(data, order, begin, end, n_chunks, scales, grad, work.of_rows, moved)
-            share = implicit_share(start, (y, weight, begin, end, hypers, scales, raw, moved), smooth)
-            finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
+        share, start, move = 1.0, 0.0, grad
+        for part in range(0 if compares else 1, 2):  # to the average, then as the rule says: compiled once
+            if compares and part == 0:
+                start, move = turn_to_average(n_chunks, theta, average, grad, point), point
+            else:
+                apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand)
+                if implicit:
+                    start, move = take_difference(n_chunks, local, grad, point), grad
+            if implicit or (compares and part == 0):
+                rows.move(data, order, begin, end, n_chunks, scales, move, work.of_rows, moved)
+                state = y, weight, begin, end, hypers, scales, raw, moved
+                if compares and part == 0:
+                    compare(weight, begin, end, start, slope_along(1.0, state), compared)
+                elif implicit:
+                    share = implicit_share(start, state, smooth)
+                    finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
         if lazy:
             record_rate(chunks, n_chunks, step, rate * share, missed)
         if averages and shares[step] > 0.0:
@@ -199,20 +205,24 @@ def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
         theta[chunk, k] = to
 
 
-def compare(around, theta, average, point, raw, moved, compared):
-    """Note the slopes of a batch's loss from the last iterate to the average."""
-    data, y, weight, order, begin, end, n_chunks, scales, hypers, of_rows = around
+def turn_to_average(n_chunks, theta, average, grad, point):
+    """Write the move to the average; return its product with the gradient."""
+    slope = 0.0
     for u in range(n_chunks):
         for k in range(1 if narrow else theta.shape[1]):
             point[u, k] = average[u, k] - theta[u, k]
-    rows.move(data, order, begin, end, n_chunks, scales, point, of_rows, moved)
+            slope += grad[u, k] * point[u, k]
+    return slope
+
+
+def compare(weight, begin, end, at_last, at_average, compared):
+    """Note the slopes of a batch's loss from the last iterate to the average."""
     total = 0.0
     for i in range(begin, end):
         total += weight[i]
     if total > 0.0:
-        state = y, weight, begin, end, hypers, scales, raw, moved
-        for part in range(2):
-            compared[part] = merged_slope(compared[part], slope_along(1.0 * part, state), total)
+        compared[0] = merged_slope(compared[0], at_last, total)
+        compared[1] = merged_slope(compared[1], at_average, total)
 
 
 def take_difference(n_chunks, local, grad, point):
