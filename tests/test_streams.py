@@ -462,7 +462,7 @@ def test_a_copy_learns_on_its_own(hidden):
 def test_a_stream_keeps_its_numbers_once():
     """Parameters, slot, average, and what is known of the columns."""
     X = sp.random_array((40, 2**16), density=1e-4, rng=np.random.default_rng(0), format="csr")
-    model, y = GDRegressor(average=True), np.arange(20.0)
+    model, y = GDRegressor(average=True, alpha=1e-3), np.arange(20.0)
     with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
         for _ in range(3):
             model.partial_fit(X[:20], y)
