@@ -390,8 +390,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         goes_on = plan.averaging is not None or plan.average == "compared"
         if iterate.slopes is not None and plan.averaging is not None:
             iterate = iterate._replace(slopes=None)
-        elif iterate.slopes is not None:
-            goes_on = compares_average(plan, optimizer, objective)
+        elif iterate.slopes is not None:  # an average of iterates that had another minimum ends
+            same_problem = type(loss) is type(before.loss) and l1_ratio == before.l1_ratio
+            same_problem = same_problem and plan.alpha in (state.objective.alpha, "auto")
+            goes_on = same_problem and compares_average(plan, optimizer, objective)
         state = replace(state, objective=objective, optimizer=optimizer, iterate=iterate)
         if state.averaging and not goes_on:
             state = state.without_average()
