@@ -207,10 +207,12 @@ def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
 
 def turn_to_average(n_chunks, theta, average, grad, point):
     """Write the move to the average; return its product with the gradient."""
-    slope = 0.0
     for u in range(n_chunks):
         for k in range(1 if narrow else theta.shape[1]):
             point[u, k] = average[u, k] - theta[u, k]
+    slope = 0.0  # in a loop that writes nothing: where arrays lie must not decide in which order it adds up
+    for u in range(n_chunks):
+        for k in range(1 if narrow else theta.shape[1]):
             slope += grad[u, k] * point[u, k]
     return slope
 
