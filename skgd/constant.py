@@ -20,7 +20,7 @@ from skgd.state import Data, State
 _NOTHING = 1e-15  # of a unit of the loss: rounding
 _WITHIN = 10.0  # scales of the target from the constant: what is farther is an outlier
 _LARGEST_SCORE = 50.0  # whose exponential is as good as infinite
-_HALVINGS = 70  # of an interval: to the last bit
+_POINTS, _ROUNDS = 2**7 - 1, 10  # within an interval, which becomes 2**-70 of what it was: to the last bit
 _NORMAL = 1.482602218505602  # standard deviations of a normal variable in its median absolute deviation
 
 
@@ -60,12 +60,15 @@ def _root_of_slopes(objective: Objective, share: np.ndarray) -> np.ndarray:
     """Return the score of each output at which the loss of these shares of positive labels is lowest."""
     (negative, positive), slope = objective.loss.label_values, objective.loss.gradient
     low, high = np.full((2, len(share)), [[-_LARGEST_SCORE], [_LARGEST_SCORE]])
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        along = share * slope(positive, middle, objective.hyper) + (1.0 - share) * slope(
-            negative, middle, objective.hyper
+    outputs = np.arange(len(share))
+    for _ in range(_ROUNDS):
+        scores = np.linspace(low, high, _POINTS + 2)
+        along = share * slope(positive, scores, objective.hyper) + (1.0 - share) * slope(
+            negative, scores, objective.hyper
         )
-        low, high = np.where(along < 0.0, middle, low), np.where(along < 0.0, high, middle)
+        first = 1 + (along[1:-1] >= 0.0).argmax(axis=0)
+        first = np.where(along[first, outputs] >= 0.0, first, _POINTS + 1)
+        low, high = scores[first - 1, outputs], scores[first, outputs]
     return 0.5 * (low + high)
 
 

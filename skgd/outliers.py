@@ -47,7 +47,8 @@ _FAR = 10.0  # usual sizes of distances: more than those of nearly all values
 _SHARE_OF_CODES, _FEWEST_CODES = 0.003, 4  # of the samples
 _SHARE_OF_CODE = 0.4  # of the values that are far from the others
 _PASSES = 10  # at most: after these, not even values of 1e12 count
-_SOME_ROWS, _FEWEST_ROWS, _SOME_ENTRIES = 2**12, 2**8, 2**19
+_SOME_ROWS, _FEWEST_ROWS = 2**12, 2**8
+_SOME_VALUES, _SOME_ENTRIES = 2**16, 2**18  # of dense and of sparse samples
 _CHUNK_ELEMENTS = 2**17
 
 
@@ -56,12 +57,11 @@ _CHUNK_ELEMENTS = 2**17
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def some_rows(X: Matrix, weight: np.ndarray | None) -> tuple[Matrix, np.ndarray | None]:
-    """Return some thousand of the rows, from everywhere, and their weights; fewer of long dense ones."""
-    n_rows, n_columns = X.shape
-    most = min(_SOME_ROWS, max(_SOME_ENTRIES // n_columns, _FEWEST_ROWS)) if isinstance(X, np.ndarray) else _SOME_ROWS
-    some = at_regular_distances(n_rows, most)
-    return X[some], None if weight is None else weight[some]
+def _some(X: Matrix) -> slice:
+    """Return where some thousand of the rows are, from everywhere; fewer of long ones."""
+    n_rows = max(X.shape[0], 1)
+    most = _SOME_VALUES // X.shape[1] if isinstance(X, np.ndarray) else _SOME_ENTRIES * n_rows // max(X.nnz, 1)
+    return at_regular_distances(n_rows, min(_SOME_ROWS, max(most, _FEWEST_ROWS)))
 
 
 def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
@@ -71,7 +71,8 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
     outliers.
     """
     largest, mean, variance, filled = measures
-    X, weight = some_rows(X, weight)
+    some = _some(X)
+    X, weight = X[some], None if weight is None else weight[some]
     usual, most = _sizes_of_entries(X, weight, largest)
     unit = choose(usual > 0.0, np.minimum(_LARGE * usual, most), 1.0)
     # No entry is larger than one then, nor a mean or a mean square than their share.
@@ -112,15 +113,20 @@ def _sizes_of_entries(X: sp.csr_array, weight: np.ndarray | None, largest: np.nd
     return usual, most
 
 
-def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: Measures) -> Measures:
-    """Return the measures of dense features whose outliers do not own mean and variance, from some of the samples.
+def without_outlying_values(
+    X: np.ndarray, weight: np.ndarray | None, measures: Measures, *, sampled: bool = False
+) -> Measures:
+    """Return the measures of dense features whose outliers do not own mean and variance, perhaps from some samples.
 
     The standard deviation is at most three times a robust one: the usual size of the distances from the median that are
     not zero, in units of that of a normal variable. Where it would be larger, the median takes the place of the mean,
     too.
     """
     largest, mean, variance, filled = measures
-    unit = nonzero(largest)
+    all_rows, all_weights, unit = X, weight, nonzero(largest)
+    if sampled:
+        some = _some(X)
+        X, weight = X[some], None if weight is None else weight[some]
     center = medians(X, weight)
     distance = np.abs(X - center) / unit
     share = nonzero(_mean(distance > 0.0, weight))
@@ -131,7 +137,10 @@ def without_outlying_values(X: np.ndarray, weight: np.ndarray | None, measures: 
         if (distance <= _ENORMOUS * usual).all():
             break
     owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
-    owned[owned] = ~_recur(X[:, owned], np.abs(X[:, owned] - center[owned]) > _FAR * (usual * unit)[owned], weight)
+    if owned.any():
+        some = at_regular_distances(len(all_rows), _SOME_ROWS) if sampled else slice(None)
+        X, weight = all_rows[some][:, owned], None if all_weights is None else all_weights[some]
+        owned[owned] = ~_recur(X, np.abs(X - center[owned]) > _FAR * (usual * unit)[owned], weight)
     return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
 
 

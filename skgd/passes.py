@@ -27,7 +27,7 @@ from skgd.losses import SquaredError
 from skgd.newton import with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
-from skgd.outliers import some_rows, without_outliers, without_outlying_values
+from skgd.outliers import without_outliers, without_outlying_values
 from skgd.partition_sums import HeldOut, HeldOutSums, Known, Sums, Survey, sums
 from skgd.penalty import minimum
 from skgd.plan import Plan
@@ -287,7 +287,7 @@ def standardized(state: State, plan: Plan, sample: Data, *, newton: bool, scale:
     elif sparse and not newton:
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     elif not newton and is_robust(state.objective, y):
-        columns = replace(columns, usual=without_outlying_values(*some_rows(X, weight), columns.measures))
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, sampled=True))
     state = replace(state, columns=columns)
     return with_coordinates(state, plan, (y, weight), stream=False, newton=newton, sparse=sparse, scale=scale)
 

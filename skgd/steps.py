@@ -28,7 +28,6 @@ from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.outliers import (
-    some_rows,
     squares_of_rows,
     weights_of_rows,
     without_outliers,
@@ -81,7 +80,7 @@ def learn(
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     elif not stream and not newton and robust:
-        columns = replace(columns, usual=without_outlying_values(*some_rows(X, weight), columns.measures))
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, sampled=True))
     if regression and stream:
         targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
     elif regression:

@@ -165,7 +165,8 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper, linear = optimizer.hyper(), is_linear(optimizer)
-    record, penalties = np.zeros((len(rates), 1 + len(objective.layer_sizes))), (0.0, 0.0)
+    values, others = np.empty((len(rates), objective.n_outputs)), np.empty((len(rates), len(objective.layer_sizes)))
+    penalties = 0.0, 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     batches = _batches(objective, X, y, weight, order, size)
     for step, (rate, share, batch) in enumerate(zip(rates.tolist(), shares, batches, strict=True)):
@@ -185,15 +186,14 @@ def run_epoch(
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged, slopes)
-        n_rows = sum(map(len, predictors))
-        losses = value * objective.unit
-        parts = float(losses.sum()), *squares, float((losses * objective.progress_worth).sum())
-        record[step] = [n_rows * part for part in parts]
+        values[step], others[step] = value, [sum(map(len, predictors)), *squares]
         if step == len(rates) - 1:
             penalties = penalties_of(objective, now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
-    return summarized(record, penalties, len(order))
+    losses = values * objective.unit
+    parts = losses.sum(axis=1), *others.T[1:], (losses * objective.progress_worth).sum(axis=1)
+    return summarized(others[:, :1] * np.column_stack(parts), penalties, len(order))
 
 
 def _batches(

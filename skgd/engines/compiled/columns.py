@@ -40,23 +40,25 @@ def measure_dense(X, begin, end, weight, total, measures, first, relative):
     weight of the rows that are not zero. ``relative`` is scratch.
     """
     n_columns = X.shape[1]
+    # Rows of their own, for a loop over parts of one array is not vectorized.
+    largest, offset, square, filled = measures[0], measures[1], measures[2], measures[3]
     for i in range(begin, end):
         for j in range(n_columns):
-            measures[0, j] = max(measures[0, j], abs(X[i, j]))
+            largest[j] = max(largest[j], abs(X[i, j]))
     for j in range(n_columns):
-        first[j] = X[begin, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
+        first[j] = X[begin, j] / (largest[j] if largest[j] > 0.0 else 1.0)
     for i in range(begin, end):
         s = weight[i - begin]
         for j in range(n_columns):
-            z = X[i, j] / (measures[0, j] if measures[0, j] > 0.0 else 1.0)
-            measures[3, j] += s if z != 0.0 else 0.0
+            z = X[i, j] / (largest[j] if largest[j] > 0.0 else 1.0)
+            filled[j] += s if z != 0.0 else 0.0
             relative[i - begin, j] = z - first[j]
-            measures[1, j] += s * relative[i - begin, j]
+            offset[j] += s * relative[i - begin, j]
     for i in range(begin, end):
         s = weight[i - begin]
         for j in range(n_columns):
-            z = relative[i - begin, j] - measures[1, j] / total
-            measures[2, j] += s * z * z
+            z = relative[i - begin, j] - offset[j] / total
+            square[j] += s * z * z
 
 
 def measure_sparse(values, indices, indptr, begin, end, weight, total, bounds, bounded, table, measures):
