@@ -98,7 +98,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        elif begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -116,8 +116,6 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
-        if end == last:  # which takes the last step before anything is kept: what would be kept is not copied
-            continue
         kept = {place: slot[:n_parameters] for place, slot in zip(busy, slots, strict=True)}
         holder.iterate = holder.iterate._replace(
             theta=theta[:n_parameters],
