@@ -212,14 +212,15 @@ class Objective:
         # that divides by the gradient's size would follow it.
         eps, rows = np.finfo(theta.dtype).eps ** (2 / 3), sum(map(len, predictors))
         gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
-        return value / rows, gradient / rows, predictors
+        gradient /= rows
+        return value / rows, gradient, predictors
 
     def squared_norms(self, gradient: np.ndarray) -> list[float]:
         """Return the squared Euclidean norm of each layer's gradient."""
         # Not by BLAS, whose threads would have a say in the bits.
         if not self.hidden_layer_sizes:
             return [float(np.square(gradient).sum())]
-        return [float(np.square(coef).sum() + np.square(b).sum()) for coef, b in self.layers(gradient)]
+        return [float(coef.sum() + b.sum()) for coef, b in self.layers(np.square(gradient))]
 
     def mean_losses(
         self,

@@ -63,7 +63,7 @@ def _in_batches(
     """
     X, y, weight = data = canonical(data[0]), *data[1:]
     n_rows = X.shape[0]
-    size = stream_batch_size(plan, n_rows)
+    size = stream_batch_size(plan, X)
     if not (isinstance(state, Stream) and state.plan is plan):
         state = _compared(state.whole, plan)
     sums: Any = None
@@ -134,6 +134,7 @@ class Stream:
     averaged: int
     alpha: float
     past: Past
+    idle: dict[int, np.ndarray]  # slots of the optimizer that the loop leaves alone
     rows: int = 0  # in the co-moments, if there are any
     due: int = 0  # how many are in them when correlations are looked at next
 
@@ -175,7 +176,8 @@ class Stream:
             rest = objective
         same = rest, optimizer, state.targets, state.class_totals, plan, loop, state.averaging, comparing
         looked = (0, 0) if together is None else (together.rows, together.due)
-        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, state.past, *looked)
+        rest_of_it = state.past, loop.idle_of(state.iterate.slots)
+        return cls(*same, numbers, statistics, state.t, averaged, objective.alpha, *rest_of_it, *looked)
 
     def rows_to_go(self, n_rows: int, size: int) -> int:
         """Return how many of the next samples come, in whole batches, before correlations are to be looked at."""
@@ -191,7 +193,7 @@ class Stream:
         if type(schedule) is not Constant:
             steps = np.arange(self.t, self.t - (-n_rows // size))
             factors = schedule.evaluate(steps, memory=self.past.memory.get("objective"))
-        numbers, statistics = self.numbers.copy(), self.statistics.copy()
+        numbers, statistics = self.loop.copy_of(self.numbers), self.statistics.copy()
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
         result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
         if result is None:
@@ -238,7 +240,14 @@ class Stream:
         return State(
             objective=replace(self.objective, alpha=self.alpha, coordinates=coordinates),
             optimizer=self.optimizer,
-            iterate=Iterate(theta, tuple(slots), average if self.averaging else None, self.t, self.averaged, slopes),
+            iterate=Iterate(
+                theta,
+                self.loop.all_slots(slots, self.idle),
+                average if self.averaging else None,
+                self.t,
+                self.averaged,
+                slopes,
+            ),
             columns=ColumnStatistics(rows, weight, columns, memory=of_columns),
             targets=ColumnStatistics(rows, weight, targets, memory=of_targets)
             if self.loop.regression

@@ -68,6 +68,20 @@ def test_rates_of_categories(n_columns, as_format):
 # -- networks ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("n_columns", "as_format", "hidden", "n_steps"),
+    [
+        (2048, sp.csr_array, (3,), 3),
+        (2048, np.asarray, (3,), 9),
+        (2047, sp.csr_array, (3,), 9),
+        (2048, sp.csr_array, (), 72),
+    ],
+)
+def test_batches_of_streams(n_columns, as_format, hidden, n_steps):
+    X, y = as_format(np.resize(np.eye(n_columns), (72, n_columns))), np.arange(72.0)
+    assert GDRegressor(hidden_layer_sizes=hidden).partial_fit(X, y).t_ == n_steps
+
+
 @pytest.fixture
 def few_products(monkeypatch):
     """Let 400 features be too many for a linear model."""

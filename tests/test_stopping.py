@@ -301,3 +301,19 @@ def test_a_rate_is_not_blamed_where_there_is_nothing_to_learn(estimator, n_rows,
     model = estimator(optimizer="sgd", learning_rate=0.01, batch_size=32, random_state=0).fit(X, y)
     assert model.converged_
     assert model.n_iter_ < 50
+
+
+@pytest.mark.parametrize(
+    ("model", "n_steps"),
+    [
+        (GDClassifier(hidden_layer_sizes=(3,)), 200),  # too few neurons to start at the linear model
+        (GDClassifier(hidden_layer_sizes=(3,), activation="logistic"), 300),
+        (GDClassifier(hidden_layer_sizes=(3,), tol=1e-2), 300),
+        (GDRegressor(hidden_layer_sizes=(1,)), 300),
+    ],
+)
+def test_for_how_many_steps_networks_wait(model, n_steps):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(640, 3)), rng.integers(0, 3, 640)
+    model.set_params(learning_rate=1e-12, random_state=0).fit(X, y.astype(float) if model.loss != "log_loss" else y)
+    assert (model.n_iter_, model.stop_reason_) == (1 + n_steps // 20, "no progress")

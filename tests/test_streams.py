@@ -20,7 +20,7 @@ import skgd.engines
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import ACTIVATIONS
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
-from skgd.optimizers import FTRL, OPTIMIZERS, SGD, AdamW
+from skgd.optimizers import FTRL, OPTIMIZERS, SGD, Adam, AdamW
 from skgd.schedules import Piecewise
 from skgd.steps import DivergenceError
 from skgd.stream import Stream
@@ -299,6 +299,21 @@ def test_cuts_and_pickles_leave_the_bits_as_they_are(sparse, hidden):
     parts = streamed(model, X, y, cuts=cuts, compiles_after=4 - len(hidden), reload=True)
     assert (whole.engine_, whole.t_) == ("compiled", 11)
     assert_same_bits(whole, parts)
+
+
+@pytest.mark.usefixtures("plain_python")
+def test_slots_that_the_optimizer_does_not_use_stay_what_they_are():
+    X = features()
+    y = target("binary", X)
+    model = GDClassifier(hidden_layer_sizes=(5,), optimizer=Adam(amsgrad=True), random_state=0)
+    model.set_params(max_iter=5, tol=None).fit(X, y).set_params(optimizer=Adam())
+    _, before, largest = model._state.whole.iterate.slots
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        model.partial_fit(X, y)
+    assert model.engine_ == "compiled"
+    _, after, kept = pickle.loads(pickle.dumps(model))._state.whole.iterate.slots
+    np.testing.assert_array_equal(kept, largest)
+    assert (after != before).any()
 
 
 def assert_same_bits(model, other):

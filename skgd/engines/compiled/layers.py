@@ -28,6 +28,9 @@ def change_coordinates(theta, layer_sizes, n_coefficients, old_scale, scale, cha
                 if not hidden or layer == 0:
                     before, now, moved = 1.0 * old_scale[j], 1.0 * scale[j], 1.0 * change[j]
                     kept = relearned(before, now, dense)
+                if hidden and moved == 0.0:  # as of sparse rows, whose coefficients are many
+                    kept *= now / before
+                    before = now = 1.0
                 for k in range(n_neurons):
                     i = begin + j * n_neurons + k
                     w = user_coefficient(kept * theta[i], before, 1.0 if hidden and layer < last else old[1][k])

@@ -66,7 +66,7 @@ from skgd.engines.compiled.workspace import Shape, work_for
 from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
-from skgd.optimizers import Optimizer, is_adaptive, is_linear
+from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear
 from skgd.outliers import limit_of, weight_of_row
 from skgd.running import (
     N_MEMORIES,
@@ -456,6 +456,7 @@ class StreamLoop:
             centered=sparse and precondition and objective.fit_intercept,
             single=objective.n_outputs == 1,
             has_intercept=objective.fit_intercept,
+            idle=idle_slots(optimizer),
             linear=is_linear(optimizer),
             decays=bool(optimizer.weight_decay),
             bounded=automatic and bool(optimizer.bounded) and not network,
@@ -477,7 +478,8 @@ class StreamLoop:
         self._as_chunks = -(-objective.n_parameters // width), width  # the last of them may not be full
         n_padded, n_features = math.prod(self._as_chunks), objective.n_features
         kept = int(averaging), int(together is not None), int(self._combines)
-        self._sizes = (n_features, objective.n_outputs, n_padded, len(optimizer.slots), *kept)
+        self._busy = [place for place in range(len(optimizer.slots)) if place not in kind.idle]
+        self._sizes = (n_features, objective.n_outputs, n_padded, len(self._busy), *kept)
         as_penalty = (n_features + n_padded - n_features * width, 1) if network and sparse else self._as_chunks
         as_bounds = (0, width) if network else self._as_chunks  # of networks, no one knows how long a step may be
         self._base = 1.0 / max(len(objective.hidden_layer_sizes), 1) if automatic else learning_rate
@@ -624,10 +626,11 @@ class StreamLoop:
         center, scale, *of_target = state.objective.coordinates.arrays(n_features, n_outputs)
         average = [] if iterate.average is None else [iterate.average]
         rest = math.prod(self._as_chunks) - len(iterate.theta)
-        starts = [0.0, *state.optimizer.initial(), *[0.0] * len(average)]
+        slots, starts = [iterate.slots[place] for place in self._busy], state.optimizer.initial()
+        starts = [0.0, *[starts[place] for place in self._busy], *[0.0] * len(average)]
         numbers = [
             part
-            for parameters, start in zip([iterate.theta, *iterate.slots, *average], starts, strict=True)
+            for parameters, start in zip([iterate.theta, *slots, *average], starts, strict=True)
             for part in (parameters, np.full(rest, start))
         ]
         numbers += [center, scale, np.zeros(self._n_coefficients + sum(self._layer_sizes[1:]))]
@@ -641,6 +644,21 @@ class StreamLoop:
         """Return what is remembered of the columns and of the targets."""
         *_, columns, targets = parts_of_statistics(statistics, self._sizes)
         return columns, targets
+
+    def copy_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a copy but for the parameters to predict with, which a call writes."""
+        copy, n_changed = np.empty_like(numbers), len(numbers) - self._n_coefficients - sum(self._layer_sizes[1:])
+        copy[:n_changed] = numbers[:n_changed]
+        return copy
+
+    def idle_of(self, slots: tuple[np.ndarray, ...]) -> dict[int, np.ndarray]:
+        """Return those of all slots, by their places, that the loop leaves alone."""
+        return {place: slots[place] for place in self._kind.idle}
+
+    def all_slots(self, slots: np.ndarray, idle: dict[int, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return all slots in their order, from those that the loop changes and the others."""
+        by_place = {**dict(zip(self._busy, slots, strict=True)), **idle}
+        return tuple(by_place[place] for place in sorted(by_place))
 
     def moments_from(self, statistics: np.ndarray, rows: int, due: int) -> tuple[Any, Any]:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
