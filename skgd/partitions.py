@@ -36,8 +36,9 @@ to about the minimum of
 where :math:`\theta_0` is where the step begins, and the damping :math:`\delta` halves after each (*Rockafellar*,
 "Monotone operators and the proximal point algorithm", 1976). 5 % of the samples are held out (at least 1000 and at most
 4096 of them, but no more than 10 %), until two steps have not decreased their loss by two percent (plus 0.06 % of that
-of the best constant model). Then the last three steps up to the best one, which are seven eighths of the way, are taken
-again on all samples.
+of the best constant model). A step is better than the best one before if their loss is one percent lower. Then the last
+three steps up to the best one, which are seven eighths of the way, are taken again on all samples, and the ends of the
+last two are averaged: how far is best is not known better than to a factor of two.
 """
 
 from __future__ import annotations
