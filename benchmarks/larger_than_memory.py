@@ -4,7 +4,7 @@ A data set in a memory map and in a parquet file is trained on in a process whos
 at the start and 2.2 partitions (``RLIMIT_DATA``, Linux: all memory but that of mapped files, which the system can take
 back at any time). The peak is the largest ``RssAnon`` seen in samples every millisecond. Then the loop over partitions
 that are read or made in each pass is compared with the same passes over partitions in memory, and with these and
-reading the partitions alone, in CPU time.
+reading the partitions alone, in CPU time, without and with a cache on disk.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from skgd import GDClassifier, partitions
 
 N_COLUMNS = 50
 ALLOWED = 2.2  # partitions
+KINDS = "memory map", "parquet by columns", "parquet by columns, cached", "parquet by pandas"
 
 
 def made(n_rows: int, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,8 +79,9 @@ def parts_of(kind: str, folder: Path, n_rows: int, n_partitions: int) -> list:
     if kind == "memory map":
         X, y = (np.load(folder / name, mmap_mode="r") for name in ("X.npy", "y.npy"))
         return [(X[start : start + n_rows], y[start : start + n_rows]) for start in range(0, len(y), n_rows)]
-    read = read_by_columns if kind == "parquet by columns" else read_by_pandas
-    return [partial(read, folder / "data.parquet", group) for group in range(n_partitions)]
+    read = read_by_pandas if kind == "parquet by pandas" else read_by_columns
+    parts = [partial(read, folder / "data.parquet", group) for group in range(n_partitions)]
+    return partitions.cached(parts, folder) if kind.endswith("cached") else parts
 
 
 def status(name: str) -> int:
@@ -131,29 +133,47 @@ def cpu(call: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
+def read_all(parts: list) -> None:
+    """Read each partition, and forget it."""
+    for part in parts:
+        part()
+
+
+def train_on(parts: list, model: GDClassifier, directory: Path | None) -> None:
+    """Train on partitions, which are cached if there is a directory for it."""
+    partitions.fit(model, parts if directory is None else partitions.cached(parts, directory))
+
+
 def times(folder: Path, n_rows: int, n_partitions: int) -> None:
     """Print how much longer the loop takes than the same passes in memory, and than these and reading."""
-    made_each_time = [partial(made, n_rows, number) for number in range(n_partitions)]
-    present = [part() for part in made_each_time]
-    models = [GDClassifier(), GDClassifier()]
-    in_memory = min(cpu(partial(partitions.fit, models[0], present)) for _ in range(2))
-    n_passes = models[0].n_iter_ + 1
+    lazy = [partial(made, n_rows, number) for number in range(n_partitions)]
+    present = [part() for part in lazy]
+    kinds = {kind: parts_of(kind, folder, n_rows, n_partitions)[:n_partitions] for kind in KINDS[:2]}
+    kinds["made in each pass"] = lazy
+    model, expected = GDClassifier(), partitions.fit(GDClassifier(), present).coef_
+    calls = {"in memory": partial(train_on, present, model, None)}
+    for kind, parts in kinds.items():
+        calls[kind] = partial(train_on, parts, model, None)
+        if callable(parts[0]):
+            calls[f"reading {kind}"] = partial(read_all, parts)
+            calls[f"{kind}, cached"] = partial(train_on, parts, model, folder)
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(3):  # in turns, because other processes come and go
+        for name, call in calls.items():
+            seconds[name].append(cpu(call))
+            assert np.array_equal(model.coef_, expected)
+    least = {name: min(values) for name, values in seconds.items()}
+    in_memory, n_passes = least["in memory"], model.n_iter_ + 1
     print(
         f"\n{n_rows * n_partitions:,} x {N_COLUMNS}: {n_passes} passes, {in_memory:.2f} CPU seconds in memory\n\n"
         "| Partitions | reading | the loop | / in memory | / both |\n|---|---|---|---|---|"
     )
-    kinds = {
-        kind: parts_of(kind, folder, n_rows, n_partitions)[:n_partitions]
-        for kind in ("memory map", "parquet by columns")
-    }
-    for kind, parts in (kinds | {"made in each pass": made_each_time}).items():
-        reading = 0.0
-        if callable(parts[0]):
-            reading = min(cpu(lambda parts=parts: [len(part()) for part in parts]) for _ in range(2)) * n_passes
-        loop = min(cpu(partial(partitions.fit, models[1], parts)) for _ in range(2))
-        assert np.array_equal(models[0].coef_, models[1].coef_)
-        both = in_memory + reading
-        print(f"| {kind} | {reading:.2f} | {loop:.2f} | {loop / in_memory:.2f} | {loop / both:.2f} |", flush=True)
+    for name, loop in least.items():
+        kind, _, caches = name.partition(", ")
+        if kind in kinds:
+            reading = least.get(f"reading {kind}", 0.0) * (1 if caches else n_passes)
+            ratios = f"{loop / in_memory:.2f} | {loop / (in_memory + reading):.2f}"
+            print(f"| {name} | {reading:.2f} | {loop:.2f} | {ratios} |", flush=True)
 
 
 def main() -> None:
@@ -172,7 +192,8 @@ def main() -> None:
     print("| Partitions | Data set | Peak, in partitions | |\n|---|---|---|---|", flush=True)
     with TemporaryDirectory() as folder:
         write(Path(folder), n_rows, n_partitions)
-        for kind, limited in (("memory map", True), ("parquet by columns", True), ("parquet by pandas", False)):
+        for kind in KINDS:
+            limited = kind != "parquet by pandas"
             words = ["--train", kind, folder, str(n_rows), str(n_partitions), str(limited)]
             # PyArrow's own pool reserves a gigabyte, which counts as data.
             environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}

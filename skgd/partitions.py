@@ -1,7 +1,8 @@
 r"""Training on partitions of the data that do not fit into memory together.
 
 :func:`fit` trains a `GDClassifier` or `GDRegressor` on a list of partitions: tuples of arrays or memory maps, or
-functions that read a file. It needs the memory of one partition. :mod:`skgd.dask` does the same on a cluster.
+functions that read a file. It needs the memory of one partition. :func:`cached` keeps on disk what functions return,
+so that they are called once. :mod:`skgd.dask` does the same as :func:`fit` on a cluster.
 
 Training takes passes over all partitions. The first one collects statistics. Each later one adds up the losses and the
 gradient of all samples at the current parameters, and then the parameters take one step:
@@ -35,8 +36,9 @@ to about the minimum of
 where :math:`\theta_0` is where the step begins, and the damping :math:`\delta` halves after each (*Rockafellar*,
 "Monotone operators and the proximal point algorithm", 1976). 5 % of the samples are held out (at least 1000 and at most
 4096 of them, but no more than 10 %), until two steps have not decreased their loss by two percent (plus 0.06 % of that
-of the best constant model). Then the last three steps up to the best one, which are seven eighths of the way, are taken
-again on all samples.
+of the best constant model). A step is better than the best one before if their loss is one percent lower. Then the last
+three steps up to the best one, which are seven eighths of the way, are taken again on all samples, and the ends of the
+last two are averaged: how far is best is not known better than to a factor of two.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skgd.coordinates import ColumnStatistics
+from skgd.disk_cache import cached
 from skgd.history import history_keys
 from skgd.lanes import MORE_ROWS, train_in_lanes
 from skgd.partition_sums import HeldOut, Known, Partition, Survey, in_tree, merge, survey, weighted_columns
@@ -63,7 +66,7 @@ from skgd.steps import check_total
 from skgd.stopping import Ending
 from skgd.strategy import plain_repr
 
-__all__ = ["fit"]
+__all__ = ["cached", "fit"]
 
 N_LANES = 4  # where none are given: never the number of workers, which would decide the result
 _NO_CHECKSUM = -1  # of the data, which is that of none: ``fit`` does not continue from these checkpoints
@@ -123,7 +126,8 @@ def fit(
     partitions : iterable
         The partitions: tuples ``(X, y)`` or ``(X, y, sample_weight)`` of what ``fit`` accepts, such as slices of memory
         maps, or functions without parameters that return such a tuple, such as ``functools.partial(read, path)``. A
-        function is called in each pass, and must return the same each time. Empty partitions are allowed.
+        function is called in each pass, and must return the same each time; :func:`cached` calls it once. Empty
+        partitions are allowed.
     X_val, y_val, sample_weight_val : default=None
         A validation set that fits into memory, as in ``fit``.
     solver : {"auto", "sgd"}, default="auto"

@@ -42,10 +42,12 @@ _FEW_PRODUCTS = 1e6  # for each row
 _CLOSE = 1e-3  # of the loss at the start: how near its minimum the sample is where training begins
 _STEPS = 20
 _LEAST_FALL = 0.02  # of the loss of other rows, in a proximal step, each of which goes twice as far as the last
+_LEAST_GAIN = 0.01  # of the loss of other rows, for which parameters are better than the best ones before
 _STEPS_OF_PATH = 1000  # for which a proximal step counts: as a long epoch
 _PATIENCE = 2  # steps with less
 _FLAT_STEPS = 10  # which may leave the objective as it was, and count only if they do not
 _AGAIN = 3  # the last ones, taken again on all rows
+_AVERAGED = 2  # of these, because rows held out do not tell by a factor of two how far is best
 _POWER_ITERATIONS = 10
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
@@ -134,11 +136,12 @@ def train_by_sums(
         newton=True,
         accuracy=None if newton else goal,
     )
-    epoch, best_epoch, best_score, best_theta = 0, 0, np.nan, None
+    epoch, best_epoch, best_score, best_value, best_theta = 0, 0, np.nan, np.inf, None
     steps: deque[ProximalStep] = deque(maxlen=_AGAIN)  # the last ones, up to the best parameters
     best_steps: list[ProximalStep] = []
     n_steps, flat = 0, np.inf
     again = 0  # how many of them are still to be taken again, on all rows
+    ends: deque[np.ndarray] = deque(maxlen=_AVERAGED)  # of those that were
     before, began = state.t, len(history["objective"])
 
     def now() -> tuple[State, Progress]:
@@ -179,15 +182,20 @@ def train_by_sums(
                 flat = (1.0 - _LEAST_FALL) * summary.progress
             begins = n_steps <= _FLAT_STEPS and summary.progress > flat
             if again:
-                again -= evaluation.step is not None
+                if evaluation.step is not None:
+                    again -= 1
+                    ends.append(evaluation.theta)
                 if not again:
                     best_theta, best_epoch = None, 0
             elif path and epoch > 1 and (evaluation.step is None or begins):
                 pass  # parameters in the midst of a step tell less, and the first steps may be too short to learn
             elif evaluation.accepted or validates:
                 lowest = stopping.observe(value, state, None, summary)
-                if validates and lowest and not (path and stopping.waited):
+                if path:
+                    lowest = value < (1.0 - _LEAST_GAIN) * best_value
+                if validates and lowest:
                     best_theta, best_epoch, best_score, best_steps = shown, epoch, score, list(steps)
+                    best_value = value
             else:
                 stopping.reject()
             if holds_out and best_steps and stopping.ending.reason == "validation":
@@ -199,7 +207,8 @@ def train_by_sums(
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            state.iterate = _with_theta(state, descent.theta, total, before + epoch).iterate
+            theta = np.mean(ends, axis=0) if ends and not again else descent.theta
+            state.iterate = _with_theta(state, theta, total, before + epoch).iterate
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
                 again = 0

@@ -28,7 +28,7 @@ NEEDED = {  # by pages and examples, beside what all tests need
     "onnx_predictions": ["skl2onnx", "onnxruntime"],
     "mlflow.md": ["mlflow"],
     "large_data.md": ["pyarrow"],
-    "cluster.md": ["dask", "distributed"],
+    "cluster.md": ["dask", "distributed", "pyarrow"],
     "mlflow_runs": ["mlflow"],
 }
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -1,0 +1,185 @@
+"""A cache on disk for partitions that take long to read.
+
+Training on partitions takes several passes, and calls the functions that read them in each. With a cache, each is
+called once, and what it returned is written to a file, from which later passes take it as a memory map.
+
+A file has the pickle of what the function returned, without the memory of its arrays, which follows (buffers out of
+band, :pep:`574`). So dtypes, names and the order of memory are kept, of dense and sparse arrays and of data frames, and
+arrays are views of the file that take no memory of the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import shutil
+import warnings
+import weakref
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile, mkdtemp
+from typing import Any
+
+import numpy as np
+
+from skgd.partition_sums import Partition, Rows
+from skgd.strategy import level_of_caller
+
+__all__ = ["cached"]
+
+_PROTOCOL = 5  # the first one that can leave out the memory of arrays
+_ALIGNMENT = 64  # bytes
+
+
+def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | None = None) -> list[Partition]:
+    """Return partitions that are read once, and then from a cache on disk.
+
+    Use it where reading takes longer than training: for CSV or parquet files, queries, features that are computed. The
+    results of training are the same, bit for bit. In the pass that reads a partition, it is in memory, as without the
+    cache; later, arrays are memory maps, which the system can remove from memory at any time.
+
+    The files are temporary: they have the names of no data, are not used by later runs of Python, and are removed when
+    the partitions that were returned are no longer in use, at the latest when Python ends. If Python is killed, a
+    directory with a name that begins with ``skgd-`` remains. If the disk is full, a warning says so, and partitions
+    without a file are read in each pass.
+
+    Parameters
+    ----------
+    partitions : iterable
+        Partitions as those of :func:`skgd.partitions.fit`: functions without parameters, which are cached, and tuples
+        of arrays or memory maps, which remain as they are.
+    directory : str or path, default=None
+        An existing directory on a disk with room for all partitions, as large as they are in memory. None is the
+        system's directory for temporary files, which on some systems is in memory.
+
+    Returns
+    -------
+    partitions : list
+        The partitions, for :func:`skgd.partitions.fit`, also for several estimators.
+
+    Raises
+    ------
+    OSError
+        If the directory does not exist, or cannot be written to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from functools import partial
+    >>> from skgd import GDClassifier, partitions
+    >>> def read(seed):
+    ...     print("reading", seed)
+    ...     X = np.random.default_rng(seed).normal(size=(1000, 3))
+    ...     return X, X[:, 0] + X[:, 1] ** 2 > 0
+    >>> parts = partitions.cached([partial(read, seed) for seed in range(2)])
+    >>> model = partitions.fit(GDClassifier(), parts)
+    reading 0
+    reading 1
+    >>> model.n_iter_ + 1  # passes
+    2
+    """
+    folder = _Folder(directory)
+    return [
+        _Cached(partition, folder, number) if callable(partition) else partition
+        for number, partition in enumerate(partitions)
+    ]
+
+
+class _Folder:
+    """A new directory, which is removed with the last partition that uses it, by the process that has made it."""
+
+    def __init__(self, parent: str | os.PathLike[str] | None):
+        self.path = Path(mkdtemp(prefix="skgd-", dir=parent))
+        self.full = False
+        weakref.finalize(self, _remove, self.path, os.getpid())
+
+    def __reduce__(self) -> tuple:
+        return _same_folder, (self.path,)
+
+
+def _same_folder(path: Path) -> _Folder:
+    """Return a directory that another process has made, and removes."""
+    folder = object.__new__(_Folder)
+    folder.path, folder.full = path, False
+    return folder
+
+
+def _remove(path: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class _Cached:
+    """A partition that is read by a function the first time, and later from its file."""
+
+    def __init__(self, read: Callable[[], Rows], folder: _Folder, number: int):
+        self._read, self._folder = read, folder
+        self._path = folder.path / f"{number}"
+
+    def __call__(self) -> Rows:
+        if not self._path.exists():
+            rows = self._read()
+            if self._folder.full or not self._write(rows):
+                return rows
+            del rows
+        return load(self._path)
+
+    def _write(self, rows: Rows) -> bool:
+        """Write the file, which is there only when it is complete, and return whether there was room."""
+        path = None
+        try:
+            with NamedTemporaryFile(dir=self._folder.path, delete=False) as file:
+                path = Path(file.name)
+                dump(rows, file)
+            path.replace(self._path)
+        except OSError as error:
+            self._folder.full = True
+            warnings.warn(
+                f"The cache of partitions in {self._folder.path} cannot be written ({error.strerror}). Partitions that "
+                "are not in it yet are read again in each pass. Pass a directory with more room to "
+                "skgd.partitions.cached.",
+                RuntimeWarning,
+                stacklevel=level_of_caller(),
+            )
+            return False
+        finally:
+            if path is not None:
+                path.unlink(missing_ok=True)
+        return True
+
+
+class _Pickler(pickle.Pickler):
+    """A pickler that leaves the memory of all arrays out, also of those that are not contiguous."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return what an array is made of, as that of a contiguous one."""
+        if type(value) not in (np.ndarray, np.memmap) or value.dtype.hasobject:
+            return NotImplemented
+        plain = value.view(np.ndarray)
+        return (plain if plain.flags.forc else plain.copy(order="K")).__reduce_ex__(_PROTOCOL)
+
+
+def dump(value: Any, file: Any) -> None:
+    """Write a value: its pickle and the sizes of its buffers, and then these."""
+    payload, buffers = BytesIO(), list[pickle.PickleBuffer]()
+    _Pickler(payload, _PROTOCOL, buffer_callback=buffers.append).dump(value)
+    raw = [buffer.raw() for buffer in buffers]
+    pickle.dump((payload.getvalue(), [each.nbytes for each in raw]), file, _PROTOCOL)
+    for each in raw:
+        file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+        file.write(each)
+
+
+def load(path: Path) -> Any:
+    """Return the value of a file; its arrays are read-only views of the file, which close it when they are gone."""
+    with path.open("rb") as file:
+        payload, sizes = pickle.load(file)
+        start, content = file.tell(), memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    buffers = []
+    for size in sizes:
+        start += -start % _ALIGNMENT
+        buffers.append(content[start : start + size])
+        start += size
+    return pickle.loads(payload, buffers=buffers)
