@@ -43,6 +43,19 @@ def lazy(read: Callable[[int], tuple], n_rows: int, n_partitions: int) -> tuple:
     return da.concatenate(X), da.concatenate(y)
 
 
+def read_frame(group: int, path: Path, columns: list[str] | None = None):
+    """Return columns of a row group as a data frame, read one after the other into one array."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    columns = file.schema_arrow.names if columns is None else columns
+    values = np.empty((file.metadata.row_group(group).num_rows, len(columns)), np.float32)
+    for j, name in enumerate(columns):
+        values[:, j] = file.read_row_group(group, [name], use_threads=False)[0].to_numpy()
+    return pd.DataFrame(values, columns=columns, copy=False)
+
+
 def cluster_with(settings: dict[str, int] | None):
     """Return a client of two workers, whose nannies use the settings of the allocator, or Dask's."""
     import dask
@@ -133,10 +146,12 @@ def memory(n_rows: int, n_partitions: int) -> None:
         path = Path(folder) / "data.parquet"
         write(Path(folder), n_rows, n_partitions)
         frame = dd.read_parquet(path, split_row_groups=1)
+        by_columns = dd.from_map(read_frame, range(n_partitions), path=path)
         names = [f"x{j}" for j in range(N_COLUMNS)]
         kinds = {
             "made in the task": lazy(partial(made, n_rows), n_rows, n_partitions),
             "parquet by columns": lazy(partial(read_by_columns, path), n_rows, n_partitions),
+            "parquet by columns, in a data frame": (by_columns[names], by_columns["y"]),
             "dask.dataframe.read_parquet": (frame[names], frame["y"]),
         }
         for name, (X, y) in kinds.items():
