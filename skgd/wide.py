@@ -33,6 +33,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of
 from skgd.optimizers import AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
+from skgd.schedules import Constant
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
 from skgd.wide_state import WideState, known_of
@@ -63,6 +64,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
+_NONE = np.empty(0)
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
@@ -161,7 +163,7 @@ class WideStream(WideState):
         class_totals, weight = self._with_class_weights(y, weight)
         n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
         most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
-        room = np.empty(max(len(self.centered), n_centered + 4 * most + 2), np.int64)
+        room = np.empty(n_centered + 4 * most + 2, np.int64)
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
         n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
@@ -209,9 +211,10 @@ class WideStream(WideState):
         assert self.plan is not None
         return self.plan
 
-    def _rate_factor(self, step: int) -> float:
-        memory = self.past.memory.get("objective")
-        return float(self._plan.schedule.evaluate(np.array([step]), memory=memory)[0])
+    def _factors(self, n_steps: int) -> np.ndarray:
+        """Return by what the schedule multiplies the learning rate in each of the next steps."""
+        steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
+        return self._plan.schedule.evaluate(steps, memory=memory)
 
     def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
         """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""
@@ -223,9 +226,8 @@ class WideStream(WideState):
             of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
             of_table = self.precondition, self.shared, self.averaging, self.decay
             self.loop = wide_loop(objective, optimizer, self.dtype, y, *of_plan, *of_table)
-        steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
-        factors = self._plan.schedule.evaluate(steps, memory=memory)
-        shares = self._shares_of_average(n_rows) if self.averaging else factors  # which are not read then
+        factors = None if type(self._plan.schedule) is Constant else self._factors(n_rows)
+        shares = self._shares_of_average(n_rows) if self.averaging else _NONE
         arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors, shares
         result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
@@ -275,7 +277,7 @@ class WideStream(WideState):
             numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
         state = self._of_few_columns(objective, *self._caught_up(rows, objective, scale), center, scale)
         base, longest = self._rates(rows, center, scale, state.objective)
-        rate = base * self._rate_factor(self.t)
+        rate = base * float(self._factors(1)[0])
         is_one = weight is None and numbers[WEIGHT] == numbers[ROWS]
         weights = None if is_one else np.array([s / (numbers[WEIGHT] / numbers[ROWS])])
         batch, plan = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1), replace(self._plan, average=False)

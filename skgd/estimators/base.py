@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
-from operator import is_
+from operator import attrgetter, is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate
+from skgd.estimators.atomic import Atomic
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import check_parts, resolve_parameters
 from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
@@ -136,7 +136,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
     class_weight: Any = None
-    _values: list | None = None
+    _values: tuple | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
     coef_: Any = Absent(coefficients)
@@ -404,7 +404,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     @staticmethod
     def _is_untouched(attributes: Mapping[str, Any]) -> bool:
         """Say whether the fitted parameters are those that training has published, or would publish if asked."""
-        if isinstance(attributes["_state"], WideStream) and not {"coef_", "intercept_"} & attributes.keys():
+        if "coef_" not in attributes and "intercept_" not in attributes and type(attributes["_state"]) is WideStream:
             return True
         fingerprint = attributes.get("_fingerprint")
         return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
@@ -459,13 +459,13 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending
     ) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
-        self.__dict__.pop("_unfinished", None)
-        fitted = self._fitted_attributes(state, n_iter, ending) | {"history_": history}
-        kept = vars(self).copy()
-        if isinstance(state, WideStream):  # which makes parameters when they are asked for: none remain from before
+        attributes = vars(self) | self._fitted_attributes(state, n_iter, ending)
+        attributes["history_"] = history
+        attributes.pop("_unfinished", None)
+        if type(state) is WideStream:  # which makes parameters when they are asked for: none remain from before
             for name in _MADE_ON_DEMAND:
-                kept.pop(name, None)
-        self.__dict__ = kept | fitted
+                attributes.pop(name, None)
+        self.__dict__ = attributes
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learned until ``state``."""
@@ -497,24 +497,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
         return {"coefs_": coefs, "intercepts_": intercepts}
 
-    @contextmanager
-    def _atomic(self) -> Iterator[None]:
-        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
-
-        One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
-        caller has NumPy do about overflow and the like is none of our business meanwhile.
-        """
-        before = self.__dict__.copy()
-        history = before.get("history_", {})
-        n_entries = len(history.get("objective", ()))
-        try:
-            with np.errstate(all="ignore"):
-                yield
-        except BaseException:
-            self.__dict__ = before  # all at once, as in `_publish`
-            for values in history.values():
-                del values[n_entries:]
-            raise
+    def _atomic(self) -> Atomic:
+        return Atomic(self)
 
     def _loss_kind(self) -> Loss | type[Loss]:
         """Return the loss, or its class, without checking it."""
@@ -526,7 +510,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
         """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
-        values = [stream, *map(vars(self).get, self._parameter_names())]
+        values = (stream, *self._values_of_parameters()(self))
         if self._values is None or not all(map(is_, values, self._values)):
             given = [snapshot(value) for value in values]
             if getattr(self, "_given", None) != given:
@@ -535,6 +519,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             # What may change inside is looked into each time.
             self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values
         return self._resolved
+
+    @classmethod
+    @cache
+    def _values_of_parameters(cls) -> Callable[[Any], tuple]:
+        return attrgetter(*cls._parameter_names())
 
     @classmethod
     @cache

@@ -87,7 +87,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
+_NONE, _ONE, _FLOAT, _INTEGER = np.empty(0), np.ones(1), np.dtype(np.float64), np.dtype(np.int64)
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
@@ -122,8 +122,9 @@ def take_wide(
 
     ``table``, ``numbers``, ``targets`` and ``centered_columns``, whose first number is that of the others, are changed
     in place; ``changed_columns``, which has such a number, too, and ``changed_rows`` note what the table held before.
-    Return how many steps were taken, fewer than rows if one came to numbers that are not finite, the rate of the last
-    step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
+    Of ``weight``, ``rates`` and ``shares``, the last number is that of all further rows. Return how many steps were
+    taken, fewer than rows if one came to numbers that are not finite, the rate of the last step, and the sums over the
+    rows: loss, square of the gradient, penalty, and both by their worth.
     """
     n_features, many_outputs, alpha, l1_ratio, decay = given[:5]
     curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given[5:]
@@ -146,8 +147,9 @@ def take_wide(
     loss, square_of_gradient, penalty, progress, rate = 0.0, 0.0, 0.0, 0.0, 0.0
     for q in range(indptr[0], indptr[1]):
         prefetch(table, (indices[q], 0))
-    for step in range(len(rates)):
-        s = weight[step]
+    n_rows = len(y)
+    for step in range(n_rows):
+        s = weight[min(step, len(weight) - 1)]
         before = numbers[WEIGHT]
         if decay > 0.0 and before > 0.0:
             numbers[CLOCK] += decay * (numbers[NORMS] / before) * numbers[RATE]
@@ -189,7 +191,7 @@ def take_wide(
             if table[j, SEEN] > 0.0:
                 centered_columns[0] += 1
                 centered_columns[centered_columns[0]] = j
-        for q in range(indptr[step + 1], indptr[min(step + 2, len(rates))]):
+        for q in range(indptr[step + 1], indptr[min(step + 2, n_rows)]):
             prefetch(table, (indices[q], 0))
         filled = numbers[ENTRIES] / (total * n_features)
         text_like = is_text_like(filled, n_features)
@@ -289,7 +291,7 @@ def take_wide(
         numbers[FEW] += few
         numbers[INDICATED] += indicated
         numbers[NORMS] += s * norm
-        rate = rates[step]
+        rate = rates[min(step, len(rates) - 1)]
         if automatic_rate:
             one_hot = 0.0 if text_like or numbers[FEW] <= 0.0 else numbers[INDICATED] / numbers[FEW]
             of_rows = row_norm_of(numbers[NORMS] / total, has_intercept)
@@ -363,12 +365,13 @@ def take_wide(
                 numbers[len(numbers) - n_outputs + k] += (intercept - numbers[N_NUMBERS + k]) * of_gap
             numbers[N_NUMBERS + k] = intercept
         if averages:
-            numbers[LEFT] = 1.0 if shares[step] == 1.0 else numbers[LEFT] * (1.0 - shares[step])
+            newest = shares[min(step, len(shares) - 1)]
+            numbers[LEFT] = 1.0 if newest == 1.0 else numbers[LEFT] * (1.0 - newest)
         penalty += numbers[PENALTY]
         progress += sums[2] + numbers[OF_WORTH]
         if not finite:
             return step, rate, (loss, square_of_gradient, penalty, progress)
-    return len(rates), rate, (loss, square_of_gradient, penalty, progress)
+    return n_rows, rate, (loss, square_of_gradient, penalty, progress)
 
 
 def note(table, j, t, changed_columns, changed_rows):
@@ -512,7 +515,7 @@ class WideLoop:
         self._compiled: Loop | None = None
         self._at_hand = False  # without compiling
         self._verbose = settings.verbose
-        self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
+        self._rates = np.array([1.0 if isinstance(learning_rate, str) else learning_rate])
         worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
         self._given = (
             worth,
@@ -545,7 +548,7 @@ class WideLoop:
         y: np.ndarray,
         weight: np.ndarray | None,
         t: int,
-        factors: np.ndarray,
+        factors: np.ndarray | None,
         shares: np.ndarray,
     ) -> tuple[int, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
@@ -559,16 +562,16 @@ class WideLoop:
             scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
             _plain(X.data, _FLOAT),
-            _plain(X.indices, _INTEGER).view(np.uint64),  # which never count from the end
+            _unsigned(X.indices),
             _plain(X.indptr, _INTEGER),
             _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
-            np.ones(len(y)) if weight is None else _plain(weight, _FLOAT),
+            _ONE if weight is None else _plain(weight, _FLOAT),
             t,
             array,
             numbers,
             targets,
             centered_columns,
-            self._base * factors,
+            self._rates if factors is None else self._rates * factors,
             shares,
             changes.columns,
             changes.rows,
@@ -610,6 +613,12 @@ class WideLoop:
 def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return an array as the loop takes it: of one type, whatever the user's is, so that it is compiled once."""
     return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
+
+
+def _unsigned(indices: np.ndarray) -> np.ndarray:
+    """Return indices as the loop takes them: such that none counts from the end."""
+    is_plain = indices.dtype == _INTEGER and indices.flags.carray
+    return indices.view(np.uint64) if is_plain else indices.astype(np.uint64, order="C")
 
 
 def _as_python(argument: Any, place: int) -> Any:
