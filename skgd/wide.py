@@ -36,6 +36,7 @@ from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
+from skgd.validation import are_sound
 from skgd.wide_state import WideState, known_of
 from skgd.wide_table import (
     CLOCK,
@@ -68,6 +69,10 @@ _NONE = np.empty(0)
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
+class UnsoundError(ValueError):
+    """X has entries that are not finite, or in columns that it does not have."""
+
+
 class WideStream(WideState):
     """The state of a wide stream, and its steps. A call of ``partial_fit`` makes another, which shares the table."""
 
@@ -95,6 +100,10 @@ class WideStream(WideState):
         if state.t:
             stream._take_over(state, array)
         return stream
+
+    def looks_at_entries(self, plan: Plan) -> bool:
+        """Say whether, with a plan, a loop goes on that looks at the entries of sparse rows when it reads them."""
+        return self.plan is plan and self.loop is not None
 
     def goes_on_with(self, plan: Plan, l1_ratio: float) -> bool:
         """Say whether a plan changes nothing of what the table holds, nor of what features have missed so far."""
@@ -177,6 +186,7 @@ class WideStream(WideState):
                 taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
                 if taken is None:
                     if row == 0:
+                        self._check(X)
                         columns = X.indices if n_entries <= _FEW_ENTRIES else np.unique(X.indices)
                         changes.add(array, np.concatenate([columns, room[1 : 1 + n_centered]]))
                     stop = row + 1
@@ -235,11 +245,17 @@ class WideStream(WideState):
             return None
         taken, rate, sums = result
         if taken < n_rows:
+            self._check(X)
             raise self._failure(self.t + taken + 1, rate)
         self.t, self.engine = self.t + n_rows, "compiled"
         if self.averaging:
             self.averaged += int(np.count_nonzero(shares))
         return sums, rate
+
+    def _check(self, X: Any) -> None:
+        """Look at the entries, which no one has before where a loop is at hand that does."""
+        if not are_sound(X):
+            raise UnsoundError
 
     def _shares_of_average(self, n_steps: int) -> np.ndarray:
         """Return the share of the iterate after each of some steps in the average; 0 for none."""

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate
-from skgd.estimators.atomic import Atomic
+from skgd.estimators.atomic import atomic
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import check_parts, resolve_parameters
 from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
@@ -52,7 +52,7 @@ from skgd.validation import (
     read_weight,
     single_column_raveled,
 )
-from skgd.wide import WideStream
+from skgd.wide import UnsoundError, WideStream
 from skgd.wide_table import OutdatedError
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
@@ -223,6 +223,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
+    _atomic = atomic
+
     def _prepare(
         self,
         X: Any,
@@ -236,14 +238,14 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     ) -> tuple[State | Stream | WideStream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
-        X, y, weight = self._read(X, y, sample_weight, resumed, stream, order="C" if stream else None)
+        state = self._resume(plan, loss) if resumed else None
+        later = type(state) is WideStream and stream and sample_weight is None and state.looks_at_entries(plan)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream, "C" if stream else None, entries=not later)
         given = y
         if weight is not None and not weight.all():  # a sample of weight zero is no sample
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]
-        if resumed:
-            state: State | Stream | WideStream = self._resume(plan, loss)
-        else:
+        if state is None:
             state = self._begin(X, y, given, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
@@ -308,7 +310,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 "early_stopping=False, and score on a validation set between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
-        state, entry = train_stream(state, plan, data)
+        try:
+            state, entry = train_stream(state, plan, data)
+        except UnsoundError:
+            read_features(self, X, (state.dtype.type,))  # says what is wrong
+            raise
         self._publish(state, 1, history, Ending("stream", kept=1))
         self._trained_with = self._resolved[0]
         append(history, entry)
@@ -497,9 +503,6 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
         return {"coefs_": coefs, "intercepts_": intercepts}
 
-    def _atomic(self) -> Atomic:
-        return Atomic(self)
-
     def _loss_kind(self) -> Loss | type[Loss]:
         """Return the loss, or its class, without checking it."""
         if isinstance(self.loss, Loss):
@@ -535,13 +538,23 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool, order: Literal["C"] | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        resumed: bool,
+        stream: bool,
+        order: Literal["C"] | None,
+        entries: bool = True,
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, y and weights; those of a stream go with earlier ones."""
+        """Return checked X, or what `is_plain` says without its ``entries``, y and weights.
+
+        Those of a stream go with earlier ones.
+        """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
-        if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
+        if resumed and is_ready(self, X, dtypes, entries) and self._is_ready_target(y, X.shape[0]):
             X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
             X = read_features(self, X, dtypes, reset=not resumed, order=order)

@@ -37,6 +37,7 @@ from skgd.engines.compiled.interface import (
     averages,
     has_intercept,
     log_link,
+    n_slots,
     part_of,
     precondition,
     prefetch,
@@ -123,12 +124,12 @@ def take_wide(
     ``table``, ``numbers``, ``targets`` and ``centered_columns``, whose first number is that of the others, are changed
     in place; ``changed_columns``, which has such a number, too, and ``changed_rows`` note what the table held before.
     Of ``weight``, ``rates`` and ``shares``, the last number is that of all further rows. Return how many steps were
-    taken, fewer than rows if one came to numbers that are not finite, the rate of the last step, and the sums over the
-    rows: loss, square of the gradient, penalty, and both by their worth.
+    taken, fewer than rows if one is not sound or came to numbers that are not finite, the rate of the last step, and
+    the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
     n_features, many_outputs, alpha, l1_ratio, decay = given[:5]
     curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given[5:]
-    n_slots, n_outputs = len(initial), 1 if single else many_outputs
+    n_outputs = 1 if single else many_outputs
     parts = parts_of(scratch, len(columns), n_outputs, n_slots)
     of_entries, of_parameters, slots, of_outputs, of_step = parts
     entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares = of_entries[:10]
@@ -140,6 +141,7 @@ def take_wide(
     first = N_NUMBERS + n_outputs
     of_slots = N_STATISTICS + n_outputs
     of_gaps = of_slots + n_slots * width
+    n_numbers = of_gaps + (n_outputs if averages else 0)  # of each column
     penalized = alpha > 0.0
     scales = Scales(center, inverse, predictor_center, predictor_scale, divisor, unit, worth)
     penalty_of_step = Penalty(l1, l2, penalized)
@@ -169,19 +171,22 @@ def take_wide(
         if not have_units(of_units, degree, known_worth, hypers):
             return step, rate, (loss, square_of_gradient, penalty, progress)
         # The columns of the row, and those that are centered, of which it has a value far from the center.
-        n = 0
+        n, weight_of_entries = 0, numbers[ENTRIES]
         for q in range(indptr[step], indptr[step + 1]):
             j, value = indices[q], values[q]
-            note(table, j, t, changed_columns, changed_rows)
+            if not (j < n_features and abs(value) < np.inf):  # which `skgd.validation` leaves to who reads them
+                return step, rate, (loss, square_of_gradient, penalty, progress)
+            note(table, j, n_numbers, t, changed_columns, changed_rows)
             table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
-            numbers[ENTRIES] += s if value != 0.0 else 0.0
+            weight_of_entries += s if value != 0.0 else 0.0
             columns[n], x[n] = j, value
             n += 1
+        numbers[ENTRIES] = weight_of_entries
         n_centered, centered_columns[0] = centered_columns[0], 0
         for q in range(n_centered):
             j = centered_columns[1 + q]
             if table[j, SEEN] != now:
-                note(table, j, t, changed_columns, changed_rows)
+                note(table, j, n_numbers, t, changed_columns, changed_rows)
                 if is_frequent(table[j, COUNT] / total):
                     columns[n], x[n] = j, 0.0
                     n += 1
@@ -374,12 +379,12 @@ def take_wide(
     return n_rows, rate, (loss, square_of_gradient, penalty, progress)
 
 
-def note(table, j, t, changed_columns, changed_rows):
+def note(table, j, n_numbers, t, changed_columns, changed_rows):
     """Note what the table holds of a column that has not been seen since a step: before it is changed."""
     if abs(table[j, SEEN]) <= t:
         n = changed_columns[0]
         changed_columns[1 + n] = j
-        for q in range(table.shape[1]):
+        for q in range(n_numbers):
             changed_rows[n, q] = table[j, q]
         changed_columns[0] = n + 1
 
@@ -469,7 +474,8 @@ def wide_loop_as_python(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> 
 def _filled_in(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> dict[str, Any]:
     names = "regression", "precondition", "standardized", "automatic_rate", "averages"
     of_stream = dict(zip(names, flags, strict=True))
-    return {**kind.filled_in(), **of_stream, "log_link": log_link}
+    n_slots = 0 if kind.linear else len(kind.optimizer.slots)
+    return {**kind.filled_in(), **of_stream, "log_link": log_link, "n_slots": n_slots}
 
 
 class WideLoop:
@@ -563,7 +569,7 @@ class WideLoop:
         arguments = (
             _plain(X.data, _FLOAT),
             _unsigned(X.indices),
-            _plain(X.indptr, _INTEGER),
+            _unsigned(X.indptr),
             _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
             _ONE if weight is None else _plain(weight, _FLOAT),
             t,
