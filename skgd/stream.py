@@ -26,6 +26,8 @@ from skgd.steps import Batches, learn, rates_of, run
 from skgd.validation import canonical
 from skgd.wide import WideStream
 
+_NONE = np.empty(0)
+
 
 def train_stream(
     state: State | Stream | WideStream, plan: Plan, data: Data
@@ -46,7 +48,7 @@ def train_stream(
     else:
         state, sums, rate = _in_batches(state, plan, data)
     loss, *squares, penalty, progress = [total / len(y) for total in sums]
-    summary = EpochSummary(loss, penalty, progress, squares, len(y), np.empty(0))
+    summary = EpochSummary(loss, penalty, progress, squares, len(y), _NONE)
     entry = entry_of(summary, rate, started)
     watched = entry["objective"] if state.objective.one_problem else progress
     state.past = past.followed_by({"objective": watched}, plan.schedule)

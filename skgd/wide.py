@@ -169,7 +169,9 @@ class WideStream(WideState):
         """Return the stream after some rows, sums over them, and the last rate."""
         X: Any
         X, y, weight = data
-        class_totals, weight = self._with_class_weights(y, weight)
+        class_totals = self.class_totals
+        if self._plan.class_weight is not None:
+            class_totals, weight = self._with_class_weights(y, weight)
         n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
         most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
         room = np.empty(n_centered + 4 * most + 2, np.int64)
@@ -206,8 +208,6 @@ class WideStream(WideState):
     def _with_class_weights(self, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the weights of the classes so far, and those of the rows, times those of their classes until then."""
         plan, totals = self._plan, self.class_totals
-        if plan.class_weight is None:
-            return totals, weight
         each = (y[:, np.newaxis] == np.arange(len(totals))) * (1.0 if weight is None else weight[:, np.newaxis])
         so_far = totals + np.cumsum(each, axis=0)
         by_row = [

@@ -475,11 +475,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learned until ``state``."""
-        parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
-        if parameters:
-            parameters["_fingerprint"] = fingerprint_of(*parameters_in(parameters))
-        return {
-            **parameters,
+        fitted = {
             "n_iter_": n_iter,
             "converged_": ending.converged,
             "stop_reason_": ending.reason,
@@ -493,6 +489,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             "loss_": state.objective.loss,
             "_state": state,
         }
+        if type(state) is not WideStream:
+            parameters = self._parameter_attributes(state.published())
+            fitted |= parameters | {"_fingerprint": fingerprint_of(*parameters_in(parameters))}
+        return fitted
 
     def _parameter_attributes(self, layers: list[Layer]) -> dict[str, Any]:
         """Return the attributes that hold the parameters."""
