@@ -178,7 +178,7 @@ class WideStream(WideState):
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
         n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
-        n_changes *= 1 if self.engine == "compiled" else 2  # in NumPy, then perhaps in a loop
+        n_changes *= 2  # in NumPy, then perhaps in a loop
         sums: Any = None
         rate, row = np.nan, 0
         with self.table.lock:

@@ -224,32 +224,32 @@ def take_wide(
             few += entries_after[0] - entries_before[0]
             indicated += entries_after[1] - entries_before[1]
             count[u], unit_of_column[u], squares[u] = known[0], known[1], known[3]
-            share_of_rows[u] = known[0] / total
             passed[u] = numbers[CLOCK] - table[j, TIME]
+        for u in range(n):
+            share_of_rows[u] = count[u] / total
         for u in range(n):
             relative[u] = rarity(share_of_rows[u]) if precondition else 1.0
         for u in range(n):
             relative[u] = relative_scale_of((count[u], 0.0, 0.0, squares[u]), relative[u])
         for u in range(n):
-            r, known_in_largest = 1.0, False
             center[u] = 0.0
-            if precondition:
-                r = nonzero(unit_of_column[u] * relative[u])
-                known_in_largest = unit_of_column[u] > 0.0 and r >= tiny
-                if is_frequent(share_of_rows[u]) and not soon:
-                    j = columns[u]
-                    known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-                    far, deviation = coordinates_in(known, total, has_intercept, text_like)
-                    if table[j, SEEN] <= 0.0 and far != 0.0:
-                        centered_columns[0] += 1
-                        centered_columns[centered_columns[0]] = j
-                        table[j, SEEN] = now
-                    if table[j, SEEN] > 0.0:
-                        center[u], r, known_in_largest = far, deviation, False
-                r = normal_scale(r, tiny)
+            r = nonzero(unit_of_column[u] * relative[u])
+            known_in_largest = precondition and unit_of_column[u] > 0.0 and r >= tiny
+            r = normal_scale(r, tiny) if precondition else 1.0
             scale[u] = r
-            if not known_in_largest:
-                relative[u] = r / nonzero(unit_of_column[u])
+            relative[u] = relative[u] if known_in_largest else r / nonzero(unit_of_column[u])
+        for u in range(n if precondition and not soon else 0):
+            if is_frequent(share_of_rows[u]):
+                j = columns[u]
+                known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
+                far, deviation = coordinates_in(known, total, has_intercept, text_like)
+                if table[j, SEEN] <= 0.0 and far != 0.0:
+                    centered_columns[0] += 1
+                    centered_columns[centered_columns[0]] = j
+                    table[j, SEEN] = now
+                if table[j, SEEN] > 0.0:
+                    center[u], scale[u] = far, normal_scale(deviation, tiny)
+                    relative[u] = scale[u] / nonzero(unit_of_column[u])
         in_rows = numbers[ROWS] * inverse_total
         for u in range(n):
             inverse[u] = 1.0 / scale[u]
@@ -380,13 +380,16 @@ def take_wide(
 
 
 def note(table, j, n_numbers, t, changed_columns, changed_rows):
-    """Note what the table holds of a column that has not been seen since a step: before it is changed."""
-    if abs(table[j, SEEN]) <= t:
-        n = changed_columns[0]
-        changed_columns[1 + n] = j
-        for q in range(n_numbers):
-            changed_rows[n, q] = table[j, q]
-        changed_columns[0] = n + 1
+    """Note what the table holds of a column that has not been seen since a step: before it is changed.
+
+    Of others, too, but these do not count: the next note takes their place. A branch would be one that no processor
+    foresees, on memory that it waits for.
+    """
+    n = changed_columns[0]
+    changed_columns[1 + n] = j
+    for q in range(n_numbers):
+        changed_rows[n, q] = table[j, q]
+    changed_columns[0] = n + (1 if abs(table[j, SEEN]) <= t else 0)
 
 
 def learn_target(measures, k, value, share):
