@@ -111,7 +111,7 @@ class WideStream(WideState):
         same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
         before = self.objective.alpha, self.objective.l1_ratio
         same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
-        averages = plan.averaging is not None or (plan.average == "compared" and self.averaging)
+        averages = plan.averages_on(self.averaging)
         same = same and self.decay == _decay(plan, optimizer, self.objective, averages)
         same = same and not (self._repeats and self._has_other_rate(plan))
         return same and (plan.precondition, averages) == (self.precondition, self.averaging)

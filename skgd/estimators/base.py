@@ -393,7 +393,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
             theta = objective.from_user(layers, state.iterate.theta.dtype)
             iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
-        goes_on = plan.averaging is not None or plan.average == "compared"
+        goes_on = plan.averages_on(state.averaging)
         if iterate.slopes is not None and plan.averaging is not None:
             iterate = iterate._replace(slopes=None)
         elif iterate.slopes is not None:  # an average of iterates that had another minimum ends

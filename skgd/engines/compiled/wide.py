@@ -253,8 +253,8 @@ def take_wide(
         in_rows = numbers[ROWS] * inverse_total
         for u in range(n):
             inverse[u] = 1.0 / scale[u]
-        for u in range(n):
-            share_left[u] = share_after(passed[u], count[u] * in_rows) if decay > 0.0 else 1.0
+        for u in range(n if decay > 0.0 else 0):
+            share_left[u] = share_after(passed[u], count[u] * in_rows)
         for u in range(n):
             in_slots = nonzero(unit_of_column[u]) * inverse[u]
             in_slots *= in_slots
@@ -278,7 +278,8 @@ def take_wide(
                     in_table = table[j, of_slots + m * width + (0 if shared else k)]
                     in_table *= 1.0 if repeating else x[u]
                     slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table
-                v = share_left[u] * standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                v = share_left[u] * v if decay > 0.0 else v
                 if penalized:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
