@@ -45,17 +45,10 @@ def entry_of(
     suboptimality: float = math.nan,
 ) -> dict[str, float]:
     """Return one epoch's entry of the history; ``validated`` are the loss and the score of the validation set."""
-    values = (
-        summary.loss + summary.penalty,
-        summary.loss,
-        math.sqrt(sum(summary.squared_norms)),
-        float(rate),
-        *validated,
-        suboptimality,
-        time.perf_counter() - started,
-    )
-    by_layer = [math.sqrt(square) for square in summary.squared_norms] if len(summary.squared_norms) > 1 else []
-    return dict(zip(history_keys(len(by_layer)), (*values, *by_layer), strict=True))
+    loss, squares = summary.loss, summary.squared_norms
+    values = loss + summary.penalty, loss, math.sqrt(sum(squares)), float(rate), *validated, suboptimality
+    by_layer = map(math.sqrt, squares) if len(squares) > 1 else ()
+    return dict(zip(history_keys(len(squares)), (*values, time.perf_counter() - started, *by_layer), strict=True))
 
 
 def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:

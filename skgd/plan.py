@@ -56,6 +56,10 @@ class Plan:
             return None
         return _polynomial_decay if self.average == "polynomial" else _uniform
 
+    def averages_on(self, averaging: bool) -> bool:
+        """Say whether training that goes on keeps an average, given whether one was kept so far."""
+        return self.averaging is not None or (averaging and self.average == "compared")
+
     def row_weights(self, y: np.ndarray, weight: np.ndarray | None, class_totals: np.ndarray) -> np.ndarray | None:
         """Return the samples' weights times those of their classes; ``class_totals`` are the weights seen of each."""
         if self.class_weight is None:

@@ -35,8 +35,10 @@ class Past:
 
     def followed_by(self, watched: Mapping[str, float], schedule: Schedule) -> Past:
         """Return the past after one more epoch, of which some values are watched."""
-        memory = {key: schedule.observe(value, self.memory.get(key)) for key, value in watched.items()}
-        return Past(self.epochs + 1, {**self.memory, **memory})
+        memory = dict(self.memory)
+        for key, value in watched.items():
+            memory[key] = schedule.observe(value, memory.get(key))
+        return Past(self.epochs + 1, memory)
 
 
 @dataclass

@@ -26,6 +26,8 @@ from skgd.steps import Batches, learn, rates_of, run
 from skgd.validation import canonical
 from skgd.wide import WideStream
 
+_NONE = np.empty(0)
+
 
 def train_stream(
     state: State | Stream | WideStream, plan: Plan, data: Data
@@ -40,12 +42,13 @@ def train_stream(
     if plan.optimizer is None and state.optimizer.weight_decay:  # by default, that of an earlier fit
         state = replace(state.whole, optimizer=without_weight_decay(state.optimizer))
     sums: Sequence[float]
-    if is_wide(state, plan, X):
+    goes_on = type(state) is WideStream and state.plan is plan and type(X) is not np.ndarray
+    if goes_on or is_wide(state, plan, X):
         state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)
     else:
         state, sums, rate = _in_batches(state, plan, data)
-    loss, *squares, penalty, progress = (total / len(y) for total in sums)
-    summary = EpochSummary(loss, penalty, progress, squares, len(y), np.empty(0))
+    loss, *squares, penalty, progress = [total / len(y) for total in sums]
+    summary = EpochSummary(loss, penalty, progress, squares, len(y), _NONE)
     entry = entry_of(summary, rate, started)
     watched = entry["objective"] if state.objective.one_problem else progress
     state.past = past.followed_by({"objective": watched}, plan.schedule)

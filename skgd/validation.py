@@ -150,26 +150,36 @@ def single_column_raveled(y: np.ndarray, warn: bool = True) -> np.ndarray:
     return column_or_1d(y, warn=warn) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
-def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...]) -> bool:
+def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     """Say whether X is plainly what an estimator that knows its features takes; where it is unusual at all, say no."""
-    if type(X) not in (np.ndarray, sp.csr_array, sp.csr_matrix) or X.ndim != 2:
-        return False
-    known = X.shape[1] == estimator.n_features_in_ and "feature_names_in_" not in vars(estimator)
-    return known and is_plain(X, dtypes)
+    known = is_plain(X, dtypes, entries) and X.shape[1] == estimator.n_features_in_
+    return known and "feature_names_in_" not in vars(estimator)
 
 
-def is_plain(X: Any, dtypes: tuple[type, ...]) -> bool:
-    """Say whether X is plainly what training and prediction take; where it is unusual in any way, say no."""
-    if type(X) is np.ndarray:
+def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
+    """Say whether X is plainly what training and prediction take; where it is unusual in any way, say no.
+
+    Without ``entries``, who reads those of a CSR matrix next is to look whether they are sound, see `are_sound`.
+    """
+    kind = type(X)
+    if kind is np.ndarray:
         values, right = X, X.ndim == 2 and X.flags.c_contiguous
-    elif type(X) in (sp.csr_array, sp.csr_matrix):
-        # Where its entries are comes first: scipy's look for duplicates follows the row pointers, wherever they point.
-        alike = X.ndim == 2 and X.indices.dtype == X.indptr.dtype
-        values, right = X.data, alike and _inside(X) and X.has_canonical_format
+    elif kind is sp.csr_array or kind is sp.csr_matrix:
+        # The row pointers come first: scipy's look for duplicates follows them, wherever they point.
+        values = X.data
+        right = X.ndim == 2 and X.indices.dtype == X.indptr.dtype and _points_inside(X) and X.has_canonical_format
     else:
         return False
-    usual = right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative
-    return usual and all_finite(values)
+    if not (right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative):
+        return False
+    return all_finite(values) if kind is np.ndarray else not entries or are_sound(X)
+
+
+def are_sound(X: Any) -> bool:
+    """Say whether the entries of a CSR matrix are finite, and in columns that it has."""
+    indices = X.indices  # as unsigned numbers, negative ones are large
+    inside = not len(indices) or np.maximum.reduce(indices.view(_UNSIGNED[indices.itemsize])) < X.shape[1]
+    return bool(inside) and all_finite(X.data)
 
 
 def is_plain_target(y: Any, dtype: Any) -> bool:
@@ -190,13 +200,11 @@ def all_finite(values: np.ndarray) -> bool:
     return all(all_finite(flat[i : i + _CHUNK_ELEMENTS]) for i in range(0, flat.size, _CHUNK_ELEMENTS))
 
 
-def _inside(X: Any) -> bool:
-    """Say whether a CSR matrix's indices point into it."""
-    indices, indptr = X.indices, X.indptr
-    ends = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and indptr[-1] == len(indices) == len(X.data)
-    # As unsigned numbers, negative ones are large.
-    inside = ends and len(indices) and np.maximum.reduce(indices.view(_UNSIGNED[indices.itemsize])) < X.shape[1]
-    return bool(inside and (len(indptr) == 2 or (indptr[1:] >= indptr[:-1]).all()))
+def _points_inside(X: Any) -> bool:
+    """Say whether the row pointers of a CSR matrix point to its entries."""
+    indptr, n_entries = X.indptr, len(X.indices)
+    ends = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and indptr[-1] == n_entries == len(X.data)
+    return bool(ends and (len(indptr) == 2 or (indptr[1:] >= indptr[:-1]).all()))
 
 
 def check_indices(X: Any, name: str = "X") -> None:

@@ -33,8 +33,10 @@ from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of
 from skgd.optimizers import AdaGrad, Optimizer, is_linear, laziness_of
 from skgd.plan import Plan
+from skgd.schedules import Constant
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
+from skgd.validation import are_sound
 from skgd.wide_state import WideState, known_of
 from skgd.wide_table import (
     CLOCK,
@@ -63,7 +65,12 @@ from skgd.wide_table import (
     with_entry,
 )
 
+_NONE = np.empty(0)
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
+
+
+class UnsoundError(ValueError):
+    """X has entries that are not finite, or in columns that it does not have."""
 
 
 class WideStream(WideState):
@@ -94,13 +101,17 @@ class WideStream(WideState):
             stream._take_over(state, array)
         return stream
 
+    def looks_at_entries(self, plan: Plan) -> bool:
+        """Say whether, with a plan, a loop goes on that looks at the entries of sparse rows when it reads them."""
+        return self.plan is plan and self.loop is not None
+
     def goes_on_with(self, plan: Plan, l1_ratio: float) -> bool:
         """Say whether a plan changes nothing of what the table holds, nor of what features have missed so far."""
         optimizer = plan.optimizer or self.optimizer
         same = type(optimizer) is type(self.optimizer) and _shares(plan, optimizer, self.objective) == self.shared
         before = self.objective.alpha, self.objective.l1_ratio
         same = same and (before == (_alpha(plan), l1_ratio) or not (before[0] or _alpha(plan)))
-        averages = plan.averaging is not None or (plan.average == "compared" and self.averaging)
+        averages = plan.averages_on(self.averaging)
         same = same and self.decay == _decay(plan, optimizer, self.objective, averages)
         same = same and not (self._repeats and self._has_other_rate(plan))
         return same and (plan.precondition, averages) == (self.precondition, self.averaging)
@@ -158,14 +169,16 @@ class WideStream(WideState):
         """Return the stream after some rows, sums over them, and the last rate."""
         X: Any
         X, y, weight = data
-        class_totals, weight = self._with_class_weights(y, weight)
+        class_totals = self.class_totals
+        if self._plan.class_weight is not None:
+            class_totals, weight = self._with_class_weights(y, weight)
         n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
         most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
-        room = np.empty(max(len(self.centered), n_centered + 4 * most + 2), np.int64)
+        room = np.empty(n_centered + 4 * most + 2, np.int64)
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
         n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
-        n_changes *= 1 if self.engine == "compiled" else 2  # in NumPy, then perhaps in a loop
+        n_changes *= 2  # in NumPy, then perhaps in a loop
         sums: Any = None
         rate, row = np.nan, 0
         with self.table.lock:
@@ -175,6 +188,7 @@ class WideStream(WideState):
                 taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
                 if taken is None:
                     if row == 0:
+                        self._check(X)
                         columns = X.indices if n_entries <= _FEW_ENTRIES else np.unique(X.indices)
                         changes.add(array, np.concatenate([columns, room[1 : 1 + n_centered]]))
                     stop = row + 1
@@ -194,8 +208,6 @@ class WideStream(WideState):
     def _with_class_weights(self, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the weights of the classes so far, and those of the rows, times those of their classes until then."""
         plan, totals = self._plan, self.class_totals
-        if plan.class_weight is None:
-            return totals, weight
         each = (y[:, np.newaxis] == np.arange(len(totals))) * (1.0 if weight is None else weight[:, np.newaxis])
         so_far = totals + np.cumsum(each, axis=0)
         by_row = [
@@ -209,9 +221,10 @@ class WideStream(WideState):
         assert self.plan is not None
         return self.plan
 
-    def _rate_factor(self, step: int) -> float:
-        memory = self.past.memory.get("objective")
-        return float(self._plan.schedule.evaluate(np.array([step]), memory=memory)[0])
+    def _factors(self, n_steps: int) -> np.ndarray:
+        """Return by what the schedule multiplies the learning rate in each of the next steps."""
+        steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
+        return self._plan.schedule.evaluate(steps, memory=memory)
 
     def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
         """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""
@@ -223,9 +236,8 @@ class WideStream(WideState):
             of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
             of_table = self.precondition, self.shared, self.averaging, self.decay
             self.loop = wide_loop(objective, optimizer, self.dtype, y, *of_plan, *of_table)
-        steps, memory = np.arange(self.t, self.t + n_rows), self.past.memory.get("objective")
-        factors = self._plan.schedule.evaluate(steps, memory=memory)
-        shares = self._shares_of_average(n_rows) if self.averaging else factors  # which are not read then
+        factors = None if type(self._plan.schedule) is Constant else self._factors(n_rows)
+        shares = self._shares_of_average(n_rows) if self.averaging else _NONE
         arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors, shares
         result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
@@ -233,11 +245,17 @@ class WideStream(WideState):
             return None
         taken, rate, sums = result
         if taken < n_rows:
+            self._check(X)
             raise self._failure(self.t + taken + 1, rate)
         self.t, self.engine = self.t + n_rows, "compiled"
         if self.averaging:
             self.averaged += int(np.count_nonzero(shares))
         return sums, rate
+
+    def _check(self, X: Any) -> None:
+        """Look at the entries, which no one has before where a loop is at hand that does."""
+        if not are_sound(X):
+            raise UnsoundError
 
     def _shares_of_average(self, n_steps: int) -> np.ndarray:
         """Return the share of the iterate after each of some steps in the average; 0 for none."""
@@ -275,7 +293,7 @@ class WideStream(WideState):
             numbers[OF_WORTH] -= penalty_of(v, l1, l2, worth).sum()
         state = self._of_few_columns(objective, *self._caught_up(rows, objective, scale), center, scale)
         base, longest = self._rates(rows, center, scale, state.objective)
-        rate = base * self._rate_factor(self.t)
+        rate = base * float(self._factors(1)[0])
         is_one = weight is None and numbers[WEIGHT] == numbers[ROWS]
         weights = None if is_one else np.array([s / (numbers[WEIGHT] / numbers[ROWS])])
         batch, plan = Batches(x[np.newaxis], y, weights, np.zeros(1, np.int64), 1), replace(self._plan, average=False)

@@ -106,8 +106,9 @@ class Changes:
     """What the rows of a table held before a call has changed them."""
 
     def __init__(self, size: int, width: int):
-        self.columns = np.zeros(1 + size, np.int64)  # the number of changes, and the column of each
-        self.rows = np.empty((size, width))
+        # The number of changes, and the column of each, and what its row held; the loop writes one more, not to count.
+        self.columns = np.zeros(2 + size, np.int64)
+        self.rows = np.empty((1 + size, width))
 
     def add(self, array: np.ndarray, columns: np.ndarray) -> None:
         """Note what the table holds of some columns."""
@@ -149,7 +150,7 @@ class Table:
         It is undone unless `complete` is called. Meanwhile, ``lock`` is to be held.
         """
         self._before = None
-        if len(self._changes.rows) < size:
+        if len(self._changes.rows) <= size:
             self._changes = Changes(size, self._array.shape[1])
         self._changes.columns[0] = 0
         self._before, self._complete = self._version, False

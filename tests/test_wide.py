@@ -576,6 +576,26 @@ def test_coefficients_are_made_when_asked_for_and_once():
     assert model.coef_ is not coef
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+@pytest.mark.parametrize("place", ["data", "indices"])
+@pytest.mark.parametrize("row", [0, 39])
+def test_entries_that_are_not_sound_change_nothing(compiles_after, place, row):
+    X = rows()
+    y = target("classes", X)
+    model, other = (streamed(GDClassifier(), X, y, compiles_after=compiles_after) for _ in range(2))
+    for value in {"data": [np.nan, np.inf, -np.inf], "indices": [N_COLUMNS, -1, np.iinfo(np.int32).min]}[place]:
+        broken = X[:40]
+        assert broken.has_canonical_format
+        getattr(broken, place)[broken.indptr[row + 1] - 1] = value
+        for weight in (None, np.ones(40)):
+            with loop_after(compiles_after), pytest.raises(ValueError, match=r"X.*(NaN|infinity|malformed)"):
+                model.partial_fit(broken, y[:40], sample_weight=weight)
+            assert_array_equal(model.coef_, other.coef_)
+    with loop_after(compiles_after):
+        assert_array_equal(model.partial_fit(X, y).coef_, other.partial_fit(X, y).coef_)
+
+
 def test_coefficients_set_from_outside_are_where_training_goes_on():
     X = rows()
     y = target("binary", X)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
-from operator import is_
+from operator import attrgetter, is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate
+from skgd.estimators.atomic import atomic
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import check_parts, resolve_parameters
 from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
@@ -52,7 +52,7 @@ from skgd.validation import (
     read_weight,
     single_column_raveled,
 )
-from skgd.wide import WideStream
+from skgd.wide import UnsoundError, WideStream
 from skgd.wide_table import OutdatedError
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
@@ -136,7 +136,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
     class_weight: Any = None
-    _values: list | None = None
+    _values: tuple | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
     coef_: Any = Absent(coefficients)
@@ -223,6 +223,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     # -- training -----------------------------------------------------------------------------------------------------
 
+    _atomic = atomic
+
     def _prepare(
         self,
         X: Any,
@@ -236,14 +238,14 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     ) -> tuple[State | Stream | WideStream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
-        X, y, weight = self._read(X, y, sample_weight, resumed, stream, order="C" if stream else None)
+        state = self._resume(plan, loss) if resumed else None
+        later = type(state) is WideStream and stream and sample_weight is None and state.looks_at_entries(plan)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream, "C" if stream else None, entries=not later)
         given = y
         if weight is not None and not weight.all():  # a sample of weight zero is no sample
             keep = np.flatnonzero(weight)
             X, y, weight = X[keep], y[keep], weight[keep]
-        if resumed:
-            state: State | Stream | WideStream = self._resume(plan, loss)
-        else:
+        if state is None:
             state = self._begin(X, y, given, plan, loss, classes, random_state or self._random_state())
         if self.class_weight is not None:
             plan = replace(plan, class_weight=self._class_weight())
@@ -308,7 +310,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 "early_stopping=False, and score on a validation set between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
-        state, entry = train_stream(state, plan, data)
+        try:
+            state, entry = train_stream(state, plan, data)
+        except UnsoundError:
+            read_features(self, X, (state.dtype.type,))  # says what is wrong
+            raise
         self._publish(state, 1, history, Ending("stream", kept=1))
         self._trained_with = self._resolved[0]
         append(history, entry)
@@ -387,7 +393,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
             theta = objective.from_user(layers, state.iterate.theta.dtype)
             iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
-        goes_on = plan.averaging is not None or plan.average == "compared"
+        goes_on = plan.averages_on(state.averaging)
         if iterate.slopes is not None and plan.averaging is not None:
             iterate = iterate._replace(slopes=None)
         elif iterate.slopes is not None:  # an average of iterates that had another minimum ends
@@ -404,7 +410,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     @staticmethod
     def _is_untouched(attributes: Mapping[str, Any]) -> bool:
         """Say whether the fitted parameters are those that training has published, or would publish if asked."""
-        if isinstance(attributes["_state"], WideStream) and not {"coef_", "intercept_"} & attributes.keys():
+        if "coef_" not in attributes and "intercept_" not in attributes and type(attributes["_state"]) is WideStream:
             return True
         fingerprint = attributes.get("_fingerprint")
         return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
@@ -459,21 +465,17 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending
     ) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
-        self.__dict__.pop("_unfinished", None)
-        fitted = self._fitted_attributes(state, n_iter, ending) | {"history_": history}
-        kept = vars(self).copy()
-        if isinstance(state, WideStream):  # which makes parameters when they are asked for: none remain from before
+        attributes = vars(self) | self._fitted_attributes(state, n_iter, ending)
+        attributes["history_"] = history
+        attributes.pop("_unfinished", None)
+        if type(state) is WideStream:  # which makes parameters when they are asked for: none remain from before
             for name in _MADE_ON_DEMAND:
-                kept.pop(name, None)
-        self.__dict__ = kept | fitted
+                attributes.pop(name, None)
+        self.__dict__ = attributes
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learned until ``state``."""
-        parameters = {} if isinstance(state, WideStream) else self._parameter_attributes(state.published())
-        if parameters:
-            parameters["_fingerprint"] = fingerprint_of(*parameters_in(parameters))
-        return {
-            **parameters,
+        fitted = {
             "n_iter_": n_iter,
             "converged_": ending.converged,
             "stop_reason_": ending.reason,
@@ -487,6 +489,10 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             "loss_": state.objective.loss,
             "_state": state,
         }
+        if type(state) is not WideStream:
+            parameters = self._parameter_attributes(state.published())
+            fitted |= parameters | {"_fingerprint": fingerprint_of(*parameters_in(parameters))}
+        return fitted
 
     def _parameter_attributes(self, layers: list[Layer]) -> dict[str, Any]:
         """Return the attributes that hold the parameters."""
@@ -496,25 +502,6 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             return {"coef_": np.ascontiguousarray(coef.T) + 0.0, "intercept_": intercept}
         coefs, intercepts = ([part.copy() for part in parts] for parts in zip(*layers, strict=True))
         return {"coefs_": coefs, "intercepts_": intercepts}
-
-    @contextmanager
-    def _atomic(self) -> Iterator[None]:
-        """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
-
-        One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
-        caller has NumPy do about overflow and the like is none of our business meanwhile.
-        """
-        before = self.__dict__.copy()
-        history = before.get("history_", {})
-        n_entries = len(history.get("objective", ()))
-        try:
-            with np.errstate(all="ignore"):
-                yield
-        except BaseException:
-            self.__dict__ = before  # all at once, as in `_publish`
-            for values in history.values():
-                del values[n_entries:]
-            raise
 
     def _loss_kind(self) -> Loss | type[Loss]:
         """Return the loss, or its class, without checking it."""
@@ -526,7 +513,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
         """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
-        values = [stream, *map(vars(self).get, self._parameter_names())]
+        values = (stream, *self._values_of_parameters()(self))
         if self._values is None or not all(map(is_, values, self._values)):
             given = [snapshot(value) for value in values]
             if getattr(self, "_given", None) != given:
@@ -538,6 +525,11 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     @classmethod
     @cache
+    def _values_of_parameters(cls) -> Callable[[Any], tuple]:
+        return attrgetter(*cls._parameter_names())
+
+    @classmethod
+    @cache
     def _parameter_names(cls) -> tuple[str, ...]:
         return tuple(cls().get_params(deep=False))  # which reads the signature each time
 
@@ -546,13 +538,23 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool, order: Literal["C"] | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        resumed: bool,
+        stream: bool,
+        order: Literal["C"] | None,
+        entries: bool = True,
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, y and weights; those of a stream go with earlier ones."""
+        """Return checked X, or what `is_plain` says without its ``entries``, y and weights.
+
+        Those of a stream go with earlier ones.
+        """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
-        if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
+        if resumed and is_ready(self, X, dtypes, entries) and self._is_ready_target(y, X.shape[0]):
             X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
             X = read_features(self, X, dtypes, reset=not resumed, order=order)

@@ -81,6 +81,7 @@ bounded = False  # whether steps may be too long
 implicit = False  # whether steps are shortened by where they lead
 smooth = False  # whether the loss has no kinks
 along_row = False  # whether steps of one row are multiples of it
+n_slots = 0  # of wide streams: how many there are of a parameter
 shared = False  # whether the outputs of a column share its slots
 repeating = False  # of wide streams: whether columns miss steps of which the last one counts
 regression = False  # of streams: whether y holds numbers

@@ -37,6 +37,7 @@ from skgd.engines.compiled.interface import (
     averages,
     has_intercept,
     log_link,
+    n_slots,
     part_of,
     precondition,
     prefetch,
@@ -87,7 +88,7 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_NONE, _FLOAT, _INTEGER = np.empty(0), np.dtype(np.float64), np.dtype(np.int64)
+_NONE, _ONE, _FLOAT, _INTEGER = np.empty(0), np.ones(1), np.dtype(np.float64), np.dtype(np.int64)
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
@@ -122,12 +123,13 @@ def take_wide(
 
     ``table``, ``numbers``, ``targets`` and ``centered_columns``, whose first number is that of the others, are changed
     in place; ``changed_columns``, which has such a number, too, and ``changed_rows`` note what the table held before.
-    Return how many steps were taken, fewer than rows if one came to numbers that are not finite, the rate of the last
-    step, and the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
+    Of ``weight``, ``rates`` and ``shares``, the last number is that of all further rows. Return how many steps were
+    taken, fewer than rows if one is not sound or came to numbers that are not finite, the rate of the last step, and
+    the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
     n_features, many_outputs, alpha, l1_ratio, decay = given[:5]
     curvature, degree, n_classes, max_grad_norm, tiny, largest_number = given[5:]
-    n_slots, n_outputs = len(initial), 1 if single else many_outputs
+    n_outputs = 1 if single else many_outputs
     parts = parts_of(scratch, len(columns), n_outputs, n_slots)
     of_entries, of_parameters, slots, of_outputs, of_step = parts
     entries, x, center, inverse, scale, relative, old_scale, count, unit_of_column, squares = of_entries[:10]
@@ -139,6 +141,7 @@ def take_wide(
     first = N_NUMBERS + n_outputs
     of_slots = N_STATISTICS + n_outputs
     of_gaps = of_slots + n_slots * width
+    n_numbers = of_gaps + (n_outputs if averages else 0)  # of each column
     penalized = alpha > 0.0
     scales = Scales(center, inverse, predictor_center, predictor_scale, divisor, unit, worth)
     penalty_of_step = Penalty(l1, l2, penalized)
@@ -146,8 +149,9 @@ def take_wide(
     loss, square_of_gradient, penalty, progress, rate = 0.0, 0.0, 0.0, 0.0, 0.0
     for q in range(indptr[0], indptr[1]):
         prefetch(table, (indices[q], 0))
-    for step in range(len(rates)):
-        s = weight[step]
+    n_rows = len(y)
+    for step in range(n_rows):
+        s = weight[min(step, len(weight) - 1)]
         before = numbers[WEIGHT]
         if decay > 0.0 and before > 0.0:
             numbers[CLOCK] += decay * (numbers[NORMS] / before) * numbers[RATE]
@@ -167,19 +171,22 @@ def take_wide(
         if not have_units(of_units, degree, known_worth, hypers):
             return step, rate, (loss, square_of_gradient, penalty, progress)
         # The columns of the row, and those that are centered, of which it has a value far from the center.
-        n = 0
+        n, weight_of_entries = 0, numbers[ENTRIES]
         for q in range(indptr[step], indptr[step + 1]):
             j, value = indices[q], values[q]
-            note(table, j, t, changed_columns, changed_rows)
+            if not (j < n_features and abs(value) < np.inf):  # which `skgd.validation` leaves to who reads them
+                return step, rate, (loss, square_of_gradient, penalty, progress)
+            note(table, j, n_numbers, t, changed_columns, changed_rows)
             table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
-            numbers[ENTRIES] += s if value != 0.0 else 0.0
+            weight_of_entries += s if value != 0.0 else 0.0
             columns[n], x[n] = j, value
             n += 1
+        numbers[ENTRIES] = weight_of_entries
         n_centered, centered_columns[0] = centered_columns[0], 0
         for q in range(n_centered):
             j = centered_columns[1 + q]
             if table[j, SEEN] != now:
-                note(table, j, t, changed_columns, changed_rows)
+                note(table, j, n_numbers, t, changed_columns, changed_rows)
                 if is_frequent(table[j, COUNT] / total):
                     columns[n], x[n] = j, 0.0
                     n += 1
@@ -189,7 +196,7 @@ def take_wide(
             if table[j, SEEN] > 0.0:
                 centered_columns[0] += 1
                 centered_columns[centered_columns[0]] = j
-        for q in range(indptr[step + 1], indptr[min(step + 2, len(rates))]):
+        for q in range(indptr[step + 1], indptr[min(step + 2, n_rows)]):
             prefetch(table, (indices[q], 0))
         filled = numbers[ENTRIES] / (total * n_features)
         text_like = is_text_like(filled, n_features)
@@ -217,37 +224,37 @@ def take_wide(
             few += entries_after[0] - entries_before[0]
             indicated += entries_after[1] - entries_before[1]
             count[u], unit_of_column[u], squares[u] = known[0], known[1], known[3]
-            share_of_rows[u] = known[0] / total
             passed[u] = numbers[CLOCK] - table[j, TIME]
+        for u in range(n):
+            share_of_rows[u] = count[u] / total
         for u in range(n):
             relative[u] = rarity(share_of_rows[u]) if precondition else 1.0
         for u in range(n):
             relative[u] = relative_scale_of((count[u], 0.0, 0.0, squares[u]), relative[u])
         for u in range(n):
-            r, known_in_largest = 1.0, False
             center[u] = 0.0
-            if precondition:
-                r = nonzero(unit_of_column[u] * relative[u])
-                known_in_largest = unit_of_column[u] > 0.0 and r >= tiny
-                if is_frequent(share_of_rows[u]) and not soon:
-                    j = columns[u]
-                    known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
-                    far, deviation = coordinates_in(known, total, has_intercept, text_like)
-                    if table[j, SEEN] <= 0.0 and far != 0.0:
-                        centered_columns[0] += 1
-                        centered_columns[centered_columns[0]] = j
-                        table[j, SEEN] = now
-                    if table[j, SEEN] > 0.0:
-                        center[u], r, known_in_largest = far, deviation, False
-                r = normal_scale(r, tiny)
+            r = nonzero(unit_of_column[u] * relative[u])
+            known_in_largest = precondition and unit_of_column[u] > 0.0 and r >= tiny
+            r = normal_scale(r, tiny) if precondition else 1.0
             scale[u] = r
-            if not known_in_largest:
-                relative[u] = r / nonzero(unit_of_column[u])
+            relative[u] = relative[u] if known_in_largest else r / nonzero(unit_of_column[u])
+        for u in range(n if precondition and not soon else 0):
+            if is_frequent(share_of_rows[u]):
+                j = columns[u]
+                known = (table[j, COUNT], table[j, LARGEST], table[j, SUM], table[j, SQUARES])
+                far, deviation = coordinates_in(known, total, has_intercept, text_like)
+                if table[j, SEEN] <= 0.0 and far != 0.0:
+                    centered_columns[0] += 1
+                    centered_columns[centered_columns[0]] = j
+                    table[j, SEEN] = now
+                if table[j, SEEN] > 0.0:
+                    center[u], scale[u] = far, normal_scale(deviation, tiny)
+                    relative[u] = scale[u] / nonzero(unit_of_column[u])
         in_rows = numbers[ROWS] * inverse_total
         for u in range(n):
             inverse[u] = 1.0 / scale[u]
-        for u in range(n):
-            share_left[u] = share_after(passed[u], count[u] * in_rows) if decay > 0.0 else 1.0
+        for u in range(n if decay > 0.0 else 0):
+            share_left[u] = share_after(passed[u], count[u] * in_rows)
         for u in range(n):
             in_slots = nonzero(unit_of_column[u]) * inverse[u]
             in_slots *= in_slots
@@ -271,7 +278,8 @@ def take_wide(
                     in_table = table[j, of_slots + m * width + (0 if shared else k)]
                     in_table *= 1.0 if repeating else x[u]
                     slots[m, u, k] = initial[m] if old_scale[u] == _UNKNOWN else in_table
-                v = share_left[u] * standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                v = standardized_coefficient(w, scale[u], target_scale[k] if regression else 1.0)
+                v = share_left[u] * v if decay > 0.0 else v
                 if penalized:
                     l1[u, k], l2[u, k] = penalty_rates(alpha, l1_ratio, scale[u], target_scale[k], unit[k])
                     numbers[PENALTY] -= penalty_of(v, l1[u, k], l2[u, k], unit[k])
@@ -289,7 +297,7 @@ def take_wide(
         numbers[FEW] += few
         numbers[INDICATED] += indicated
         numbers[NORMS] += s * norm
-        rate = rates[step]
+        rate = rates[min(step, len(rates) - 1)]
         if automatic_rate:
             one_hot = 0.0 if text_like or numbers[FEW] <= 0.0 else numbers[INDICATED] / numbers[FEW]
             of_rows = row_norm_of(numbers[NORMS] / total, has_intercept)
@@ -363,22 +371,26 @@ def take_wide(
                 numbers[len(numbers) - n_outputs + k] += (intercept - numbers[N_NUMBERS + k]) * of_gap
             numbers[N_NUMBERS + k] = intercept
         if averages:
-            numbers[LEFT] = 1.0 if shares[step] == 1.0 else numbers[LEFT] * (1.0 - shares[step])
+            newest = shares[min(step, len(shares) - 1)]
+            numbers[LEFT] = 1.0 if newest == 1.0 else numbers[LEFT] * (1.0 - newest)
         penalty += numbers[PENALTY]
         progress += sums[2] + numbers[OF_WORTH]
         if not finite:
             return step, rate, (loss, square_of_gradient, penalty, progress)
-    return len(rates), rate, (loss, square_of_gradient, penalty, progress)
+    return n_rows, rate, (loss, square_of_gradient, penalty, progress)
 
 
-def note(table, j, t, changed_columns, changed_rows):
-    """Note what the table holds of a column that has not been seen since a step: before it is changed."""
-    if abs(table[j, SEEN]) <= t:
-        n = changed_columns[0]
-        changed_columns[1 + n] = j
-        for q in range(table.shape[1]):
-            changed_rows[n, q] = table[j, q]
-        changed_columns[0] = n + 1
+def note(table, j, n_numbers, t, changed_columns, changed_rows):
+    """Note what the table holds of a column that has not been seen since a step: before it is changed.
+
+    Of others, too, but these do not count: the next note takes their place. A branch would be one that no processor
+    foresees, on memory that it waits for.
+    """
+    n = changed_columns[0]
+    changed_columns[1 + n] = j
+    for q in range(n_numbers):
+        changed_rows[n, q] = table[j, q]
+    changed_columns[0] = n + (1 if abs(table[j, SEEN]) <= t else 0)
 
 
 def learn_target(measures, k, value, share):
@@ -466,7 +478,8 @@ def wide_loop_as_python(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> 
 def _filled_in(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> dict[str, Any]:
     names = "regression", "precondition", "standardized", "automatic_rate", "averages"
     of_stream = dict(zip(names, flags, strict=True))
-    return {**kind.filled_in(), **of_stream, "log_link": log_link}
+    n_slots = 0 if kind.linear else len(kind.optimizer.slots)
+    return {**kind.filled_in(), **of_stream, "log_link": log_link, "n_slots": n_slots}
 
 
 class WideLoop:
@@ -512,7 +525,7 @@ class WideLoop:
         self._compiled: Loop | None = None
         self._at_hand = False  # without compiling
         self._verbose = settings.verbose
-        self._base = 1.0 if isinstance(learning_rate, str) else learning_rate
+        self._rates = np.array([1.0 if isinstance(learning_rate, str) else learning_rate])
         worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
         self._given = (
             worth,
@@ -545,7 +558,7 @@ class WideLoop:
         y: np.ndarray,
         weight: np.ndarray | None,
         t: int,
-        factors: np.ndarray,
+        factors: np.ndarray | None,
         shares: np.ndarray,
     ) -> tuple[int, float, tuple[float, ...]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
@@ -559,16 +572,16 @@ class WideLoop:
             scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
             _plain(X.data, _FLOAT),
-            _plain(X.indices, _INTEGER).view(np.uint64),  # which never count from the end
-            _plain(X.indptr, _INTEGER),
+            _unsigned(X.indices),
+            _unsigned(X.indptr),
             _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
-            np.ones(len(y)) if weight is None else _plain(weight, _FLOAT),
+            _ONE if weight is None else _plain(weight, _FLOAT),
             t,
             array,
             numbers,
             targets,
             centered_columns,
-            self._base * factors,
+            self._rates if factors is None else self._rates * factors,
             shares,
             changes.columns,
             changes.rows,
@@ -610,6 +623,12 @@ class WideLoop:
 def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return an array as the loop takes it: of one type, whatever the user's is, so that it is compiled once."""
     return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
+
+
+def _unsigned(indices: np.ndarray) -> np.ndarray:
+    """Return indices as the loop takes them: such that none counts from the end."""
+    is_plain = indices.dtype == _INTEGER and indices.flags.carray
+    return indices.view(np.uint64) if is_plain else indices.astype(np.uint64, order="C")
 
 
 def _as_python(argument: Any, place: int) -> Any:

@@ -1,0 +1,29 @@
+"""Training that changes an estimator altogether, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def atomic(estimator: Any) -> Iterator[None]:
+    """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
+
+    One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
+    caller has NumPy do about overflow and the like is none of our business meanwhile.
+    """
+    before = vars(estimator).copy()
+    history = before.get("history_", {})
+    n_entries = len(history.get("objective", ()))
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except BaseException:
+        estimator.__dict__ = before  # all at once, as what training publishes
+        for values in history.values():
+            del values[n_entries:]
+        raise
