@@ -210,7 +210,7 @@ def turn_to_average(n_chunks, theta, average, grad, point):
     for u in range(n_chunks):
         for k in range(1 if narrow else theta.shape[1]):
             point[u, k] = average[u, k] - theta[u, k]
-    slope = 0.0  # in a loop that writes nothing, of which LLVM makes one version, not two for where arrays lie
+    slope = 0.0  # in a loop that writes nothing: where arrays lie must not decide in which order it adds up
     for u in range(n_chunks):
         for k in range(1 if narrow else theta.shape[1]):
             slope += grad[u, k] * point[u, k]
@@ -229,13 +229,12 @@ def compare(weight, begin, end, at_last, at_average, compared):
 
 def take_difference(n_chunks, local, grad, point):
     """Write the move over the gradient; return their product."""
-    slope = 0.0  # likewise
+    slope = 0.0
     for u in range(n_chunks):
         for k in range(1 if narrow else grad.shape[1]):
-            slope += grad[u, k] * (point[u, k] - local[u, k])
-    for u in range(n_chunks):
-        for k in range(1 if narrow else grad.shape[1]):
-            grad[u, k] = point[u, k] - local[u, k]
+            move = point[u, k] - local[u, k]
+            slope += grad[u, k] * move
+            grad[u, k] = move
     return slope
 
 
