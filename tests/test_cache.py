@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import skgd.engines
-from skgd import GDRegressor
+from skgd import GDClassifier, GDRegressor
 from skgd.optimizers import Adam, Optimizer
 
 numba = pytest.importorskip("numba")
 inlining = pytest.importorskip("skgd.engines.compiled.inlining")
 specialize = pytest.importorskip("skgd.engines.compiled.specialize")
+streams = pytest.importorskip("skgd.engines.compiled.streams")
 workspace = pytest.importorskip("skgd.engines.compiled.workspace")
 
 FIT = """
@@ -89,6 +90,51 @@ def test_who_compiles_gets_the_bits_of_who_reads(problem, tmp_path):
     assert compiling[0][0] == "compiled"
 
 
+def test_all_who_compile_get_the_same_bits(request, tmp_path):
+    """Each process compiles the loop, and takes two equal streams."""
+    n_processes, stream = 6 if request.config.getoption("whole") else 2, ("binary", "stream", {"optimizer": "auto"})
+    results = [each for number in range(n_processes) for each in fits(tmp_path / str(number), stream, stream)]
+    assert len(set(results)) == 1
+    assert results[0][0] == "compiled"
+
+
+def test_where_arrays_lie_does_not_matter(monkeypatch):
+    """A loop may have versions for arrays that are near each other, or not aligned."""
+    monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", 0.0)
+    allocated, places = streams.StreamLoop._allocated, np.random.default_rng(0)
+    X = np.random.default_rng(1).normal(size=(900, 21))
+    y = X[:, 0] + X[:, 1] > 0.5
+
+    def moved(arrays, memory, gap):
+        """Return equal arrays that lie in a memory of numbers, one after the other, with gaps of up to this many."""
+        if isinstance(arrays, tuple):
+            return tuple(moved(each, memory, gap) for each in arrays)
+        memory.append(memory[-1] + places.integers(gap + 1))
+        begin, n = memory[-1], -(-arrays.nbytes // 8)
+        memory[-1] += n
+        there = memory[0][begin : begin + n].view(arrays.dtype)[: arrays.size].reshape(arrays.shape)
+        there[:] = arrays
+        return there
+
+    def coefficients(gap):
+        def elsewhere(self, *arguments):
+            scratch, memory = allocated(self, *arguments), [np.zeros(2**20), 0]
+            return scratch._replace(
+                arrays=moved(scratch.arrays, memory, gap), work=moved(tuple(scratch.work), memory, gap)
+            )
+
+        monkeypatch.setattr(streams.StreamLoop, "_allocated", allocated if gap is None else elsewhere)
+        model = GDClassifier()
+        for start in (*range(0, 800, 8), *range(800, 900)):
+            stop = start + (8 if start < 800 else 1)
+            model.partial_fit(X[start:stop], y[start:stop], classes=[False, True])
+        assert model.engine_ == "compiled"
+        return [*model.coef_.ravel(), *model.intercept_]
+
+    usual = coefficients(None)
+    assert all(coefficients(gap) == usual for gap in (0, 0, 1, 3, 8, 40, 40))
+
+
 def test_processes_do_not_mix_up_functions_of_the_same_name(tmp_path):
     """Each of two processes compiles a loop with the other's names and counters; a third reads both, and compiles."""
     losses = "log_loss", "hinge", "squared_hinge"
@@ -152,7 +198,7 @@ def run(script, **environment):
 PROBLEM = """
 import numpy as np
 import skgd.engines
-from skgd import GDRegressor
+from skgd import GDClassifier, GDRegressor
 skgd.engines.REPAYS_SECONDS = 0.0
 X = np.random.default_rng(0).normal(size=(50, 3))
 y = X @ [1.0, 2.0, 3.0]
@@ -215,12 +261,11 @@ def test_compiling_leaves_the_collector_as_it_was(frozen):
 
 @pytest.mark.parametrize("body", ["x + 1.0", "x.of_no_number"])
 def test_compiling_leaves_numbas_look_up_as_it_was(body):
-    base = inlining.BaseFunction
-    look_up = base.get_call_type
+    look_ups = [getattr(*question) for question in inlining._QUESTIONS]
     loop = specialize.Loop(made(f"def function(x): return {body}"), lasting=False)
     with nullcontext() if "+" in body else pytest.raises(specialize.CannotCompile):
         assert loop(1.0) == 2.0
-    assert base.get_call_type is look_up
+    assert all(getattr(*each) is usual for each, usual in zip(inlining._QUESTIONS, look_ups, strict=True))
 
 
 def test_compiling_is_announced_once(tmp_path):
