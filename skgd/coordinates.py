@@ -34,7 +34,7 @@ _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the samples have a feature that is a little like a dense one
 _LITTLE = 1e-3  # of the square of a feature's mean: a smaller variance is lost in rounding, as a difference of squares
 _MOST = 0.5  # of the samples have a feature that is not sparse, whatever the format
-_GROWN, _GROWN_IN_SPARSE = 0.4, 0.1  # of a feature's scale in a stream
+_GROWN, _GROWN_IN_WIDE = 0.7, 0.1  # of a feature's scale in a stream
 _SHRUNK = 2.0  # times a feature's scale in a stream
 _FALLEN = 10.0  # times the scale of the target
 _LEAST_INDICATOR = 0.25  # of its value: the standard deviation of one that 7 % of the samples have
@@ -311,14 +311,15 @@ def kept_target(old: tuple, target: tuple) -> tuple[Any, Any]:
     return choose(fallen, target[0], old[0]), choose(fallen, target[1], old[1])
 
 
-def relearned(old_scale: np.ndarray, scale: np.ndarray, dense: bool) -> np.ndarray:
+def relearned(old_scale: Any, scale: Any, narrow: bool, coded: Any = False) -> Any:
     """Return the factor on each coefficient of a stream.
 
-    Where a column's scale grows more than 2.5-fold at once, or tenfold in sparse rows, its standardized coefficient is
+    Where a column's scale grows by two fifths at once, or tenfold in one of very many, its standardized coefficient is
     kept: what was learned of a feature that hardly varied is no knowledge of one that does (Ross et al., UAI 2013).
+    Where that is because a code is ``coded`` in it from now on, it begins at zero: nothing is known of the code.
     """
     ratio = old_scale / scale
-    return choose(ratio < (_GROWN if dense else _GROWN_IN_SPARSE), ratio, 1.0)
+    return choose(ratio < (_GROWN if narrow else _GROWN_IN_WIDE), choose(coded, 0.0, ratio), 1.0)
 
 
 def rescaling(old_scale: Any, scale: Any) -> Any:

@@ -36,7 +36,7 @@ from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
-from skgd.running import REACH, learned
+from skgd.running import REACH, learned, memory_of
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which features count as correlated
@@ -183,12 +183,13 @@ def combined(
     combinations = state.objective.coordinates.combinations
     if not follows_correlations(state.objective, state.optimizer, plan, X):
         return replace(state, together=None, combined=None), None
+    coded = bool((memory_of(state.columns)[8] == np.inf).any())
     together = state.together or no_moments(state.columns)
     together = together.updated(counted, weight, stride_of(together, combinations), state.t)
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None
-        statistics, _ = learned(state.combined, combinations.rows(X), weight, REACH, bounded=bounded)
+        statistics, _ = learned(state.combined, combinations.rows(X), weight, REACH, bounded=bounded, coded=coded)
         if have_grown(statistics.variance, together.variances).any():
             together = replace(together, due=together.rows)
         return replace(state, together=together, combined=statistics), combinations
@@ -198,7 +199,7 @@ def combined(
         return replace(state, together=together, combined=None), None
     moments = taken.means_and_variances(together)
     if taken is combinations and state.combined is not None:
-        statistics, _ = learned(state.combined, taken.rows(X), weight, REACH, bounded=bounded)
+        statistics, _ = learned(state.combined, taken.rows(X), weight, REACH, bounded=bounded, coded=coded)
     else:
         statistics = ColumnStatistics.of_moments(state.columns, *moments)
     return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken

@@ -34,7 +34,7 @@ from skgd.outliers import (
     without_outlying_values,
 )
 from skgd.plan import Plan
-from skgd.running import REACH, REACH_OF_TARGETS, learned
+from skgd.running import REACH, REACH_OF_TARGETS, learned, memory_of
 from skgd.schedules import Constant
 from skgd.state import Data, State
 from skgd.strategy import plain_repr
@@ -161,7 +161,7 @@ def with_coordinates(
         )
         if not stream and fit_intercept and has_linear_tails(objective):
             coordinates = without_outlying_targets(coordinates, y, weight)
-    state = _expressed_in(state, coordinates, stream, sparse)
+    state = _expressed_in(state, coordinates, stream)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
@@ -195,7 +195,7 @@ def with_optimizer(state: State, optimizer: Optimizer) -> State:
     return replace(state, optimizer=optimizer, iterate=iterate)
 
 
-def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: bool) -> State:
+def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
     """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, *_ = state.iterate
@@ -208,7 +208,10 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, sparse: 
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     recombined = coordinates.combinations is not old.coordinates.combinations
-    kept = relearned(before, after, not sparse)[:, np.newaxis] if stream and not recombined else 1.0
+    kept: Any = 1.0
+    if stream and not recombined:
+        coded = memory_of(state.combined or state.columns)[8] == np.inf
+        kept = relearned(before, after, True, coded)[:, np.newaxis]
     if recombined:
         slots = _slots_anew(slots, optimizer, new)
 

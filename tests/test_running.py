@@ -1,5 +1,6 @@
 """Running statistics of streams: outlying rows do not own them, and a change of unit renews them."""
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer
-from sklearn.metrics import r2_score
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics
@@ -183,7 +187,7 @@ def test_sizes_of_gradients_follow_the_scale_of_their_feature(n_rows):
 
     assert model.engine_ == ("compiled" if n_rows > 500 else "vectorized")
     scale, coef, intercept = known()
-    larger = X[:40] * [3.0, 1.0, 2.0]
+    larger = X[:40] * [2.0, 1.0, 1.5]
     model.partial_fit(larger, model.predict(larger))  # where gradients are zero
     grown, of_grown, of_intercept = known()
     assert grown[0] > 1.03 * scale[0]
@@ -256,3 +260,142 @@ def test_constant_columns_stay_constant():
         model.partial_fit(A[i : i + 1], A[i : i + 1, 0] > 0.0, classes=[False, True])
     assert model.coef_[0, 0] > 0.0
     assert_array_equal(model.coef_[0, 1:], 0.0)
+
+
+# -- codes for missing values ------------------------------------------------------------------------------------------
+
+
+def with_codes(n_rows, share, seed, code, n_coded=3):
+    """Return rows whose first features have a code for missing values, the mean without it, and what y depends on."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows + 2000, 8)) * np.exp(rng.normal(size=8)) + rng.normal(size=8)
+    signal = ((X - X.mean(axis=0)) / X.std(axis=0)) @ rng.normal(size=8)
+    X[:, :n_coded][rng.random((len(X), n_coded)) < share] = code
+    return X[:n_rows], signal[:n_rows], X[n_rows:], signal[n_rows:], rng
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize(
+    ("n_rows", "share", "code"), [(2000, 0.05, -9999.0), (2000, 0.1, -99.0), (4000, 0.02, 1e6), (8000, 0.01, -1e9)]
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_codes_count_in_a_stream(seed, n_rows, share, code, size, as_format):
+    """Probabilities are those of logistic regression on standardized features."""
+    X, signal, Z, of_new, rng = with_codes(n_rows, share, seed, code)
+    y, z = (part + rng.logistic(size=len(part)) > 0.0 for part in (signal, of_new))
+    reference = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model = streamed(GDClassifier(), as_format(X), y, size=size)
+    loss, expected = (log_loss(z, each.predict_proba(Z)) for each in (model, reference))
+    assert loss < expected + 0.01 * np.log(2.0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
+def test_codes_count_in_a_stream_of_another_optimizer(loss, optimizer):
+    X, signal, Z, of_new, rng = with_codes(4000, 0.05, 0, -9999.0)
+    y, z = (part + rng.logistic(size=len(part)) > 0.0 for part in (signal, of_new))
+    reference = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model = streamed(GDClassifier(loss, optimizer=optimizer), X.astype(np.float32), y)
+    assert model.score(Z.astype(np.float32), z) > reference.score(Z, z) - 0.02
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize(("share", "code"), [(0.01, -9999.0), (0.004, 1e6)])
+@pytest.mark.parametrize("seed", range(2))
+def test_codes_count_in_a_stream_of_numbers(seed, share, code, loss, size):
+    """They are no change of unit that ends with the next hundred rows."""
+    X, signal, Z, of_new, rng = with_codes(8000, share, seed, code)
+    y = signal + 0.5 * rng.normal(size=len(signal))
+    expected = r2_score(of_new, LinearRegression().fit(X, y).predict(Z))
+    assert r2_score(of_new, streamed(GDRegressor(loss), X, y, size=size).predict(Z)) > expected - 0.01
+
+
+def test_codes_count_beside_correlated_columns():
+    X, signal, Z, of_new, rng = with_codes(8000, 0.01, 0, -9999.0)
+    A, B = (np.c_[part, part[:, 5:] + 0.001 * rng.normal(size=(len(part), 3))] for part in (X, Z))
+    y, z = (part + rng.logistic(size=len(part)) > 0.0 for part in (signal, of_new))
+    reference = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model = streamed(GDClassifier(), A, y)
+    assert model._state.whole.objective.coordinates.combinations is not None
+    loss, expected = (log_loss(z, each) for each in (model.predict_proba(B), reference.predict_proba(Z)))
+    assert loss < expected + 0.02 * np.log(2.0)
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("share", [0.05, 0.01])
+def test_a_feature_with_a_code_has_the_standard_deviation_of_all_values(share, as_format):
+    X, *_ = with_codes(6000, share, 0, -9999.0)
+    columns = statistics_of(as_format(X))
+    assert_allclose(columns.standard_deviation, X.std(axis=0), rtol=0.2)
+    assert_array_equal(columns.memory[7, :3], -9999.0)
+    assert_array_equal(np.isinf(columns.memory[8]), np.arange(8) < 3)
+
+
+def test_a_feature_whose_code_no_longer_occurs_is_measured_without_it():
+    X, *_ = with_codes(8000, 0.0, 0, 0.0)
+    later = X[4000:].std(axis=0)
+    X[:4000, :3][np.random.default_rng(1).random((4000, 3)) < 0.05] = -9999.0
+    assert_allclose(statistics_of(X).standard_deviation, later, rtol=0.2)
+
+
+def test_values_far_away_that_differ_are_no_code():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 2))
+    X[rng.random(6000) < 0.005, 0] = 1e6
+    X[rng.random(6000) < 0.005, 1] *= 1e6
+    assert_array_equal(np.isinf(statistics_of(X).memory[8]), [True, False])
+
+
+def test_samples_without_weight_are_no_codes():
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(2000, 2)), np.ones(2000)
+    X[50::20], weight[50::20] = -9999.0, 0.0
+    assert_array_equal(statistics_of(X, weight).memory[7:], [[np.inf] * 2, [0.0] * 2])
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("share", [0.05, 0.01])
+def test_engines_agree_on_codes(share, as_format, monkeypatch):
+    X, signal, *_, rng = with_codes(4000, share, 0, -9999.0)
+    X[:, 7] = X[:, 6] + 0.001 * rng.normal(size=len(X))  # so that dense ones are combined
+    for model, y in ((GDClassifier(), signal > 0.0), (GDRegressor(), signal), (GDRegressor("huber"), signal)):
+        compiled = streamed(model, as_format(X), y)
+        with monkeypatch.context() as patched:
+            patched.setattr("skgd.stream.choose_stream", lambda *_: False)
+            vectorized = streamed(type(model)(**model.get_params(deep=False)), as_format(X), y)
+        assert (compiled.engine_, vectorized.engine_) == ("compiled", "vectorized")
+        assert_allclose(compiled.predict(X), vectorized.predict(X), rtol=1e-5, atol=1e-8)
+        one, other = (each._state.whole.columns.memory for each in (compiled, vectorized))
+        assert_allclose(one, other, rtol=1e-8, atol=1e-300)
+        if share == 0.01 or isinstance(model, GDClassifier):  # else they are never far away
+            assert np.isinf(one[8, :3]).all()
+
+
+def test_cuts_within_a_stream_with_codes_leave_the_bits_as_they_are():
+    X, signal, *_ = with_codes(4000, 0.05, 0, -9999.0)
+    whole = streamed(GDClassifier(), X, signal > 0.0, size=4000)
+    other = GDClassifier()
+    for start in range(0, 4000, 40):
+        other.partial_fit(X[start : start + 40], signal[start : start + 40] > 0.0, classes=[False, True])
+        other = pickle.loads(pickle.dumps(other)) if start % 800 == 0 else other
+    assert_array_equal(other.coef_, whole.coef_)
+
+
+# -- scales that grow --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("seed", range(2))
+def test_classes_that_come_in_runs_are_learned(seed, as_format):
+    """What is learned of features that hardly vary within a class is no knowledge of how they differ between them."""
+    rng = np.random.default_rng(seed)
+    classes = np.concatenate([np.repeat(rng.permutation(20), 10) for _ in range(8)])
+    means, units = 3.0 * rng.normal(size=(20, 12)), np.exp(3.0 * rng.normal(size=12))
+    X = as_format((means[classes] + 20.0 + rng.normal(size=(len(classes), 12))) * units)
+    model, right = GDClassifier(), 0
+    for i in range(len(classes)):
+        right += i > 0 and model.predict(X[i : i + 1])[0] == classes[i]
+        model.partial_fit(X[i : i + 1], classes[i : i + 1], classes=np.arange(20))
+    assert right > 0.8 * len(classes)

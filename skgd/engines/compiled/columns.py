@@ -74,7 +74,9 @@ def measure_sparse(values, indices, indptr, begin, end, weight, total, bounds, b
             j, value = row_indices[q], 1.0 * row_values[q]
             if len(bounds) > 0:
                 low, high = bounds[0, j], bounds[1, j]
-                bounds[2, j] += s if value < low or value > high else 0.0
+                if s > 0.0 and (value < low or value > high):
+                    bounds[2, j] += s
+                    bounds[3, j] = value
                 value = min(max(value, low), high) if bounded else value
             if abs(value) > table[j, 0]:
                 shrunk = table[j, 0] / abs(value)
@@ -93,14 +95,19 @@ def measure_sparse(values, indices, indptr, begin, end, weight, total, bounds, b
 
 
 def measure_dense_rows(data, begin, end, weight, total, bounds, bounded, measures, scratch):
-    """Measure the columns of some dense rows of a stream; ``bounds[2]`` becomes the weight of values beyond bounds."""
+    """Measure the columns of some dense rows of a stream.
+
+    ``bounds[2]`` becomes the weight of values beyond bounds, ``bounds[3]`` the latest of these.
+    """
     X, counted = data[0], scratch[1:]
     for i in range(begin, end):
         s = weight[i - begin]
         for j in range(measures.shape[1]):
             x = 1.0 * X[i, j]
             low, high = bounds[0, j], bounds[1, j]
-            bounds[2, j] += s if x < low or x > high else 0.0
+            if s > 0.0 and (x < low or x > high):
+                bounds[2, j] += s
+                bounds[3, j] = x
             counted[i - begin, j] = min(max(x, low), high) if bounded else x
     measure_dense(counted, 0, end - begin, weight, total, measures, scratch[0], counted)
     for j in range(measures.shape[1]):

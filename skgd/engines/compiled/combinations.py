@@ -50,6 +50,15 @@ def combine(X, begin, end, combinations, combined, scratch):
             combined[i - begin, k] = row[k]
 
 
+def mark_coded(memory, kept):
+    """Let combinations of columns of which some have a code count as they are: what `skgd.running.learned` does."""
+    coded = False
+    for j in range(memory.shape[1]):
+        coded |= memory[8, j] == np.inf
+    for j in range(memory.shape[1] if coded else 0):
+        kept[7, j], kept[8, j] = np.inf, np.inf
+
+
 def are_outgrown(measures, variances):
     """Say whether the variance of some combination has grown."""
     grown = False

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from skgd.coordinates import moved_intercept, relearned, rescaling, standardized_coefficient, user_coefficient
 from skgd.engines.compiled.interface import averages, compares, dense, has_intercept, hidden, regression, strategies
 from skgd.engines.vectorized import between, with_zeros
 from skgd.objective import penalty_of, penalty_rates
 
 
-def change_coordinates(theta, layer_sizes, n_coefficients, old_scale, scale, change, old, new, shift):
+def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new, shift):
     """Express parameters in new coordinates."""
+    old_scale, scale, change, memory = of_columns
     last, begin, after = len(layer_sizes) - 2, 0, n_coefficients
     for layer in range(last + 1):
         n_inputs, n_neurons = layer_sizes[layer], layer_sizes[layer + 1]
@@ -27,7 +30,7 @@ def change_coordinates(theta, layer_sizes, n_coefficients, old_scale, scale, cha
                 kept: Any = 1.0
                 if not hidden or layer == 0:
                     before, now, moved = 1.0 * old_scale[j], 1.0 * scale[j], 1.0 * change[j]
-                    kept = relearned(before, now, dense)
+                    kept = relearned(before, now, True, memory[8, j] == np.inf)
                 if hidden and moved == 0.0:  # as of sparse rows, whose coefficients are many
                     kept *= now / before
                     before = now = 1.0

@@ -28,6 +28,7 @@ from skgd.engines.compiled.combinations import (
     are_outgrown,
     combine,
     gather,
+    mark_coded,
     moments_from,
     moments_in,
     parts_of_moments,
@@ -144,11 +145,11 @@ def take_stream(
     n_rows, n_features, n_outputs = len(y), len(center), 1 if single else len(target_center)
     strength, last = max(alpha, 0.0), len(sums) - 1
     done, outgrown = 0, False
-    inputs, measures = data, columns
+    inputs, measures, kept_of_measures = data, columns, memory
     if gathers:
         together, combinations, of_combinations, kept_of_combinations = parts_of_moments(statistics, sizes)
     if combines:
-        inputs, measures = rewritten[1], of_combinations
+        inputs, measures, kept_of_measures = rewritten[1], of_combinations, kept_of_combinations
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
         given_weights = weight[begin:end]
@@ -169,6 +170,7 @@ def take_stream(
                 combine(data[0], begin, end, combinations, rewritten[0], scratch[0])
                 first, taken_rows = 0, order[: end - begin]
                 learned, kept, seen = measures, kept_of_combinations, inputs
+                mark_coded(memory, kept)
             learn_columns(learned, kept, seen, first, first + end - begin, given_weights, total, totals, reach, space)
             if gathers and part == 1 and (t + step) % stride == 0:
                 gather(data[0], begin, end, given_weights, stride, together, scratch)
@@ -203,7 +205,8 @@ def take_stream(
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
                 for part in range(2 if averages else 1):
                     iterate = average if part == 1 else theta
-                    change_coordinates(iterate, layer_sizes, n_coefficients, old_scale, scale, change, old, new, shift)
+                    of_columns = old_scale, scale, change, kept_of_measures
+                    change_coordinates(iterate, layer_sizes, n_coefficients, of_columns, old, new, shift)
                 if rescales:
                     rescale_slots(by_place, layer_sizes, old_scale, scale, hypers[0])
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
@@ -335,7 +338,7 @@ def learn_columns(measures, memory, data, begin, end, weight, total, totals, rea
     new, relative, bounds = scratch
     begin_measures(measures, memory, totals, reach, new, bounds)
     rows.measure(data, begin, end, weight, total, bounds, robust, new, relative)
-    merge_measures(measures, memory, total, totals, new, bounds)
+    merge_measures(measures, memory, total, totals, reach, new, bounds)
 
 
 def learn_dense(measures, memory, data, begin, end, weight, total, totals, reach, scratch):
@@ -343,27 +346,28 @@ def learn_dense(measures, memory, data, begin, end, weight, total, totals, reach
     new, relative, bounds = scratch
     begin_measures(measures, memory, totals, reach, new, bounds)
     measure_dense_rows(data, begin, end, weight, total, bounds, robust, new, relative)
-    merge_measures(measures, memory, total, totals, new, bounds)
+    merge_measures(measures, memory, total, totals, reach, new, bounds)
 
 
 def begin_measures(measures, memory, totals, reach, new, bounds):
     """Write between which values those of a column count, and zeros."""
     row = totals[1] / totals[0]
     for j in range(measures.shape[1]):
-        low, high = bounds_of(measures_of(measures, j), memory[0, j], row, reach)
-        bounds[0, j], bounds[1, j], bounds[2, j] = low, high, 0.0
+        low, high = bounds_of(measures_of(measures, j), memory[0, j], memory[7, j], memory[8, j], row, reach)
+        bounds[0, j], bounds[1, j], bounds[2, j], bounds[3, j] = low, high, 0.0, 0.0
         new[0, j], new[1, j], new[2, j], new[3, j] = 0.0, 0.0, 0.0, 0.0
 
 
-def merge_measures(measures, memory, total, totals, new, bounds):
+def merge_measures(measures, memory, total, totals, reach, new, bounds):
     """Merge what was measured; leave the bounds up to which values counted."""
     row = totals[1] / totals[0]
     for j in range(measures.shape[1]):
-        known = memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j]
-        outlying = bounds[2, j] / total
-        learned, kept = remembered(measures_of(measures, j), known, measures_of(new, j), outlying, total, row, robust)
+        m = memory
+        known = m[0, j], m[1, j], m[2, j], m[3, j], m[4, j], m[5, j], m[6, j], m[7, j], m[8, j]
+        had, has, outlying, far = measures_of(measures, j), measures_of(new, j), bounds[2, j] / total, bounds[3, j]
+        learned, kept = remembered(had, known, has, outlying, far, total, row, reach, robust)
         measures[0, j], measures[1, j], measures[2, j], measures[3, j] = learned
-        memory[0, j], memory[1, j], memory[2, j], memory[3, j], memory[4, j], memory[5, j], memory[6, j] = kept
+        m[0, j], m[1, j], m[2, j], m[3, j], m[4, j], m[5, j], m[6, j], m[7, j], m[8, j] = kept
         if not robust:
             bounds[0, j], bounds[1, j] = -np.inf, np.inf
 
@@ -598,8 +602,8 @@ class StreamLoop:
             np.zeros((2, math.prod(as_penalty))),
             np.empty(math.prod(as_bounds), dtype),
             _of_outputs(n_outputs),
-            (np.empty((4, n_features)), relative, np.empty((3, n_features))),
-            (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs)), np.empty((3, n_outputs))),
+            (np.empty((4, n_features)), relative, np.empty((4, n_features))),
+            (np.empty((4, n_outputs)), np.empty((1 + size, n_outputs)), np.empty((4, n_outputs))),
             np.empty(size),
             np.empty((size, n_outputs)),
             np.empty(1),
