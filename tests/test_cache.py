@@ -233,6 +233,33 @@ assert model.score(X, y) > 0.9
 """
 
 
+# Numbers of a message, and what is printed, are objects of Python's: code needs an environment for these.
+RULE_WITH_OBJECTS = """
+import pytest
+from skgd.optimizers import SGD
+class Rule(SGD):
+    slots = ()
+    def hyper(self):
+        return ()
+    def initial(self):
+        return ()
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        if t == 2.0:
+            print("step", t)
+        if t == 3.0:
+            raise ValueError("the gradient is", g)
+        return w - lr * g, lr, slots
+with pytest.raises(ValueError, match="the gradient is.*[0-9]"):
+    GDRegressor(optimizer=Rule(), learning_rate=0.05, batch_size=1, max_iter=2, tol=None).fit(X, y)
+"""
+
+
+def test_who_compiles_a_users_function_can_print_and_raise_objects(tmp_path):
+    for _ in range(2):  # compiles it, and reads it
+        assert run(PROBLEM + RULE_WITH_OBJECTS, NUMBA_CACHE_DIR=str(tmp_path)).startswith("step 2")
+
+
 def test_a_full_disk_is_no_reason_to_fail(tmp_path):
     run(PROBLEM + FULL_DISK, NUMBA_CACHE_DIR=str(tmp_path))
 

@@ -26,12 +26,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite.binding import parse_assembly
 from numba.core import typing
 from numba.core.base import BaseContext
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.types import BaseFunction
 
+_ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
 _THRESHOLDS = 5000, 100, 1000  # of the collector
 _ONCE = "DeadBranchPrune"  # a pass that Numba repeats after some of those below
 _NEEDLESS = {
@@ -134,11 +136,26 @@ def _hashable(part: Any) -> Any:
     return tuple(part) if isinstance(part, list) else tuple(part.items()) if isinstance(part, dict) else part
 
 
-class InlinedCode(JITCodeLibrary):
-    """The code of a function, for other functions to link in."""
+class _InlinedUserCode(JITCodeLibrary):
+    """The code of a user's function, for other functions to link in."""
 
     def _optimize_final_module(self) -> None:
         """Leave it to what links the code in."""
+
+    def _finalize_final_module(self) -> None:
+        """Make no machine code, but of the variables that Numba sets: a user's function may print or raise objects."""
+        code = self._final_module
+        variables = [str(variable) for variable in code.global_variables if variable.name.startswith(_ENVIRONMENT)]
+        self._final_module = parse_assembly("\n".join(variables))
+        super()._finalize_final_module()
+        self._final_module = code
+
+
+class InlinedCode(_InlinedUserCode):
+    """The code of a function of skgd's own, which has no such variables."""
+
+    def __init__(self, codegen: Any, name: str):
+        super().__init__(_Codegen(codegen), name)
 
     def _finalize_final_module(self) -> None:
         """Make no machine code."""
@@ -154,19 +171,25 @@ class InlinedCode(JITCodeLibrary):
 class _Inlined(Compiler):
     """Compiles a function as far as others need it."""
 
+    code: type[JITCodeLibrary]
+
     def define_pipelines(self) -> list[Any]:
         """Return the same steps, with another place for the code."""
         state = self.state
-        state.library = InlinedCode(_Codegen(state.targetctx.codegen()), state.func_id.func_qualname)
+        state.library = self.code(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
 
 
 class InlinedCompiler(_Inlined, _OurCompiler):
     """Compiles a function of skgd's own as far as a loop needs it."""
 
+    code = InlinedCode
+
 
 class InlinedUserCompiler(_Inlined):
     """Compiles a user's function as far as a loop needs it."""
+
+    code = _InlinedUserCode
 
 
 @contextmanager
