@@ -188,6 +188,11 @@ def is_frequent(filled: Any) -> Any:
     return filled > _FEWEST
 
 
+def most_frequent(n_entries: float) -> int:
+    """Return how many features can be so frequent, at most, of samples with so many entries on average."""
+    return int(n_entries / _FEWEST) + 1
+
+
 def auto_alpha(filled: float, n_classes: int) -> float:
     """Return the strength of the penalty for ``alpha="auto"``; ``n_classes`` is 1 unless there are three or more."""
     return _SPARSE_ALPHA / n_classes**0.5 if is_sparse(filled) else 0.0

@@ -10,6 +10,7 @@ arrays are views of the file that take no memory of the process.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import pickle
@@ -136,10 +137,11 @@ class _Cached:
             path.replace(self._path)
         except OSError as error:
             self._folder.full = True
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "Pass a directory with more room to" if full else "Keep the list, and the directory, of"
             warnings.warn(
                 f"The cache of partitions in {self._folder.path} cannot be written ({error.strerror}). Partitions that "
-                "are not in it yet are read again in each pass. Pass a directory with more room to "
-                "skgd.partitions.cached.",
+                f"are not in it yet are read again in each pass. {remedy} skgd.partitions.cached.",
                 RuntimeWarning,
                 stacklevel=level_of_caller(),
             )

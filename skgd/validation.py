@@ -159,7 +159,7 @@ def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...], entries: bool = T
 def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     """Say whether X is plainly what training and prediction take; where it is unusual in any way, say no.
 
-    Without ``entries``, who reads those of a CSR matrix next is to look whether they are sound, see `are_sound`.
+    Without ``entries``, who reads those of a CSR matrix next is to validate them, see `has_valid_entries`.
     """
     kind = type(X)
     if kind is np.ndarray:
@@ -172,10 +172,10 @@ def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
         return False
     if not (right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative):
         return False
-    return all_finite(values) if kind is np.ndarray else not entries or are_sound(X)
+    return all_finite(values) if kind is np.ndarray else not entries or has_valid_entries(X)
 
 
-def are_sound(X: Any) -> bool:
+def has_valid_entries(X: Any) -> bool:
     """Say whether the entries of a CSR matrix are finite, and in columns that it has."""
     indices = X.indices  # as unsigned numbers, negative ones are large
     inside = not len(indices) or np.maximum.reduce(indices.view(_UNSIGNED[indices.itemsize])) < X.shape[1]

@@ -22,6 +22,7 @@ from skgd.coordinates import (
     indicated,
     is_frequent,
     mean_squares_of,
+    most_frequent,
     nonzero,
     relearned,
     standardized_coefficient,
@@ -36,7 +37,7 @@ from skgd.plan import Plan
 from skgd.schedules import Constant
 from skgd.state import Data, Past, State
 from skgd.steps import Batches, divergence, run, without_unit
-from skgd.validation import are_sound
+from skgd.validation import has_valid_entries
 from skgd.wide_state import WideState, known_of
 from skgd.wide_table import (
     CLOCK,
@@ -69,7 +70,7 @@ _NONE = np.empty(0)
 _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occur again
 
 
-class UnsoundError(ValueError):
+class InvalidEntriesError(ValueError):
     """X has entries that are not finite, or in columns that it does not have."""
 
 
@@ -101,8 +102,8 @@ class WideStream(WideState):
             stream._take_over(state, array)
         return stream
 
-    def looks_at_entries(self, plan: Plan) -> bool:
-        """Say whether, with a plan, a loop goes on that looks at the entries of sparse rows when it reads them."""
+    def validates_entries(self, plan: Plan) -> bool:
+        """Say whether, with a plan, a loop goes on that validates the entries of sparse rows when it reads them."""
         return self.plan is plan and self.loop is not None
 
     def goes_on_with(self, plan: Plan, l1_ratio: float) -> bool:
@@ -174,7 +175,8 @@ class WideStream(WideState):
             class_totals, weight = self._with_class_weights(y, weight)
         n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
         most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
-        room = np.empty(n_centered + 4 * most + 2, np.int64)
+        entries_before = self.numbers[ENTRIES] / (self.numbers[WEIGHT] or 1.0)  # of a sample
+        room = np.empty(n_centered + most_frequent(max(entries_before, most)) + most + 2, np.int64)
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
         stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
         n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
@@ -254,8 +256,11 @@ class WideStream(WideState):
 
     def _check(self, X: Any) -> None:
         """Look at the entries, which no one has before where a loop is at hand that does."""
-        if not are_sound(X):
-            raise UnsoundError
+        if not has_valid_entries(X):
+            raise InvalidEntriesError(
+                "X contains NaN, infinity, or entries in columns that it does not have. Replace missing values, for "
+                "example with sklearn.impute.SimpleImputer. The estimator is unchanged."
+            )
 
     def _shares_of_average(self, n_steps: int) -> np.ndarray:
         """Return the share of the iterate after each of some steps in the average; 0 for none."""

@@ -577,10 +577,28 @@ def test_coefficients_are_made_when_asked_for_and_once():
 
 
 @pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_short_samples_center_what_long_ones_have_made_frequent(compiled, reload):
+    """The first samples center nothing; later ones center many features at once, each a few of them."""
+    rng = np.random.default_rng(0)
+    y, columns = np.arange(20) % 2, np.arange(600)
+    values, long, short = rng.normal(5.0, 0.1, 18 * 600), np.tile(columns, 18), columns.reshape(20, 30)
+    X = sp.csr_array((values, long, np.arange(0, 18 * 600 + 1, 600)), shape=(18, N_COLUMNS))
+    later = sp.csr_array((values[:600], short.ravel(), np.arange(0, 601, 30)), shape=(20, N_COLUMNS))
+    with loop_after(0, compiled):
+        model = GDClassifier().partial_fit(X, y[:18], classes=[0, 1])
+        model = pickle.loads(pickle.dumps(model)) if reload else model
+        model.partial_fit(later, y)
+    other = GDClassifier().partial_fit(X, y[:18], classes=[0, 1]).partial_fit(later, y)
+    assert_allclose(model.coef_, other.coef_, rtol=1e-9, atol=1e-12)
+    assert model._state.centered[0] == 300
+
+
 @pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
 @pytest.mark.parametrize("place", ["data", "indices"])
 @pytest.mark.parametrize("row", [0, 39])
-def test_entries_that_are_not_sound_change_nothing(compiles_after, place, row):
+def test_invalid_entries_change_nothing(compiles_after, place, row):
     X = rows()
     y = target("classes", X)
     model, other = (streamed(GDClassifier(), X, y, compiles_after=compiles_after) for _ in range(2))

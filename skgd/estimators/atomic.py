@@ -13,8 +13,8 @@ import numpy as np
 def atomic(estimator: Any) -> Iterator[None]:
     """Leave the estimator exactly as it was if anything raises: training replaces attributes, never edits them.
 
-    One thing grows in place: the history of a stream, because copying it would take longer than a step. What the
-    caller has NumPy do about overflow and the like is none of our business meanwhile.
+    One thing grows in place: the history of a stream, because copying it would take longer than a step. Meanwhile,
+    NumPy ignores overflow and the like, whatever the caller's ``errstate``.
     """
     before = vars(estimator).copy()
     history = before.get("history_", {})

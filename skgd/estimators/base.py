@@ -52,14 +52,13 @@ from skgd.validation import (
     read_weight,
     single_column_raveled,
 )
-from skgd.wide import UnsoundError, WideStream
+from skgd.wide import InvalidEntriesError, WideStream
 from skgd.wide_table import OutdatedError
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
 
-# Attributes that a wide stream makes when they are asked for.
-_MADE_ON_DEMAND = ("coef_", "intercept_", "_fingerprint")
+_MADE_ON_DEMAND = ("coef_", "intercept_", "_fingerprint")  # by a wide stream, when they are asked for
 
 # Attributes that hold nothing but parameters, checked and resolved.
 _MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
@@ -239,7 +238,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         state = self._resume(plan, loss) if resumed else None
-        later = type(state) is WideStream and stream and sample_weight is None and state.looks_at_entries(plan)
+        later = type(state) is WideStream and stream and sample_weight is None and state.validates_entries(plan)
         X, y, weight = self._read(X, y, sample_weight, resumed, stream, "C" if stream else None, entries=not later)
         given = y
         if weight is not None and not weight.all():  # a sample of weight zero is no sample
@@ -310,11 +309,14 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 "early_stopping=False, and score on a validation set between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
+        invalid = None
         try:
             state, entry = train_stream(state, plan, data)
-        except UnsoundError:
-            read_features(self, X, (state.dtype.type,))  # says what is wrong
-            raise
+        except InvalidEntriesError as error:
+            invalid = error
+        if invalid is not None:
+            read_features(self, X, (state.dtype.type,))  # says where, unless all is assumed to be finite
+            raise invalid
         self._publish(state, 1, history, Ending("stream", kept=1))
         self._trained_with = self._resolved[0]
         append(history, entry)

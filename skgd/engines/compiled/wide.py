@@ -124,7 +124,7 @@ def take_wide(
     ``table``, ``numbers``, ``targets`` and ``centered_columns``, whose first number is that of the others, are changed
     in place; ``changed_columns``, which has such a number, too, and ``changed_rows`` note what the table held before.
     Of ``weight``, ``rates`` and ``shares``, the last number is that of all further rows. Return how many steps were
-    taken, fewer than rows if one is not sound or came to numbers that are not finite, the rate of the last step, and
+    taken, fewer than rows if one is not valid or came to numbers that are not finite, the rate of the last step, and
     the sums over the rows: loss, square of the gradient, penalty, and both by their worth.
     """
     n_features, many_outputs, alpha, l1_ratio, decay = given[:5]
