@@ -8,6 +8,7 @@ loss grows linearly, is no part of that.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -58,17 +59,24 @@ def _shares(objective: Objective, y: np.ndarray, weight: np.ndarray | None) -> n
 
 def _root_of_slopes(objective: Objective, share: np.ndarray) -> np.ndarray:
     """Return the score of each output at which the loss of these shares of positive labels is lowest."""
-    (negative, positive), slope = objective.loss.label_values, objective.loss.gradient
+    negative, positive = objective.loss.label_values
     low, high = np.full((2, len(share)), [[-_LARGEST_SCORE], [_LARGEST_SCORE]])
     outputs = np.arange(len(share))
-    for _ in range(_ROUNDS):
+
+    def mean(rule: Any, scores: np.ndarray) -> np.ndarray:
+        of_positive, of_negative = (rule(label, scores, objective.hyper) for label in (positive, negative))
+        return share * of_positive + (1.0 - share) * of_negative
+
+    for already in range(_ROUNDS):
         scores = np.linspace(low, high, _POINTS + 2)
-        along = share * slope(positive, scores, objective.hyper) + (1.0 - share) * slope(
-            negative, scores, objective.hyper
-        )
-        first = 1 + (along[1:-1] >= 0.0).argmax(axis=0)
-        first = np.where(along[first, outputs] >= 0.0, first, _POINTS + 1)
-        low, high = scores[first - 1, outputs], scores[first, outputs]
+        slopes = mean(objective.loss.gradient, scores)
+        slopes[0], slopes[-1] = -np.inf, np.inf
+        minima = (slopes[:-1] < 0.0) & (slopes[1:] >= 0.0)
+        place = minima.argmax(axis=0)
+        if not already and (minima.sum(axis=0) > 1).any():  # of a loss that is not convex, the lowest
+            losses = mean(objective.loss.value, scores)
+            place = np.where(minima, np.minimum(losses[:-1], losses[1:]), np.inf).argmin(axis=0)
+        low, high = scores[place, outputs], scores[place + 1, outputs]
     return 0.5 * (low + high)
 
 

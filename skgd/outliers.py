@@ -48,7 +48,7 @@ _SHARE_OF_CODES, _FEWEST_CODES = 0.003, 4  # of the samples
 _SHARE_OF_CODE = 0.4  # of the values that are far from the others
 _PASSES = 10  # at most: after these, not even values of 1e12 count
 _SOME_ROWS, _FEWEST_ROWS = 2**12, 2**8
-_SOME_VALUES, _SOME_ENTRIES = 2**16, 2**18  # of dense and of sparse samples
+_FOR_SCALES, _FOR_CODES, _OF_SPARSE = 2**16, 2**19, 2**18  # values of some samples
 _CHUNK_ELEMENTS = 2**17
 
 
@@ -57,11 +57,9 @@ _CHUNK_ELEMENTS = 2**17
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _some(X: Matrix) -> slice:
-    """Return where some thousand of the rows are, from everywhere; fewer of long ones."""
-    n_rows = max(X.shape[0], 1)
-    most = _SOME_VALUES // X.shape[1] if isinstance(X, np.ndarray) else _SOME_ENTRIES * n_rows // max(X.nnz, 1)
-    return at_regular_distances(n_rows, min(_SOME_ROWS, max(most, _FEWEST_ROWS)))
+def _some(n_rows: int, n_values: int, most: int) -> slice:
+    """Return where some thousand of the rows are, from everywhere; fewer of long ones, for at most so many values."""
+    return at_regular_distances(n_rows, min(_SOME_ROWS, max(most * n_rows // max(n_values, 1), _FEWEST_ROWS)))
 
 
 def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
@@ -71,7 +69,7 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
     outliers.
     """
     largest, mean, variance, filled = measures
-    some = _some(X)
+    some = _some(X.shape[0], X.nnz, _OF_SPARSE)
     X, weight = X[some], None if weight is None else weight[some]
     usual, most = _sizes_of_entries(X, weight, largest)
     unit = choose(usual > 0.0, np.minimum(_LARGE * usual, most), 1.0)
@@ -125,7 +123,7 @@ def without_outlying_values(
     largest, mean, variance, filled = measures
     all_rows, all_weights, unit = X, weight, nonzero(largest)
     if sampled:
-        some = _some(X)
+        some = _some(len(X), X.size, _FOR_SCALES)
         X, weight = X[some], None if weight is None else weight[some]
     center = medians(X, weight)
     distance = np.abs(X - center) / unit
@@ -138,7 +136,8 @@ def without_outlying_values(
             break
     owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
     if owned.any():
-        some = at_regular_distances(len(all_rows), _SOME_ROWS) if sampled else slice(None)
+        n_rows = len(all_rows)
+        some = _some(n_rows, n_rows * int(owned.sum()), _FOR_CODES) if sampled else slice(None)
         X, weight = all_rows[some][:, owned], None if all_weights is None else all_weights[some]
         owned[owned] = ~_recur(X, np.abs(X - center[owned]) > _FAR * (usual * unit)[owned], weight)
     return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled

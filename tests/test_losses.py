@@ -25,6 +25,7 @@ from skgd.losses import (
     Hinge,
     Huber,
     LogLoss,
+    Loss,
     ModifiedHuber,
     Perceptron,
     Poisson,
@@ -504,3 +505,25 @@ class TestPenalty:
         intercepts = slice(objective.n_coefficients, None)
         assert_array_equal(objective.proximal(theta, 0.1)[intercepts], theta[intercepts])
         assert_array_equal(objective.penalty_gradient(theta)[intercepts], 0.0)
+
+
+class Savage(Loss):
+    """A loss that is not convex: the derivative changes its sign twice (Masnadi-Shirazi and Vasconcelos, 2008)."""
+
+    @staticmethod
+    def value(y, raw, hyper):
+        return expit(-2.0 * y * raw) ** 2
+
+    @staticmethod
+    def gradient(y, raw, hyper):
+        share = expit(-2.0 * y * raw)
+        return -4.0 * y * share**2 * (1.0 - share)
+
+
+@pytest.mark.parametrize("positive", [0.25, 0.75])
+def test_losses_that_are_not_convex_begin_at_their_lowest_constant(positive):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 5))
+    score = X[:, 0] + X[:, 1] + 0.5 * rng.normal(size=2000)
+    model = GDClassifier(Savage(), random_state=0).fit(X, score > np.quantile(score, 1.0 - positive))
+    assert model.score(X, score > np.quantile(score, 1.0 - positive)) > 0.9

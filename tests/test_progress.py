@@ -130,7 +130,7 @@ other_units = pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])  # of which n
 def test_the_unit_of_one_target_does_not_decide_when_a_rate_is_reduced(loss, way, unit, as_format):
     X, Y = two_targets(600)
     A = as_format(X)
-    schedule = ReduceOnPlateau(0.3, factor=0.5, patience=0, threshold=0.03)
+    schedule = ReduceOnPlateau(0.3, factor=0.5, patience=0, threshold=0.1)
 
     def rates(Y):
         model = GDRegressor(loss, optimizer="adam", learning_rate=schedule, max_iter=12, tol=None, random_state=0)
