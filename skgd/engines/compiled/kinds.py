@@ -35,7 +35,7 @@ def _slot_access(n_slots: int, idle: Collection[int]) -> dict[str, Any]:
     reads = "".join(f"1.0 * {places[slot]}, " if slot in places else "0.0, " for slot in range(n_slots))
     writes = "; ".join(f"{places[slot]} = after[{slot}]" for slot in busy) or "pass"
     fetches = "; ".join(f"prefetch(slots, ({place}, c, k))" for place in range(len(busy))) or "pass"
-    namespace: dict[str, Any] = {"__name__": __name__, "prefetch": None}  # put in by the specializer: an intrinsic of LLVM
+    namespace: dict[str, Any] = {"__name__": __name__, "prefetch": None}  # an intrinsic, put in by the specializer
     exec(_SLOT_ACCESS.format(reads=reads, writes=writes, fetches=fetches), namespace)
     return {name: namespace[name] for name in ("slots_of", "keep_slots", "fetch_slots")}
 
