@@ -1,7 +1,8 @@
-"""A cache on disk for partitions that take long to read.
+"""A cache, in memory and on disk, for partitions that take long to read.
 
 Training on partitions takes several passes, and calls the functions that read them in each. With a cache, each is
-called once, and what it returned is written to a file, from which later passes take it as a memory map.
+called once. What it returned is kept in memory, as it is, up to a limit. The rest is written to files, from which later
+passes take it as memory maps.
 
 A file has the pickle of what the function returned, without the memory of its arrays, which follows (buffers out of
 band, :pep:`574`). So dtypes, names and the order of memory are kept, of dense and sparse arrays and of data frames, and
@@ -19,6 +20,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable
 from io import BytesIO
+from numbers import Integral
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkdtemp
 from typing import Any
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from skgd.partition_sums import Partition, Rows
-from skgd.strategy import level_of_caller
+from skgd.strategy import level_of_caller, plain_repr
 
 __all__ = ["cached"]
 
@@ -34,8 +36,13 @@ _PROTOCOL = 5  # the first one that can leave out the memory of arrays
 _ALIGNMENT = 64  # bytes
 
 
-def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | None = None) -> list[Partition]:
-    """Return partitions that are read once, and then from a cache on disk.
+def cached(
+    partitions: Iterable[Partition],
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    memory_limit: int = 0,
+) -> list[Partition]:
+    """Return partitions that are read once, and then from a cache: on disk, or in memory as far as you allow it.
 
     Use it where reading takes longer than training: for CSV or parquet files, queries, features that are computed. The
     results of training are the same, bit for bit. In the pass that reads a partition, it is in memory, as without the
@@ -54,6 +61,11 @@ def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | 
     directory : str or path, default=None
         An existing directory on a disk with room for all partitions, as large as they are in memory. None is the
         system's directory for temporary files, which on some systems is in memory.
+    memory_limit : int, default=0
+        How many bytes of partitions may be kept in memory, in addition to the one that is read or trained on. The first
+        ones that fit are kept, which saves writing them, and the others are on disk. What is kept are the arrays that
+        the functions return, so these must be new ones in each call, and no views of much larger ones, of which all
+        would stay in memory. Copies of the partitions in other processes do not get them, and read them again.
 
     Returns
     -------
@@ -64,6 +76,8 @@ def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | 
     ------
     OSError
         If the directory does not exist, or cannot be written to.
+    ValueError, TypeError
+        If the limit is no integer, or negative.
 
     Examples
     --------
@@ -81,7 +95,11 @@ def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | 
     >>> model.n_iter_ + 1  # passes
     2
     """
-    folder = _Folder(directory)
+    if not isinstance(memory_limit, Integral) or isinstance(memory_limit, bool):
+        raise TypeError(f"memory_limit must be an integer, a number of bytes, got {plain_repr(memory_limit)}.")
+    if memory_limit < 0:
+        raise ValueError(f"memory_limit must be at least 0, got {memory_limit}.")
+    folder = _Folder(directory, int(memory_limit))
     return [
         _Cached(partition, folder, number) if callable(partition) else partition
         for number, partition in enumerate(partitions)
@@ -89,11 +107,14 @@ def cached(partitions: Iterable[Partition], directory: str | os.PathLike[str] | 
 
 
 class _Folder:
-    """A new directory, which is removed with the last partition that uses it, by the process that has made it."""
+    """A new directory, which is removed with the last partition that uses it, by the process that has made it.
 
-    def __init__(self, parent: str | os.PathLike[str] | None):
+    ``memory`` is how many bytes more may be kept in memory.
+    """
+
+    def __init__(self, parent: str | os.PathLike[str] | None, memory: int):
         self.path = Path(mkdtemp(prefix="skgd-", dir=parent))
-        self.full = False
+        self.full, self.memory = False, memory
         weakref.finalize(self, _remove, self.path, os.getpid())
 
     def __reduce__(self) -> tuple:
@@ -103,7 +124,7 @@ class _Folder:
 def _same_folder(path: Path) -> _Folder:
     """Return a directory that another process has made, and removes."""
     folder = object.__new__(_Folder)
-    folder.path, folder.full = path, False
+    folder.path, folder.full, folder.memory = path, False, 0
     return folder
 
 
@@ -113,19 +134,36 @@ def _remove(path: Path, process: int) -> None:
 
 
 class _Cached:
-    """A partition that is read by a function the first time, and later from its file."""
+    """A partition that is read by a function the first time, and later from memory or from its file."""
 
     def __init__(self, read: Callable[[], Rows], folder: _Folder, number: int):
         self._read, self._folder = read, folder
         self._path = folder.path / f"{number}"
+        self._rows: Rows | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_rows": None}
 
     def __call__(self) -> Rows:
+        if self._rows is not None:
+            return self._rows
         if not self._path.exists():
             rows = self._read()
-            if self._folder.full or not self._write(rows):
+            if self._keep(rows) or self._folder.full or not self._write(rows):
                 return rows
             del rows
         return load(self._path)
+
+    def _keep(self, rows: Rows) -> bool:
+        """Keep the rows in memory if there is room, and return whether there was."""
+        if not self._folder.memory:
+            return False
+        payload, buffers = _parts_of(rows)
+        size = len(payload) + sum(each.nbytes for each in buffers)
+        fits = size <= self._folder.memory
+        if fits:
+            self._rows, self._folder.memory = rows, self._folder.memory - size
+        return fits
 
     def _write(self, rows: Rows) -> bool:
         """Write the file, which is there only when it is complete, and return whether there was room."""
@@ -163,13 +201,18 @@ class _Pickler(pickle.Pickler):
         return (plain if plain.flags.forc else plain.copy(order="K")).__reduce_ex__(_PROTOCOL)
 
 
-def dump(value: Any, file: Any) -> None:
-    """Write a value: its pickle and the sizes of its buffers, and then these."""
+def _parts_of(value: Any) -> tuple[bytes, list[memoryview]]:
+    """Return a value's pickle, and its buffers."""
     payload, buffers = BytesIO(), list[pickle.PickleBuffer]()
     _Pickler(payload, _PROTOCOL, buffer_callback=buffers.append).dump(value)
-    raw = [buffer.raw() for buffer in buffers]
-    pickle.dump((payload.getvalue(), [each.nbytes for each in raw]), file, _PROTOCOL)
-    for each in raw:
+    return payload.getvalue(), [buffer.raw() for buffer in buffers]
+
+
+def dump(value: Any, file: Any) -> None:
+    """Write a value: its pickle and the sizes of its buffers, and then these."""
+    payload, buffers = _parts_of(value)
+    pickle.dump((payload, [each.nbytes for each in buffers]), file, _PROTOCOL)
+    for each in buffers:
         file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
         file.write(each)
 

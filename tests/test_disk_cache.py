@@ -104,6 +104,34 @@ def test_what_is_no_function_remains_as_it_is():
     assert partitions.cached(parts)[0] is parts[0]
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse", "frame"])
+def test_what_fits_into_memory_is_not_written(kind, tmp_path):
+    reader = Reader(KINDS[kind])
+    expected = partitions.fit(GDClassifier(), reader.parts)
+    reader.calls = 0
+    parts = partitions.cached(reader.parts, tmp_path, memory_limit=28_000)  # the first partition, not the last one
+    for _ in range(2):
+        model = partitions.fit(GDClassifier(), parts)
+        assert np.array_equal(model.coef_, expected.coef_)
+    assert reader.calls == 3
+    assert parts[0]()[0] is parts[0]()[0]
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["2"]
+
+def test_what_is_in_memory_is_not_sent_to_other_processes(tmp_path):
+    parts = partitions.cached([partial(read, rows) for rows in ROWS], tmp_path, memory_limit=10**6)
+    kept = parts[0]()[0]
+    pickled = pickle.dumps(parts)
+    assert len(pickled) < 5000
+    assert np.array_equal(pickle.loads(pickled)[0]()[0], kept)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["0"]  # of the copy, which has no memory of its own
+
+
+@pytest.mark.parametrize(("limit", "error"), [(-1, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_invalid_memory_limits(limit, error):
+    with pytest.raises(error, match="memory_limit must be"):
+        partitions.cached([], memory_limit=limit)
+
+
 def test_a_full_disk(tmp_path, monkeypatch):
     def dump(value, file):
         file.write(b"a beginning")
