@@ -60,10 +60,14 @@ class Evaluation(NamedTuple):
 
 
 class ProximalStep(NamedTuple):
-    """A proximal step: where it begins, and the weight of half the squared distance from there."""
+    """A proximal step: where it begins, and the weight of half the squared distance from there.
+
+    ``pairs`` is what L-BFGS knew of the Hessian when it began.
+    """
 
     center: np.ndarray
     damping: float
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
 
 class Descent(Protocol):
@@ -245,9 +249,9 @@ class LBFGS:
         self._share, self._n_passes = 1.0, 0
 
     def begun_at(self, step: ProximalStep) -> LBFGS:
-        """Return a descent that begins with a step, on other rows, which knows about the inverse of this Hessian."""
+        """Return a descent that begins with a step again, on other rows."""
         begun = copy(self)
-        begun._pairs = self._pairs.copy()
+        begun._pairs = deque(step.pairs, self._pairs.maxlen)
         begun._next = begun._here = step.center
         begun._step, begun._value, begun._gradient, begun._n_passes = step, np.inf, None, 0
         return begun
@@ -264,7 +268,8 @@ class LBFGS:
 
     def take(self, sums: Sums) -> Evaluation:
         """Take a step, or a shorter one, from the sums at the requested point."""
-        here, (center, damping) = self._next, self._step
+        here, taken = self._next, self._step
+        center, damping, _ = taken
         gradient = sums.gradient + self._l2 * here
         of_all = here, sums.losses, float(np.square(gradient).sum())
         from_center = here - center
@@ -289,7 +294,7 @@ class LBFGS:
                 float(left @ left) <= _ENDED**2 * float(whole @ whole) or self._n_passes >= _MOST_PASSES
             )
         if ends:
-            self._step, self._n_passes = ProximalStep(here, _LESS_DAMPING * damping), 0
+            self._step, self._n_passes = ProximalStep(here, _LESS_DAMPING * damping, tuple(self._pairs)), 0
             damped, damped_value = gradient, value
         self._here, self._value, self._gradient = here, damped_value, gradient
         self._subgradient = least_subgradient(damped, here, self._l1)
@@ -299,7 +304,7 @@ class LBFGS:
         self._share = 1.0
         self._next = self._moved()
         decrement = -0.5 * float((self._subgradient * (self._next - here)) @ self._worth)
-        return Evaluation(*of_all, decrement, True, ProximalStep(center, damping) if ends else None)
+        return Evaluation(*of_all, decrement, True, taken if ends else None)
 
     def _moved(self) -> np.ndarray:
         """Return where the step leads, in the orthant of the point, or of the descent from zero."""

@@ -117,6 +117,7 @@ def test_what_fits_into_memory_is_not_written(kind, tmp_path):
     assert parts[0]()[0] is parts[0]()[0]
     assert sorted(path.name for path in tmp_path.glob("*/*")) == ["2"]
 
+
 def test_what_is_in_memory_is_not_sent_to_other_processes(tmp_path):
     parts = partitions.cached([partial(read, rows) for rows in ROWS], tmp_path, memory_limit=10**6)
     kept = parts[0]()[0]
