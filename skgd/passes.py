@@ -47,6 +47,8 @@ _STEPS_OF_PATH = 1000  # for which a proximal step counts: as a long epoch
 _PATIENCE = 2  # steps with less
 _FLAT_STEPS = 10  # which may leave the objective as it was, and count only if they do not
 _AGAIN = 3  # the last ones, taken again on all rows
+_BEYOND = 1  # more than these, because rows held out do not tell by a factor of two how far is best
+_AVERAGED = 2 * _BEYOND + 1  # of the ends of these steps: from as far before the best one
 _POWER_ITERATIONS = 10
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
@@ -140,6 +142,7 @@ def train_by_sums(
     best_steps: list[ProximalStep] = []
     n_steps, flat = 0, np.inf
     again = 0  # how many of them are still to be taken again, on all rows
+    ends: deque[np.ndarray] = deque(maxlen=_AVERAGED)  # of those that were
     before, began = state.t, len(history["objective"])
 
     def now() -> tuple[State, Progress]:
@@ -182,6 +185,7 @@ def train_by_sums(
             if again:
                 if evaluation.step is not None:
                     again -= 1
+                    ends.append(evaluation.theta)
                 if not again:
                     best_theta, best_epoch = None, 0
             elif path and epoch > 1 and (evaluation.step is None or begins):
@@ -198,13 +202,14 @@ def train_by_sums(
             if holds_out and best_steps and stopping.ending.reason == "validation":
                 assert isinstance(descent, LBFGS)
                 descent, known = descent.begun_at(best_steps[0]), replace(known, held_out=None)
-                holds_out, validates, again = False, False, len(best_steps)
+                holds_out, validates, again = False, False, len(best_steps) + _BEYOND
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)
             if plan.verbose:
                 print_entry(state.past.epochs, entry, header=epoch == 1)
-            state.iterate = _with_theta(state, descent.theta, total, before + epoch).iterate
+            theta = np.mean(ends, axis=0) if ends and not again else descent.theta
+            state.iterate = _with_theta(state, theta, total, before + epoch).iterate
             if observer is not None and observer.end_epoch(*now()):
                 stopping.end("callback")
                 again = 0
