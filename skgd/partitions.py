@@ -1,8 +1,8 @@
 r"""Training on partitions of the data that do not fit into memory together.
 
 :func:`fit` trains a `GDClassifier` or `GDRegressor` on a list of partitions: tuples of arrays or memory maps, or
-functions that read a file. It needs the memory of one partition. :func:`cached` keeps on disk what functions return,
-so that they are called once. :mod:`skgd.dask` does the same as :func:`fit` on a cluster.
+functions that read a file. It needs the memory of one partition. :func:`cached` keeps what functions return, on disk
+or in memory, so that they are called once. :mod:`skgd.dask` does the same as :func:`fit` on a cluster.
 
 Training takes passes over all partitions. The first one collects statistics. Each later one adds up the losses and the
 gradient of all samples at the current parameters, and then the parameters take one step:
