@@ -163,7 +163,7 @@ def _recur(X: np.ndarray, far: np.ndarray, weight: np.ndarray | None) -> np.ndar
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
+    return values.mean(axis=0) if weight is None else (values * weight[:, np.newaxis]).sum(axis=0) / weight.sum()
 
 
 def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -172,7 +172,7 @@ def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         return np.array([_median_of_many(feature, weight) for feature in values.T])
     if weight is None:
         return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
-    order = np.argsort(values, axis=0, kind="stable")
+    order = np.argsort(values, axis=0)
     shares = np.cumsum(weight[order], axis=0)
     middle = (shares < _HALF * shares[-1]).sum(axis=0)
     return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
@@ -188,12 +188,12 @@ def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
     low, high = values[some][order[[lowest, highest]]]
     below, near = values < low, (values >= low) & (values <= high)
     if weight is None:
-        before = np.count_nonzero(below)
-        place = (len(values) - 1) // 2 - before
+        n_below = int(np.count_nonzero(below))
+        place = (len(values) - 1) // 2 - n_below
         if not 0 <= place < np.count_nonzero(near):
-            near, place = np.ones(len(values), bool), place + before
+            near, place = np.ones(len(values), bool), place + n_below
         return np.partition(values[near], place)[place]
-    before, half = weight[below].sum(), _HALF * weight.sum()
+    before, half = float(weight[below].sum()), _HALF * weight.sum()
     if not before < half <= before + weight[near].sum():
         near, before = np.ones(len(values), bool), 0.0
     values, weight = values[near], weight[near]

@@ -186,7 +186,7 @@ def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     return Scales(
         filled(n_features, coordinates.center, dtype),
         filled(n_features, 1.0 / np.asarray(coordinates.scale), dtype),
-        *(np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy() for values in of_outputs),
+        *(np.full(n_outputs, values, np.float64) for values in of_outputs),
     )
 
 

@@ -46,13 +46,13 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, dtype)
 
     def parameters(wanted: bool) -> np.ndarray:
-        return empty((n_chunks if wanted else 0, width), dtype)
+        return empty((n_chunks, width), dtype) if wanted else np.empty((0, width), dtype)
 
     n_steps = shape.n_steps if kind.lazy else 0
     return Work(
-        raw=empty((size, shape.n_outputs), of_steps),
-        moved=empty((size, shape.n_outputs), of_steps),
-        slopes=empty((size, shape.n_outputs), of_steps),
+        raw=np.empty((size, shape.n_outputs), of_steps),
+        moved=np.empty((size, shape.n_outputs), of_steps),
+        slopes=np.empty((size, shape.n_outputs), of_steps),
         losses=np.empty(shape.n_outputs),
         slope_sizes=np.empty(sum(shape.layer_sizes[1:])),
         local=parameters(kind.lazy and not kind.row_by_row),
