@@ -83,7 +83,8 @@ class Epochs:
         batches = Batches(*self.data, order, size)
         rates = approach.slowdown * rates_of(self._base, state, self._plan, -(-len(order) // size), memory)
         longest = None if self._longest is None else min(approach.slowdown, 1.0) * self._longest
-        every = average_every(size, state.columns, network=bool(self._plan.hidden_layer_sizes))
+        network = bool(self._plan.hidden_layer_sizes)
+        every = average_every(size, state.columns, network=network) if state.averaging else 1
         summary = run(state, self._plan, batches, rates, longest, every, f"epoch {number}")
         return batches, float(rates[-1]), summary
 

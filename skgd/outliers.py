@@ -48,6 +48,9 @@ _SHARE_OF_CODES, _FEWEST_CODES = 0.003, 4  # of the samples
 _SHARE_OF_CODE = 0.4  # of the values that are far from the others
 _PASSES = 10  # at most: after these, not even values of 1e12 count
 _SOME_ROWS, _FEWEST_ROWS = 2**12, 2**8
+_MANY_ROWS, _SOME_FOR_MEDIAN = 2**13, 2**10
+_NEAR_MEDIAN = 2**6  # of these: four times the standard deviation of the median's rank
+_HALF = 0.5 * (1.0 - 1e-12)  # of the weights, however they are rounded
 _FOR_SCALES, _FOR_CODES, _OF_SPARSE = 2**16, 2**19, 2**18  # values of some samples
 _CHUNK_ELEMENTS = 2**17
 
@@ -160,17 +163,42 @@ def _recur(X: np.ndarray, far: np.ndarray, weight: np.ndarray | None) -> np.ndar
 
 
 def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    return values.mean(axis=0) if weight is None else np.average(values, axis=0, weights=weight)
+    return values.mean(axis=0) if weight is None else (values * weight[:, np.newaxis]).sum(axis=0) / weight.sum()
 
 
 def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """Return the lower weighted median of each feature."""
+    if len(values) > _MANY_ROWS:
+        return np.array([_median_of_many(feature, weight) for feature in values.T])
     if weight is None:
         return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
-    order = np.argsort(values, axis=0, kind="stable")
+    order = np.argsort(values, axis=0)
     shares = np.cumsum(weight[order], axis=0)
-    middle = (shares < 0.5 * (1.0 - 1e-12) * shares[-1]).sum(axis=0)
+    middle = (shares < _HALF * shares[-1]).sum(axis=0)
     return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
+
+
+def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
+    """Return the same of one feature: of the values near the median of some only, if it is among them."""
+    some = at_regular_distances(len(values), _SOME_FOR_MEDIAN)
+    order = np.argsort(values[some])
+    shares = np.cumsum(np.ones(len(order)) if weight is None else weight[some][order])
+    middle = int((shares < _HALF * shares[-1]).sum())
+    lowest, highest = max(middle - _NEAR_MEDIAN, 0), min(middle + _NEAR_MEDIAN, len(order) - 1)
+    low, high = values[some][order[[lowest, highest]]]
+    below, near = values < low, (values >= low) & (values <= high)
+    if weight is None:
+        n_below = int(np.count_nonzero(below))
+        place = (len(values) - 1) // 2 - n_below
+        if not 0 <= place < np.count_nonzero(near):
+            near, place = np.ones(len(values), bool), place + n_below
+        return np.partition(values[near], place)[place]
+    before, half = float(weight[below].sum()), _HALF * weight.sum()
+    if not before < half <= before + weight[near].sum():
+        near, before = np.ones(len(values), bool), 0.0
+    values, weight = values[near], weight[near]
+    order = np.argsort(values)
+    return values[order[np.searchsorted(before + np.cumsum(weight[order]), half)]]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
@@ -17,7 +17,7 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.outliers import squares_of_rows, weights_of_rows, without_outliers, without_outlying_values
+from skgd.outliers import medians, squares_of_rows, weights_of_rows, without_outliers, without_outlying_values
 
 compiled_columns = pytest.importorskip("skgd.engines.compiled.columns")
 
@@ -368,3 +368,25 @@ def test_codes_are_found_alike_among_copies_and_weights():
         once, twice = robust_variance(each, None), robust_variance(np.vstack([each, each]), None)
         assert_allclose(once, twice, rtol=1e-9)
         assert (once[0] > 1e5) == is_code
+
+
+@pytest.mark.parametrize("kind", ["continuous", "sorted", "few values", "half zero", "heavy tails", "periodic"])
+@pytest.mark.parametrize("weighted", [False, True, None])
+def test_median_of_many_values_is_that_of_all(kind: str, weighted: bool | None) -> None:
+    """Only values near the median of some are sorted; weights of zero may leave none of these."""
+    rng = np.random.default_rng(0)
+    n = 20_001
+    values = {
+        "continuous": rng.normal(size=n),
+        "sorted": np.sort(rng.normal(size=n)),
+        "few values": rng.integers(0, 3, n).astype(float),
+        "half zero": np.where(rng.random(n) < 0.5, 0.0, rng.normal(size=n)),
+        "heavy tails": rng.pareto(0.5, n),
+        "periodic": (np.arange(n) % 20 == 0) * 1e6,
+    }[kind]
+    copies = rng.integers(0, 4, n) if weighted else (np.arange(n) % 20 != 0).astype(int)
+    weight = None if weighted is False else copies.astype(float)
+    every = values if weight is None else np.repeat(values, copies)
+    expected = np.sort(every)[(len(every) - 1) // 2]
+    both = np.column_stack([values, -values])
+    assert_array_equal(medians(both, weight), [expected, -np.sort(every)[len(every) // 2]])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import dense_coordinates
+from skgd.engines.compiled.aligned import empty
 from skgd.engines.compiled.columns import measure_dense_rows, square_of_dense_row
 from skgd.engines.compiled.interface import (
     AHEAD,
@@ -32,7 +33,7 @@ def workspace(size: int, n_features: int, n_outputs: int, dtype: np.dtype) -> tu
     """Return a block of standardized rows, and scratch for matrix products."""
     entries = BLOCK_ENTRIES if n_outputs == 1 else PRODUCT_ENTRIES
     block = max(1, min(size, entries // n_features))
-    return np.empty((block, n_features), dtype), np.empty((n_features, n_outputs), dtype)
+    return empty((block, n_features), dtype), np.empty((n_features, n_outputs), dtype)
 
 
 def touch(data, order, begin, end, scales, chunks, of_rows):

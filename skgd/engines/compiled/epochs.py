@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import Matrix
+from skgd.engines.compiled.aligned import empty, filled
 from skgd.engines.compiled.columns import read_only_rows, touched_columns
 from skgd.engines.compiled.interface import Limits, Penalty, Scales
 from skgd.engines.compiled.kinds import Kind, loop_for
@@ -57,7 +58,7 @@ def run_epoch(
     as_chunks = (-(-n_parameters // width), width)  # the last of them may not be full
     theta, given, starts = filled_up(theta, as_chunks), holder.iterate.slots, optimizer.initial()
     busy = [place for place in range(len(given)) if place not in kind.idle]
-    slots = np.empty((len(busy), len(theta)), theta.dtype)
+    slots = empty((len(busy), len(theta)), theta.dtype)
     for slot, place in zip(slots, busy, strict=True):
         slot[:n_parameters], slot[n_parameters:] = given[place], starts[place]
     shown = np.empty(0, theta.dtype) if average is None else filled_up(average, as_chunks)
@@ -67,8 +68,8 @@ def run_epoch(
     if kind.activation is not None:
         hypers = (*hypers, objective.activation.hyper())
     y, weights = (
-        objective.target(y)[order] if y.dtype.kind == "f" else y[order],
-        np.ones(len(order)) if weight is None else weight[order],
+        (objective.target(y) if y.dtype.kind == "f" else y).take(order, axis=0),
+        np.ones(len(order)) if weight is None else weight.take(order),
     )
     scales = scales_of(objective, theta.dtype)
     n_centered = int(np.count_nonzero(scales.center))
@@ -99,7 +100,7 @@ def run_epoch(
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
         if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
-            theta, slots, shown = theta.copy(), slots.copy(), shown.copy()
+            theta, slots, shown = (filled(part.shape, part, part.dtype) for part in (theta, slots, shown))
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
             work.missed[0][:] = 0
@@ -183,9 +184,9 @@ def scales_of(objective: Objective, dtype: np.dtype) -> Scales:
     in_progress = objective.unit * objective.progress_worth
     of_outputs = *objective.predictor_coordinates, objective.divisor, objective.unit, in_progress
     return Scales(
-        np.broadcast_to(coordinates.center, (n_features,)).astype(dtype),
-        (1.0 / np.broadcast_to(coordinates.scale, (n_features,))).astype(dtype),
-        *(np.broadcast_to(np.asarray(values, np.float64), (n_outputs,)).copy() for values in of_outputs),
+        filled(n_features, coordinates.center, dtype),
+        filled(n_features, 1.0 / np.asarray(coordinates.scale), dtype),
+        *(np.full(n_outputs, values, np.float64) for values in of_outputs),
     )
 
 
@@ -203,7 +204,9 @@ def penalty_as_chunks(objective: Objective, as_chunks: tuple[int, int], by_featu
 
 def filled_up(parameters: np.ndarray, as_chunks: tuple[int, int]) -> np.ndarray:
     """Return a copy whose last chunk is full, with zeros."""
-    return np.append(parameters, np.zeros(math.prod(as_chunks) - len(parameters), parameters.dtype))
+    result = empty(math.prod(as_chunks), parameters.dtype)
+    result[: len(parameters)], result[len(parameters) :] = parameters, 0.0
+    return result
 
 
 def limits_of(

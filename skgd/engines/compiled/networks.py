@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from skgd.engines.compiled.aligned import empty
 from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather
 from skgd.engines.compiled.interface import Rows, dense, has_intercept, part_of, product, rows, strategies
 from skgd.engines.compiled.loss import slopes_of_loss
@@ -23,12 +24,12 @@ def workspace(size: int, sizes: np.ndarray, of_inputs: tuple | None, dtype: np.d
     """
     block = max(1, min(size, PRODUCT_ENTRIES // max(sizes if of_inputs is None else sizes[1:])))
     first = 0 if of_inputs is None else 1
-    received = np.empty((block, sizes[1:-1].sum()), dtype)
-    scratch = np.empty((sizes[first:-1] * sizes[first + 1 :]).max(), dtype)
-    deltas = np.empty((2, block * max(sizes[1:])), dtype)
+    received = empty((block, int(sizes[1:-1].sum())), dtype)
+    scratch = empty(int((sizes[first:-1] * sizes[first + 1 :]).max()), dtype)
+    deltas = empty((2, block * int(max(sizes[1:]))), dtype)
     if of_inputs is None:
-        of_inputs = (np.empty((block, sizes[0]), dtype),)
-    return of_inputs, scratch, received, np.empty(received.size, dtype), deltas
+        of_inputs = (empty((block, int(sizes[0])), dtype),)
+    return of_inputs, scratch, received, empty(received.size, dtype), deltas
 
 
 def above_first(sizes, n_chunks, width):

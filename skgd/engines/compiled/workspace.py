@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skgd.engines.compiled import dense, networks, sparse
+from skgd.engines.compiled.aligned import empty
 from skgd.engines.compiled.interface import Work
 from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.steps import POWERS
@@ -35,7 +36,7 @@ def work_for(shape: Shape, kind: Kind) -> Work:
     everywhere = np.arange(n_chunks, dtype=np.uintp)
     of_steps = np.dtype(np.float64) if kind.row_by_row else dtype
     if kind.row_by_row:
-        entries, columns = np.empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
+        entries, columns = empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
         of_rows: tuple = entries, columns, sparse.centered_workspace(n_chunks if kind.centered else 0)
     elif kind.sparse:
         of_rows = sparse.workspace(size, shape.n_entries, n_chunks, dtype)
@@ -45,7 +46,7 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, dtype)
 
     def parameters(wanted: bool) -> np.ndarray:
-        return np.empty((n_chunks if wanted else 0, width), dtype)
+        return empty((n_chunks, width), dtype) if wanted else np.empty((0, width), dtype)
 
     n_steps = shape.n_steps if kind.lazy else 0
     return Work(
