@@ -24,7 +24,7 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.sparse import touch
-from skgd.engines.compiled.steps import NEAR
+from skgd.engines.compiled.steps import NEAR, write_gradient_of_feature
 
 
 def workspace(
@@ -68,7 +68,7 @@ def chunks_of(n_parameters, width):
 def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
     """Do what `skgd.networks.forward` and `skgd.networks.backward` do.
 
-    For sparse rows, it leaves the coefficients of the first layer to `accumulate`.
+    For sparse rows, it leaves the coefficients of the first layer to `write_gradient_of_feature`.
     """
     X, sizes = data
     of_inputs, by_column, scratch, all_received, handed_on, deltas = of_rows
@@ -206,17 +206,6 @@ def copy_product(X, order, start, at, n_rows, scales, theta, of_rows, z):
             z[i, k] = received[at + i, k]
 
 
-def accumulate_sparse(u, of_rows, grad):
-    """Write the gradient of a column's coefficients to the first row."""
-    rows_of, values, _, begins, delta = of_rows[1]
-    for k in range(grad.shape[1]):
-        grad[0, k] = 0.0
-    for q in range(begins[u], begins[u + 1]):
-        i, value = rows_of[q], values[q]
-        for k in range(grad.shape[1]):
-            grad[0, k] += value * delta[i, k]
-
-
 def complete_gradient(data, n_rows, of_step, limits, slopes, slope_sizes, all_of_grad, record, step):
     """Do what that of `skgd.engines.compiled.steps` does, with all layers' intercepts in their place already.
 
@@ -238,7 +227,7 @@ def complete_gradient(data, n_rows, of_step, limits, slopes, slope_sizes, all_of
         elif limits.max_grad_norm < np.inf:
             for u in range(n_chunks):
                 if of_rows[1][2][u] < sizes[0]:
-                    accumulate_sparse(u, of_rows, all_of_grad)
+                    write_gradient_of_feature(u, of_rows, all_of_grad)
                     record[step, 1] += square_of_mean(grad, 0, sizes[1], n_rows)
         if has_intercept:
             record[step, 1 + layer] += square_of_mean(grad, after, after + sizes[layer + 1], n_rows)
@@ -261,4 +250,4 @@ def network_rows(of_inputs: Rows | None) -> Rows:
     passes: dict[str, Any] = {"gradient": gradient, "complete_gradient": complete_gradient}
     if of_inputs is None:
         return dense_rows(False)._replace(**passes, multiply=multiply_dense)
-    return of_inputs._replace(**passes, multiply=copy_product, accumulate=accumulate_sparse, touch=touch_sparse)
+    return of_inputs._replace(**passes, multiply=copy_product, touch=touch_sparse)

@@ -154,7 +154,7 @@ def apply_rule(n_chunks, n_features, rate, now, clip, penalty, of_rows, around):
                 l2 = penalty.l2[chunk, k] if penalty.penalized else 0.0
                 move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
         elif chunk < n_features:
-            rows.accumulate(u, of_rows, grad)
+            write_gradient_of_feature(u, of_rows, grad)
             if limits.max_grad_norm == np.inf:
                 square += square_of_first(grad, clip)
             l1 = penalty.l1[chunk, 0] if penalty.penalized else 0.0
@@ -168,6 +168,17 @@ def apply_rule(n_chunks, n_features, rate, now, clip, penalty, of_rows, around):
                 l2 = penalty.l2[first + k, 0] if penalty.penalized else 0.0
                 move_parameter(chunk, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
     return square
+
+
+def write_gradient_of_feature(u, of_rows, grad):
+    """Write the gradient of a feature's coefficients, in a network of sparse rows, to the first row."""
+    rows_of, values, _, begins, delta = of_rows[1]
+    for k in range(grad.shape[1]):
+        grad[0, k] = 0.0
+    for q in range(begins[u], begins[u + 1]):
+        i, value = rows_of[q], values[q]
+        for k in range(grad.shape[1]):
+            grad[0, k] += value * delta[i, k]
 
 
 def square_of_first(grad, factor):
