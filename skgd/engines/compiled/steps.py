@@ -144,10 +144,11 @@ def apply_rule(n_chunks, n_features, rate, now, clip, penalty, of_rows, around):
     """
     theta, _, slots, _, limits, (chunks, grad, _, _) = around
     width, square = 1 if narrow else theta.shape[1], 0.0
-    for u in range(n_chunks):
+    for place in range(n_chunks):
+        u = n_chunks - 1 - place if lazy and hidden else place  # the last ones are still in the processor's cache
         chunk = chunks[u] if lazy else u
         if lazy and hidden:
-            fetch_all(chunks, u + NEAR, n_chunks, theta, slots, penalty)
+            fetch_all(chunks, u - NEAR, n_chunks, theta, slots, penalty)
         if dense or not hidden:
             for k in range(width):
                 l1 = penalty.l1[chunk, k] if penalty.penalized else 0.0
@@ -192,7 +193,7 @@ def square_of_first(grad, factor):
 
 def fetch_all(chunks, u, n_chunks, theta, slots, penalty):
     """Ask for all that a step with a chunk needs."""
-    if u < n_chunks:
+    if 0 <= u < n_chunks:
         chunk = chunks[u]
         if penalty.penalized:
             prefetch(penalty.l1, (chunk, 0))
