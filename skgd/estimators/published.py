@@ -89,7 +89,7 @@ def layers_shown(estimator: Any, fitted: Mapping[str, Any]) -> list[Layer]:
 
 
 def to_be_saved(estimator: Any, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a pickle: wide streams make theirs afterwards, too, others become another kind."""
+    """Return the attributes of a pickle: a wide stream is loaded as one, and that of a network as another state."""
     state = attributes.get("_state")
     if isinstance(state, WideStream) and is_untouched(attributes):
         return {name: value for name, value in attributes.items() if name not in ON_DEMAND}
