@@ -413,11 +413,64 @@ def test_coefficients_may_be_set_from_outside(estimator):
     model, other = network(estimator).fit(X, y), network(estimator, random_state=1).fit(X, y)
     model.coefs_, model.intercepts_ = [coef.copy() for coef in other.coefs_], [b.copy() for b in other.intercepts_]
     assert_array_equal(model.predict(X), other.predict(X))
-    still = {"learning_rate": 1e-300, "average": False}
-    assert_same(stream(model.set_params(**still)), other, rtol=1e-12, atol=1e-14)
+    assert_same(stream(model.set_params(**STILL)), other, rtol=1e-12, atol=1e-14)
     model.coefs_[1][0] += 1.0  # in place
     other.coefs_[1] = other.coefs_[1] + np.eye(5, 3)[:, :1] @ np.ones((1, 3))
     assert_same(stream(model), other, rtol=1e-12, atol=1e-14)
+
+
+ON_DEMAND = {"coefs_", "intercepts_", "_fingerprint"}
+STILL = {"learning_rate": 1e-300, "average": False}
+
+
+@pytest.fixture
+def compiled_streams(plain_python, monkeypatch):
+    """Let streams take compiled loops, in plain Python, from the first batch on."""
+    monkeypatch.setattr("skgd.stream.choose_stream", lambda *_: True)
+
+
+@pytest.mark.usefixtures("compiled_streams")
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+@both_estimators
+def test_streams_make_coefficients_when_asked(estimator, form):
+    """So a call neither copies nor looks at them; a pickle has them all the same."""
+    A = form(X)
+    model, never_asked = (stream(stream(network(estimator), A), A) for _ in range(2))
+    assert model.engine_ == "compiled"
+    predicted, saved = model.predict(A), pickle.dumps(model)
+    assert not ON_DEMAND & vars(model).keys()
+    held = parameters(model)
+    kept = [part.copy() for part in held]
+    assert vars(model).keys() >= ON_DEMAND
+    assert_array_equal(model.predict(A), predicted)
+    loaded = pickle.loads(saved)
+    assert vars(loaded).keys() >= ON_DEMAND
+    assert_same(loaded, model)
+    assert_array_equal(loaded.predict(A), predicted)
+    for one in (model, loaded, never_asked):
+        stream(one, A)
+        assert not ON_DEMAND & vars(one).keys()  # those from before are gone
+        assert_same(one, model)
+    for now, before in zip(held, kept, strict=True):
+        assert_array_equal(now, before)
+
+
+@pytest.mark.usefixtures("compiled_streams")
+@pytest.mark.parametrize("how", ["coefs_", "intercepts_", "in place"])
+@both_estimators
+def test_what_is_set_in_a_stream_is_noticed(estimator, how):
+    model = stream(stream(network(estimator), sp.csr_array(X)), sp.csr_array(X))
+    expected, original = (pickle.loads(pickle.dumps(model)) for _ in range(2))
+    for other in (model, expected):
+        if how == "in place":
+            other.coefs_[0][1] += 1.0
+        else:  # one of two that were never asked for
+            setattr(other, how, [part + 1.0 for part in getattr(original, how)])
+    assert_array_equal(model.predict(X), expected.predict(X))
+    moved = pickle.loads(pickle.dumps(model))
+    assert_same(moved, expected)
+    for other in (model, moved):
+        assert_same(stream(other.set_params(**STILL), sp.csr_array(X)), expected, rtol=1e-12, atol=1e-14)
 
 
 @both_estimators

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
@@ -26,7 +26,19 @@ from skgd.engines import Engine, initial_iterate
 from skgd.estimators.atomic import atomic
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import check_parts, resolve_parameters
-from skgd.estimators.published import Absent, coefficients, fingerprint_of, parameters_in
+from skgd.estimators.published import (
+    ON_DEMAND,
+    Absent,
+    coefficients,
+    fingerprint_of,
+    is_untouched,
+    layers_shown,
+    makes_on_demand,
+    of_all_layers,
+    parameters_in,
+    to_be_saved,
+    with_fingerprint,
+)
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
 from skgd.losses import Loss
@@ -57,8 +69,6 @@ from skgd.wide_table import OutdatedError
 
 # What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
 _MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
-
-_MADE_ON_DEMAND = ("coef_", "intercept_", "_fingerprint")  # by a wide stream, when they are asked for
 
 # Attributes that hold nothing but parameters, checked and resolved.
 _MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
@@ -140,8 +150,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _fingerprint: int | None = None
     coef_: Any = Absent(coefficients)
     intercept_: Any = Absent(coefficients)
-    coefs_: Any = Absent(lambda estimator, name: [coef for coef, _ in estimator._layers()])
-    intercepts_: Any = Absent(lambda estimator, name: [intercept for _, intercept in estimator._layers()])
+    coefs_: Any = Absent(of_all_layers)
+    intercepts_: Any = Absent(of_all_layers)
     n_iter_: int
     converged_: bool
     stop_reason_: str
@@ -178,9 +188,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         attributes = dict(super().__getstate__())  # of one moment: another thread may train this estimator meanwhile
-        if isinstance(attributes.get("_state"), WideStream) and self._is_untouched(attributes):
-            for name in _MADE_ON_DEMAND:
-                attributes.pop(name, None)
+        attributes = to_be_saved(self, attributes)
         return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
 
     def __setstate__(self, state):
@@ -354,7 +362,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     def _resume(self, plan: Plan, loss: Loss) -> State | Stream | WideStream:
         """Return the state to go on from: the last one, with the parameters of this call."""
-        untouched = self._is_untouched(vars(self))
+        untouched = is_untouched(vars(self))
         if untouched and self._trained_with is plan:
             return self._state
         before = self._state.objective
@@ -409,14 +417,6 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             state = replace(state, iterate=state.iterate._replace(average=state.iterate.theta, averaged=0))
         return state
 
-    @staticmethod
-    def _is_untouched(attributes: Mapping[str, Any]) -> bool:
-        """Say whether the fitted parameters are those that training has published, or would publish if asked."""
-        if "coef_" not in attributes and "intercept_" not in attributes and type(attributes["_state"]) is WideStream:
-            return True
-        fingerprint = attributes.get("_fingerprint")
-        return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
-
     def _read_state(self, read: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Return the state and what is read of it: of the next one where another thread trains meanwhile."""
         while True:
@@ -470,8 +470,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         attributes = vars(self) | self._fitted_attributes(state, n_iter, ending)
         attributes["history_"] = history
         attributes.pop("_unfinished", None)
-        if type(state) is WideStream:  # which makes parameters when they are asked for: none remain from before
-            for name in _MADE_ON_DEMAND:
+        if makes_on_demand(state):  # none remain from before
+            for name in ON_DEMAND:
                 attributes.pop(name, None)
         self.__dict__ = attributes
 
@@ -491,9 +491,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
             "loss_": state.objective.loss,
             "_state": state,
         }
-        if type(state) is not WideStream:
-            parameters = self._parameter_attributes(state.published())
-            fitted |= parameters | {"_fingerprint": fingerprint_of(*parameters_in(parameters))}
+        if not makes_on_demand(state):
+            fitted |= with_fingerprint(self._parameter_attributes(state.published()))
         return fitted
 
     def _parameter_attributes(self, layers: list[Layer]) -> dict[str, Any]:
@@ -638,8 +637,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 product = X @ coef.T if type(coef) is np.ndarray else safe_sparse_dot(X, coef.T, dense_output=True)
                 raw = product + intercept
             else:
-                layers = list(zip(fitted["coefs_"], fitted["intercepts_"], strict=True))
-                *_, raw = forward(layers, X, fitted["_state"].objective.activation)
+                *_, raw = forward(layers_shown(self, fitted), X, fitted["_state"].objective.activation)
             return representable(raw)
 
     @available_if(is_linear)

@@ -1,4 +1,8 @@
-"""Fitted parameters: where they come from if an estimator does not hold them, and whether training left them so."""
+"""Fitted parameters: where they come from if an estimator does not hold them, and whether training left them so.
+
+Streams of many parameters make them when they are asked for, and so need not look at them in each call. These are wide
+streams, and those of networks.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from skgd.networks import Layer
 from skgd.strategy import plain_repr
+from skgd.stream import Stream
 from skgd.wide import WideStream
+
+ON_DEMAND = "coef_", "intercept_", "coefs_", "intercepts_", "_fingerprint"
 
 
 class Absent:
@@ -29,20 +37,70 @@ class Absent:
         return self._read(estimator, self._name)
 
 
+def makes_on_demand(state: Any) -> bool:
+    """Say whether the parameters of a state are made when they are asked for."""
+    return type(state) is WideStream or (type(state) is Stream and bool(state.objective.hidden_layer_sizes))
+
+
+def is_untouched(attributes: Mapping[str, Any]) -> bool:
+    """Say whether the fitted parameters are those that training has published, or would publish if asked."""
+    held = [name for name in ON_DEMAND[:4] if name in attributes]
+    if not held and makes_on_demand(attributes["_state"]):
+        return True
+    fingerprint = attributes.get("_fingerprint")
+    return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
+
+
+def _made(estimator: Any, name: str) -> Any:
+    """Return an attribute of a stream, and keep it and the others."""
+    attributes = vars(estimator)  # of this moment: what another thread trains meanwhile comes with others
+    state, layers = estimator._read_state(lambda state: state.published())
+    parameters = estimator._parameter_attributes(layers)
+    if attributes["_state"] is state:
+        for key, value in with_fingerprint(parameters).items():
+            attributes.setdefault(key, value)  # another one may have been set from outside
+    return parameters[name]
+
+
 def coefficients(estimator: Any, name: str) -> np.ndarray:
     """Return an attribute of the linear model, which a wide stream makes when it is asked for."""
     if isinstance(estimator._state, WideStream):
-        state, layers = estimator._read_state(WideStream.published)
-        parameters = estimator._parameter_attributes(layers)
-        if estimator._state is state:
-            made = parameters | {"_fingerprint": fingerprint_of(*parameters_in(parameters))}
-            for key, value in made.items():
-                estimator.__dict__.setdefault(key, value)  # the other one may have been set from outside
-        return parameters[name]
+        return _made(estimator, name)
     raise AttributeError(
         f"{name} is for linear models. With hidden_layer_sizes={plain_repr(estimator.hidden_layer_sizes)}, coefs_ "
         "and intercepts_ list the coefficients and intercepts of each layer."
     )
+
+
+def of_all_layers(estimator: Any, name: str) -> list[np.ndarray]:
+    """Return what layers consist of: in linear models a list of one array, in the stream of a network one made now."""
+    if estimator._state.objective.hidden_layer_sizes and makes_on_demand(estimator._state):
+        return _made(estimator, name)
+    return [layer[name == "intercepts_"] for layer in estimator._layers()]
+
+
+def layers_shown(estimator: Any, fitted: Mapping[str, Any]) -> list[Layer]:
+    """Return the layers to predict with, from a copy of an estimator's attributes."""
+    coefs, intercepts = fitted.get("coefs_"), fitted.get("intercepts_")
+    if coefs is None and intercepts is None and makes_on_demand(fitted["_state"]):
+        return fitted["_state"].published()
+    coefs = estimator.coefs_ if coefs is None else coefs
+    return list(zip(coefs, estimator.intercepts_ if intercepts is None else intercepts, strict=True))
+
+
+def to_be_saved(estimator: Any, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a pickle: a wide stream is loaded as one, and that of a network as another state."""
+    state = attributes.get("_state")
+    if isinstance(state, WideStream) and is_untouched(attributes):
+        return {name: value for name, value in attributes.items() if name not in ON_DEMAND}
+    if isinstance(state, Stream) and makes_on_demand(state):
+        return with_fingerprint(estimator._parameter_attributes(state.published())) | attributes
+    return attributes
+
+
+def with_fingerprint(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes with that by which a change is noticed."""
+    return parameters | {"_fingerprint": fingerprint_of(*parameters_in(parameters))}
 
 
 def parameters_in(attributes: Mapping[str, Any]) -> list[Any]:

@@ -108,7 +108,7 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
     The sum over the steps of ``momentum * a / (size * b + epsilon)``, where a and b are the same for all parameters of
     a chunk, is a series in the share of ``size`` in the divisor, as long as b hardly changes.
     """
-    done, taken, powers, (fading, of_steps, moments) = missed
+    done, taken, powers, (fading, of_steps, moments, sizes) = missed
     width = theta.shape[1]
     for u in range(n_chunks):
         chunk = chunks[u]
@@ -119,11 +119,12 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
         if start == stop:
             continue
         of_penalty = penalty.l2[chunk, 0] if penalty.penalized else 0.0
+        n_large, nearest = 0, fading[1, 1] * of_steps[1, start]
+        for k in range(width):
+            _, size, epsilon = strategies.momentum_and_size(strategies.slots_of(slots, chunk, k), hypers[0])
+            n_large += size * nearest + epsilon > 1.0
+            sizes[k] = size
         if of_penalty > 0.0:
-            n_large, nearest = 0, fading[1, 1] * of_steps[1, start]
-            for k in range(width):
-                _, size, epsilon = strategies.momentum_and_size(strategies.slots_of(slots, chunk, k), hypers[0])
-                n_large += size * nearest + epsilon > 1.0
             if not adaptive:
                 before = strategies.slots_of(slots, chunk, 0)
                 of_penalty *= strategies.rule(0.0, 0.0, 1.0, float(t + stop), before, hypers[0])[1]
@@ -152,9 +153,9 @@ def drift(chunks, n_chunks, stop, rates, t, theta, slots, hypers, penalty, misse
             m4, m5, m6, m7 = moments[4], moments[5], moments[6], moments[7]
             for k in range(width):
                 before = strategies.slots_of(slots, chunk, k)
-                momentum, size, epsilon = strategies.momentum_and_size(before, hypers[0])
-                reach = 1.0 / (center * size + epsilon)
-                x = center * size * reach
+                momentum, _, epsilon = strategies.momentum_and_size(before, hypers[0])
+                reach = 1.0 / (center * sizes[k] + epsilon)
+                x = center * sizes[k] * reach
                 total = m0 + x * (m1 + x * (m2 + x * (m3 + x * (m4 + x * (m5 + x * (m6 + x * m7))))))
                 theta[chunk, k] = factor * theta[chunk, k] - momentum * reach * total
         if of_penalty > 0.0 and step < stop:

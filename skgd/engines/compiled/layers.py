@@ -11,13 +11,22 @@ from typing import Any
 import numpy as np
 
 from skgd.coordinates import moved_intercept, relearned, rescaling, standardized_coefficient, user_coefficient
-from skgd.engines.compiled.interface import averages, compares, dense, has_intercept, hidden, regression, strategies
+from skgd.engines.compiled.interface import (
+    averages,
+    compares,
+    dense,
+    has_intercept,
+    hidden,
+    part_of,
+    regression,
+    strategies,
+)
 from skgd.engines.vectorized import between, with_zeros
 from skgd.objective import penalty_of, penalty_rates
 
 
-def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new, shift):
-    """Express parameters in new coordinates."""
+def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new, shift, norms):
+    """Express parameters in new coordinates, and write what `write_norms` does, for it would read them all again."""
     old_scale, scale, change, memory = of_columns
     last, begin, after = len(layer_sizes) - 2, 0, n_coefficients
     for layer in range(last + 1):
@@ -31,14 +40,20 @@ def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new,
                 if not hidden or layer == 0:
                     before, now, moved = 1.0 * old_scale[j], 1.0 * scale[j], 1.0 * change[j]
                     kept = relearned(before, now, True, memory[8, j] == np.inf)
-                if hidden and moved == 0.0:  # as of sparse rows, whose coefficients are many
+                if hidden and layer == 0 and moved == 0.0:  # as of sparse rows, whose coefficients are many
                     kept *= now / before
-                    before = now = 1.0
+                    coef = part_of(theta, begin + j * n_neurons, (n_neurons,))
+                    for k in range(n_neurons):
+                        coef[k] = kept * coef[k]
+                    norms[0, j], norms[1, j] = norms_of(coef)
+                    continue
                 for k in range(n_neurons):
                     i = begin + j * n_neurons + k
                     w = user_coefficient(kept * theta[i], before, 1.0 if hidden and layer < last else old[1][k])
                     shift[k] += moved * w
                     theta[i] = standardized_coefficient(w, now, 1.0 if hidden and layer < last else new[1][k])
+                if hidden and layer == 0:
+                    norms[0, j], norms[1, j] = norms_of(part_of(theta, begin + j * n_neurons, (n_neurons,)))
             for k in range(n_neurons if has_intercept else 0):
                 i = after + k
                 of_old, of_new = (0.0, 1.0), (0.0, 1.0)
@@ -46,6 +61,22 @@ def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new,
                     of_old, of_new = (old[0][k], old[1][k]), (new[0][k], new[1][k])
                 theta[i] = moved_intercept(1.0 * theta[i], shift[k], of_old, of_new)
         begin, after = begin + n_inputs * n_neurons, after + n_neurons
+
+
+def write_norms(theta, layer_sizes, norms):
+    """Write, of each feature's coefficients in a network, the sum of the sizes, and the Euclidean norm."""
+    for j in range(layer_sizes[0]):
+        norms[0, j], norms[1, j] = norms_of(part_of(theta, j * layer_sizes[1], (layer_sizes[1],)))
+
+
+def norms_of(coef):
+    """Return the sum of the sizes of numbers, and their Euclidean norm."""
+    sizes, squares = 0.0, 0.0
+    for k in range(len(coef)):
+        w = 1.0 * coef[k]
+        sizes += abs(w)
+        squares += w * w
+    return sizes, np.sqrt(squares)
 
 
 def rescale_slots(slots, layer_sizes, old_scale, scale, hyper):
@@ -58,7 +89,7 @@ def rescale_slots(slots, layer_sizes, old_scale, scale, hyper):
             strategies.keep_slots(slots, 0, i, strategies.rescaled(ratio, strategies.slots_of(slots, 0, i), hyper))
 
 
-def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_units, around):
+def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_units, around, norms):
     """Write the penalty of each parameter, as `Penalty` holds it; return the penalty in the user's units, and by worth.
 
     Without ``in_user_units``, it is one on the optimizer's coefficients.
@@ -76,7 +107,9 @@ def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_unit
             if hidden and layer < last:
                 first, second = penalty_rates(strength, l1_ratio, of_input, 1.0, mean_unit if in_user_units else 1.0)
                 total = 0.0
-                for k in range(n_neurons):
+                if layer == 0:
+                    total = penalty_of(norms[0, j], first, 0.0, 1.0) + penalty_of(norms[1, j], 0.0, second, 1.0)
+                for k in range(0 if layer == 0 else n_neurons):
                     total += penalty_of(1.0 * theta[begin + k], first, second, 1.0)
                 penalty += total * mean_unit
                 progress += total * mean_worth

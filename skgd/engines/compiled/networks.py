@@ -12,24 +12,43 @@ import numpy as np
 
 from skgd.engines.compiled.aligned import empty
 from skgd.engines.compiled.dense import PRODUCT_ENTRIES, dense_rows, gather
-from skgd.engines.compiled.interface import Rows, dense, has_intercept, part_of, product, rows, strategies
+from skgd.engines.compiled.interface import (
+    Rows,
+    dense,
+    has_intercept,
+    lazy,
+    part_of,
+    prefetch,
+    product,
+    rows,
+    strategies,
+)
 from skgd.engines.compiled.loss import slopes_of_loss
 from skgd.engines.compiled.sparse import touch
+from skgd.engines.compiled.steps import NEAR, write_gradient_of_feature
 
 
-def workspace(size: int, sizes: np.ndarray, of_inputs: tuple | None, dtype: np.dtype) -> tuple:
+def workspace(
+    size: int, sizes: np.ndarray, of_inputs: tuple | None, chunks: np.ndarray, dtype: np.dtype
+) -> tuple[Any, ...]:
     """Return what inputs want, scratch for a gradient, what neurons receive and hand on, and two layers' slopes.
 
-    Dense inputs want a block of rows.
+    Dense inputs want a block of rows. Sparse ones also want their entries by column (rows, values, the columns' chunks
+    and where they begin), and what the first layer receives of all rows, in whose place come its slopes.
     """
     block = max(1, min(size, PRODUCT_ENTRIES // max(sizes if of_inputs is None else sizes[1:])))
     first = 0 if of_inputs is None else 1
     received = empty((block, int(sizes[1:-1].sum())), dtype)
     scratch = empty(int((sizes[first:-1] * sizes[first + 1 :]).max()), dtype)
     deltas = empty((2, block * int(max(sizes[1:]))), dtype)
+    by_column: tuple[np.ndarray, ...] = ()
     if of_inputs is None:
         of_inputs = (empty((block, int(sizes[0])), dtype),)
-    return of_inputs, scratch, received, empty(received.size, dtype), deltas
+    else:
+        entries, begins = len(of_inputs[0]), np.empty(len(chunks) + 2, np.int64)
+        of_first = empty((size, int(sizes[1])), dtype)
+        by_column = np.empty(entries, np.int32), np.empty(entries, dtype), chunks, begins, of_first
+    return of_inputs, by_column, scratch, received, empty(received.size, dtype), deltas
 
 
 def above_first(sizes, n_chunks, width):
@@ -48,16 +67,21 @@ def chunks_of(n_parameters, width):
 
 
 def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, of_rows, written):
-    """Do what `skgd.networks.forward` and `skgd.networks.backward` do."""
+    """Do what `skgd.networks.forward` and `skgd.networks.backward` do.
+
+    For sparse rows, it leaves the coefficients of the first layer to `write_gradient_of_feature`.
+    """
     X, sizes = data
-    of_inputs, scratch, all_received, handed_on, deltas = of_rows
+    of_inputs, by_column, scratch, all_received, handed_on, deltas = of_rows
     raw, slopes, losses, slope_sizes, all_of_grad = written
     last, block = len(sizes) - 2, len(all_received)
     received = part_of(all_received, 0, (all_received.size,))
     theta, grad = part_of(local, 0, (local.size,)), part_of(all_of_grad, 0, (all_of_grad.size,))
-    place_above, intercepts, stop = above_first(sizes, n_chunks, local.shape[1])
+    place_above, intercepts, stop = above_first(sizes, len(local), local.shape[1])
     for k in range(intercepts, stop):
         grad[k] = 0.0
+    if not dense:
+        multiply_sparse(n_chunks, end - begin, sizes, local, by_column)
     for start in range(begin, end, block):
         n = min(start + block, end) - start
         out = raw[start - begin : start - begin + n]
@@ -67,7 +91,7 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
             shape = (sizes[layer], sizes[layer + 1])
             z = out if layer == last else part_of(received, at * n, (n, shape[1]))
             if layer == 0:
-                rows.multiply(X, order, start, start - begin, n, scales, local, of_inputs, z)
+                rows.multiply(X, order, start, start - begin, n, scales, local, of_rows, z)
             else:
                 product(inputs, part_of(theta, place, shape), z)
                 place += shape[0] * shape[1]
@@ -86,9 +110,9 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
         at, after = at - sizes[-1], after - sizes[-1]
         for layer in range(last, -1, -1):
             shape = (sizes[layer], sizes[layer + 1])
-            if layer == 0:
-                rows.accumulate(start - begin, n, delta, of_inputs, all_of_grad, scratch)
-            else:
+            if layer == 0 and dense:
+                accumulate_dense(start - begin, n, delta, of_inputs, all_of_grad, scratch)
+            elif layer > 0:
                 place -= shape[0] * shape[1]
                 at -= shape[0]
                 inputs = part_of(handed_on, at * n, (n, shape[0]))
@@ -103,7 +127,10 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
             if layer > 0:
                 after -= shape[0]
                 coef = part_of(theta, place, shape)
-                before = part_of(deltas, layer % 2 * deltas.shape[1], (n, shape[0]))
+                if layer == 1 and not dense:
+                    before = by_column[4][start - begin : start - begin + n]
+                else:
+                    before = part_of(deltas, layer % 2 * deltas.shape[1], (n, shape[0]))
                 product(delta, coef.T, before)
                 for i in range(n):
                     for k in range(shape[0]):
@@ -123,9 +150,9 @@ def add_product(inputs, delta, section, scratch, first):
             section[k] += scratch[k]
 
 
-def multiply_dense(X, order, start, at, n_rows, scales, theta, of_inputs, z):
+def multiply_dense(X, order, start, at, n_rows, scales, theta, of_rows, z):
     """Write what the first layer's neurons receive of dense rows."""
-    Z = of_inputs[0]
+    Z = of_rows[0][0]
     gather(X[0], order, start, start + n_rows, scales, Z)
     product(Z[:n_rows], part_of(theta, 0, (Z.shape[1], z.shape[1])), z)
 
@@ -137,44 +164,72 @@ def accumulate_dense(at, n_rows, delta, of_inputs, grad, scratch):
 
 
 def touch_sparse(data, order, begin, end, scales, chunks, of_rows):
-    """Copy the rows, with local numbers for their columns; return how many chunks these and the layers above are."""
-    return touch(data[0], order, begin, end, scales, chunks, of_rows[0])
+    """Copy the rows, by row and by column; return how many chunks the columns and the layers above are."""
+    n_chunks = touch(data[0], order, begin, end, scales, chunks, of_rows[0])
+    columns, entries, starts, _, _ = of_rows[0]
+    rows_of, values, _, begins, _ = of_rows[1]
+    for u in range(n_chunks + 2):
+        begins[u] = 0
+    for q in range(starts[end - begin]):
+        begins[columns[q] + 2] += 1
+    for u in range(n_chunks):
+        begins[u + 1] += begins[u]
+    for i in range(end - begin):
+        for q in range(starts[i], starts[i + 1]):
+            place = begins[columns[q] + 1]
+            begins[columns[q] + 1] = place + 1
+            rows_of[place], values[place] = i, entries[q]
+    return n_chunks
 
 
-def multiply_sparse(X, order, start, at, n_rows, scales, theta, of_inputs, z):
+def multiply_sparse(n_chunks, n_rows, sizes, theta, by_column):
     """Write what the first layer's neurons receive of sparse rows."""
-    columns, entries, starts, _, _ = of_inputs
+    rows_of, values, chunks, begins, z = by_column
     for i in range(n_rows):
         for k in range(z.shape[1]):
             z[i, k] = 0.0
-        for q in range(starts[at + i], starts[at + i + 1]):
-            j, value = columns[q], entries[q]
+    for u in range(n_chunks):
+        chunk = chunks[u]
+        if lazy and u + NEAR < n_chunks:
+            for k in range(0, theta.shape[1], 64 // theta.itemsize):
+                prefetch(theta, (chunks[u + NEAR], k))
+        for q in range(begins[u], begins[u + 1]):
+            i, value = rows_of[q], values[q]
             for k in range(z.shape[1]):
-                z[i, k] += value * theta[j, k]
+                z[i, k] += value * theta[chunk, k]
 
 
-def accumulate_sparse(at, n_rows, delta, of_inputs, grad, scratch):
-    """Add the first layer's gradient."""
-    columns, entries, starts, _, _ = of_inputs
+def copy_product(X, order, start, at, n_rows, scales, theta, of_rows, z):
+    """Copy what the first layer's neurons receive of some of the rows."""
+    received = of_rows[1][4]
     for i in range(n_rows):
-        for q in range(starts[at + i], starts[at + i + 1]):
-            j, value = columns[q], entries[q]
-            for k in range(delta.shape[1]):
-                grad[j, k] += value * delta[i, k]
+        for k in range(z.shape[1]):
+            z[i, k] = received[at + i, k]
 
 
-def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, all_of_grad, record, step):
-    """Do what that of `skgd.engines.compiled.steps` does, with all layers' intercepts in their place already."""
+def complete_gradient(data, n_rows, of_step, limits, slopes, slope_sizes, all_of_grad, record, step):
+    """Do what that of `skgd.engines.compiled.steps` does, with all layers' intercepts in their place already.
+
+    For sparse rows, it leaves squares of the first layer's coefficients to `apply_rule`, unless the norm has a limit.
+    """
+    n_chunks, of_rows = of_step
     sizes, grad = data[1], part_of(all_of_grad, 0, (all_of_grad.size,))
-    place, intercepts, stop = above_first(sizes, n_chunks, all_of_grad.shape[1])
+    place, intercepts, stop = above_first(sizes, len(all_of_grad), all_of_grad.shape[1])
     for k in range(stop - intercepts):
         if not abs(grad[intercepts + k]) > limits.rounding * slope_sizes[k]:
             grad[intercepts + k] = 0.0
-    for k in range(stop, n_chunks * all_of_grad.shape[1]):
+    for k in range(stop, grad.size):
         grad[k] = 0.0
     begin, end, after = 0, place, intercepts
     for layer in range(len(sizes) - 1):
-        record[step, 1 + layer] = square_of_mean(grad, begin, end, n_rows)
+        record[step, 1 + layer] = 0.0
+        if dense or layer > 0:
+            record[step, 1 + layer] = square_of_mean(grad, begin, end, n_rows)
+        elif limits.max_grad_norm < np.inf:
+            for u in range(n_chunks):
+                if of_rows[1][2][u] < sizes[0]:
+                    write_gradient_of_feature(u, of_rows, all_of_grad)
+                    record[step, 1] += square_of_mean(grad, 0, sizes[1], n_rows)
         if has_intercept:
             record[step, 1 + layer] += square_of_mean(grad, after, after + sizes[layer + 1], n_rows)
         begin, after = end, after + sizes[layer + 1]
@@ -195,5 +250,5 @@ def network_rows(of_inputs: Rows | None) -> Rows:
     """Return what rows do in a network, from what sparse rows do, if they are."""
     passes: dict[str, Any] = {"gradient": gradient, "complete_gradient": complete_gradient}
     if of_inputs is None:
-        return dense_rows(False)._replace(**passes, multiply=multiply_dense, accumulate=accumulate_dense)
-    return of_inputs._replace(**passes, multiply=multiply_sparse, accumulate=accumulate_sparse, touch=touch_sparse)
+        return dense_rows(False)._replace(**passes, multiply=multiply_dense)
+    return of_inputs._replace(**passes, multiply=copy_product, touch=touch_sparse)

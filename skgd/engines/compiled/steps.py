@@ -53,7 +53,7 @@ def take_steps(
     work, scales, penalty, limits = Work(*arrays), Scales(*of_scales), Penalty(*of_penalty), Limits(*of_limits)
     raw, moved, slopes, losses, slope_sizes = work.raw, work.moved, work.slopes, work.losses, work.slope_sizes
     grad, point, lengths, chunks, missed = work.grad, work.point, work.lengths, work.chunks, work.missed
-    local = work.local if lazy else theta
+    local = work.local if lazy and not hidden else theta
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, len(order))
         rate, now = rates[step], float(t + step + 1)
@@ -62,9 +62,7 @@ def take_steps(
             rows.catch_up(chunks, n_chunks, step, rates, t, theta, slots, hypers, penalty, missed)
         for u in range(n_chunks):
             chunk = chunks[u] if lazy else u
-            if lazy and hidden:
-                fetch(chunks, u + NEAR, n_chunks, theta)
-            for k in range(0 if hidden and dense else 1 if narrow else theta.shape[1]):
+            for k in range(0 if hidden else 1 if narrow else theta.shape[1]):
                 grad[u, k] = 0.0
                 if lazy:
                     local[u, k] = theta[chunk, k]
@@ -74,12 +72,12 @@ def take_steps(
             slope_sizes[k] = 0.0
         written = raw, slopes, losses, slope_sizes, grad
         rows.gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers, work.of_rows, written)
-        rows.complete_gradient(data, end - begin, n_chunks, limits, slopes, slope_sizes, grad, record, step)
+        of_step = n_chunks, work.of_rows
+        rows.complete_gradient(data, end - begin, of_step, limits, slopes, slope_sizes, grad, record, step)
         square = 0.0
         last = record.shape[1] - 1
         for layer in range(1, last):
             square += record[step, layer]
-            record[step, layer] *= end - begin
         loss, record[step, 0], record[step, last] = totals_of(losses, scales.unit, scales.worth)
         if not (np.isfinite(loss) and np.isfinite(square)):
             return step
@@ -92,7 +90,11 @@ def take_steps(
             if compares and part == 0:
                 start, move = turn_to_average(n_chunks, theta, average, grad, point), point
             else:
-                apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand)
+                around = theta, local, slots, hypers, limits, at_hand
+                first = apply_rule(n_chunks, len(scales.center), rate, now, clip, penalty, work.of_rows, around)
+                if not np.isfinite(first):
+                    return step
+                record[step, 1] += first
                 if implicit:
                     start, move = take_difference(n_chunks, local, grad, point), grad
             if implicit or (compares and part == 0):
@@ -103,6 +105,8 @@ def take_steps(
                 elif implicit:
                     share = implicit_share(start, state, smooth)
                     finish(n_chunks, share, theta, local, penalty, chunks, point, lengths)
+        for layer in range(1, last):
+            record[step, layer] *= end - begin
         if lazy:
             record_rate(chunks, n_chunks, step, rate * share, missed)
         if averages and shares[step] > 0.0:
@@ -114,9 +118,9 @@ def take_steps(
     return len(rates)
 
 
-def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, grad, record, step):
+def complete_gradient(data, n_rows, of_step, limits, slopes, slope_sizes, grad, record, step):
     """Put in the intercepts' gradient, zero where it is nothing but rounding; write the square of the mean gradient."""
-    width = 1 if narrow else grad.shape[1]
+    n_chunks, width = of_step[0], 1 if narrow else grad.shape[1]
     if has_intercept:
         n_outputs = 1 if single else slopes.shape[1]
         for k in range(n_outputs):
@@ -132,45 +136,64 @@ def complete_gradient(data, n_rows, n_chunks, limits, slopes, slope_sizes, grad,
     record[step, 1] = square
 
 
-def apply_rule(n_chunks, rate, now, clip, theta, local, slots, hypers, penalty, limits, at_hand):
-    """Move each local parameter; if steps are implicit, write where to, and how long its step is in the long run."""
-    chunks = at_hand[0]
-    width = 1 if narrow else theta.shape[1]
-    n_features = len(theta)
-    if hidden and width > 1:
-        n_features = (len(theta) * width - len(penalty.l2)) // (width - 1)  # see `Penalty`
-    around = theta, local, slots, hypers, limits, at_hand
-    for u in range(n_chunks):
+def apply_rule(n_chunks, n_features, rate, now, clip, penalty, of_rows, around):
+    """Move each local parameter; if steps are implicit, write where to, and how long its step is in the long run.
+
+    In networks of sparse rows, a feature's gradient is made here, when it is needed. Return the sum of these
+    gradients' squares, unless the norm of all has a limit, so that it is known already.
+    """
+    theta, _, slots, _, limits, (chunks, grad, _, _) = around
+    width, square = 1 if narrow else theta.shape[1], 0.0
+    for place in range(n_chunks):
+        u = n_chunks - 1 - place if lazy and hidden else place  # the last ones are still in the processor's cache
         chunk = chunks[u] if lazy else u
         if lazy and hidden:
-            fetch_all(chunks, u + NEAR, n_chunks, theta, slots, penalty)
+            fetch_all(chunks, u - NEAR, n_chunks, theta, slots, penalty)
         if dense or not hidden:
             for k in range(width):
                 l1 = penalty.l1[chunk, k] if penalty.penalized else 0.0
                 l2 = penalty.l2[chunk, k] if penalty.penalized else 0.0
                 move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
         elif chunk < n_features:
+            write_gradient_of_feature(u, of_rows, grad)
+            if limits.max_grad_norm == np.inf:
+                square += square_of_first(grad, clip)
             l1 = penalty.l1[chunk, 0] if penalty.penalized else 0.0
             l2 = penalty.l2[chunk, 0] if penalty.penalized else 0.0
             for k in range(width):
-                move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+                move_parameter(0, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
         else:
             first = n_features + (chunk - n_features) * width
             for k in range(width):
-                l1, l2 = penalty.l1[first + k, 0], penalty.l2[first + k, 0]
-                move_parameter(u, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+                l1 = penalty.l1[first + k, 0] if penalty.penalized else 0.0
+                l2 = penalty.l2[first + k, 0] if penalty.penalized else 0.0
+                move_parameter(chunk, chunk, k, rate, now, clip, penalty.penalized, l1, l2, around)
+    return square
 
 
-def fetch(chunks, u, n_chunks, theta):
-    """Ask for the parameters of a chunk, if there is one with this number."""
-    if u < n_chunks:
-        for k in range(0, theta.shape[1], 64 // theta.itemsize):
-            prefetch(theta, (chunks[u], k))
+def write_gradient_of_feature(u, of_rows, grad):
+    """Write the gradient of a feature's coefficients, in a network of sparse rows, to the first row."""
+    rows_of, values, _, begins, delta = of_rows[1]
+    for k in range(grad.shape[1]):
+        grad[0, k] = 0.0
+    for q in range(begins[u], begins[u + 1]):
+        i, value = rows_of[q], values[q]
+        for k in range(grad.shape[1]):
+            grad[0, k] += value * delta[i, k]
+
+
+def square_of_first(grad, factor):
+    """Return the sum of squares in the first row, each times the factor."""
+    square = 0.0
+    for k in range(grad.shape[1]):
+        mean = grad.dtype.type(factor * grad[0, k])  # whose square is to overflow where NumPy's does
+        square += mean * mean
+    return square
 
 
 def fetch_all(chunks, u, n_chunks, theta, slots, penalty):
     """Ask for all that a step with a chunk needs."""
-    if u < n_chunks:
+    if 0 <= u < n_chunks:
         chunk = chunks[u]
         if penalty.penalized:
             prefetch(penalty.l1, (chunk, 0))
@@ -181,14 +204,15 @@ def fetch_all(chunks, u, n_chunks, theta, slots, penalty):
 
 
 def move_parameter(u, chunk, k, rate, now, clip, penalized, l1, l2, around):
-    """Move one of them."""
+    """Move one of them, with the gradient in row u."""
     theta, local, slots, hypers, limits, (_, grad, point, lengths) = around
-    w, g, before = 1.0 * local[u, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
+    at = chunk if hidden else u
+    w, g, before = 1.0 * local[at, k], clip * grad[u, k], strategies.slots_of(slots, chunk, k)
     if not proximal and penalized:
         g += l2 * w
     if decays and chunk * (1 if narrow else theta.shape[1]) + k < limits.n_coefficients:
         w *= 1.0 - rate * limits.weight_decay
-        local[u, k] = w
+        local[at, k] = w
     to, length, after = strategies.rule(w, g, rate, now, before, hypers[0])
     if bounded and length > limits.longest[chunk, k] and g != 0.0:
         shorter = rate * (limits.longest[chunk, k] / length)

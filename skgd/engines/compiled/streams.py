@@ -58,7 +58,13 @@ from skgd.engines.compiled.interface import (
     take_batch,
 )
 from skgd.engines.compiled.kinds import Kind
-from skgd.engines.compiled.layers import change_coordinates, rescale_slots, write_layers, write_penalties
+from skgd.engines.compiled.layers import (
+    change_coordinates,
+    rescale_slots,
+    write_layers,
+    write_norms,
+    write_penalties,
+)
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
@@ -130,6 +136,7 @@ def take_stream(
         record,
         rewritten,
         shift,
+        norms,
     ) = arrays
     inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
     l1, l2 = by_parameter[0], by_parameter[1]
@@ -203,10 +210,10 @@ def take_stream(
                     old_target_center[k], old_target_scale[k] = kept_target(before, after)
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
-                for part in range(2 if averages else 1):
-                    iterate = average if part == 1 else theta
+                for part in range(0 if averages else 1, 2):  # the norms that stay are those of the last one
+                    iterate = average if part == 0 else theta
                     of_columns = old_scale, scale, change, kept_of_measures
-                    change_coordinates(iterate, layer_sizes, n_coefficients, of_columns, old, new, shift)
+                    change_coordinates(iterate, layer_sizes, n_coefficients, of_columns, old, new, shift, norms)
                 if rescales:
                     rescale_slots(by_place, layer_sizes, old_scale, scale, hypers[0])
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
@@ -228,7 +235,10 @@ def take_stream(
             longest[i] = 1.0 / curvature
         if strength > 0.0:
             around = scale, target_scale, unit, worth
-            penalty, of_worth = write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, alpha >= 0.0, around)
+            if hidden and not ((precondition or standardized) and t + step > 0):
+                write_norms(theta, layer_sizes, norms)
+            of_penalty = strength, l1_ratio, alpha >= 0.0, around, norms
+            penalty, of_worth = write_penalties(theta, layer_sizes, l1, l2, *of_penalty)
             sums[last - 1] += (end - begin) * penalty
             sums[last] += (end - begin) * of_worth
         rate[0] = rates[step]
@@ -611,6 +621,7 @@ class StreamLoop:
             np.zeros((1, 1 + len(self._layer_sizes))),
             _rewritten(size, n_features, dtype) if self._combines else (),
             np.empty(max(self._layer_sizes[1:])),
+            np.empty((2, n_features if self._kind.activation is not None else 0)),
         )
         shape = Shape(
             n_rows=size,

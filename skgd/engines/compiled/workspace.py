@@ -34,6 +34,7 @@ def work_for(shape: Shape, kind: Kind) -> Work:
     """Return the arrays for steps of a kind; all chunks are active."""
     size, n_chunks, width, dtype = shape.n_rows, shape.n_chunks, shape.width, shape.dtype
     everywhere = np.arange(n_chunks, dtype=np.uintp)
+    chunks = np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere
     of_steps = np.dtype(np.float64) if kind.row_by_row else dtype
     if kind.row_by_row:
         entries, columns = empty(n_chunks, dtype), np.empty(n_chunks, np.uintp)
@@ -43,7 +44,7 @@ def work_for(shape: Shape, kind: Kind) -> Work:
     elif kind.activation is None:
         of_rows = dense.workspace(size, shape.layer_sizes[0], shape.n_outputs, dtype)
     if kind.activation is not None:
-        of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, dtype)
+        of_rows = networks.workspace(size, np.array(shape.layer_sizes), of_rows if kind.sparse else None, chunks, dtype)
 
     def parameters(wanted: bool) -> np.ndarray:
         return empty((n_chunks, width), dtype) if wanted else np.empty((0, width), dtype)
@@ -55,11 +56,11 @@ def work_for(shape: Shape, kind: Kind) -> Work:
         slopes=np.empty((size, shape.n_outputs), of_steps),
         losses=np.empty(shape.n_outputs),
         slope_sizes=np.empty(sum(shape.layer_sizes[1:])),
-        local=parameters(kind.lazy and not kind.row_by_row),
+        local=parameters(kind.lazy and not kind.row_by_row and kind.activation is None),
         grad=parameters(not kind.row_by_row),
         point=parameters(kind.implicit),
         lengths=parameters(kind.implicit),
-        chunks=np.zeros(n_chunks + 1, np.uintp) if kind.lazy else everywhere,
+        chunks=chunks,
         active=everywhere,
         everywhere=everywhere,
         missed=missed_by(n_chunks if kind.lazy else 0, n_steps) if kind.lazy or kind.row_by_row else (),
@@ -72,15 +73,15 @@ def missed_by(n_chunks: int, n_steps: int) -> tuple:
 
     Where rules follow their momentum meanwhile, `drifts` takes the place of the last arrays.
     """
-    of_drifts = np.ones((2, 1)), np.ones((2, 0)), np.zeros(POWERS)
+    of_drifts = np.ones((2, 1)), np.ones((2, 0)), np.zeros(POWERS), np.zeros(1)
     return np.zeros(n_chunks, np.int64), np.zeros(n_steps), np.zeros((n_steps + 1, POWERS)), of_drifts
 
 
-def drifts(optimizer: Optimizer, t: int, n_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drifts(optimizer: Optimizer, t: int, n_steps: int, width: int) -> tuple[np.ndarray, ...]:
     """Return what `Optimizer.drift` says of steps since the last gradient, and of the steps after t; and scratch."""
     hyper, steps = optimizer.hyper(), np.arange(n_steps + 1.0)
     fading = np.array([np.broadcast_to(part, len(steps)) for part in optimizer.drift(steps, np.inf, hyper)])
     faint = (fading[0] < _FAINT * fading[1]) | (fading[0] < _LEAST)
     fading = fading[:, : max(2, np.argmax(faint) if faint.any() else len(steps))].copy()  # of one type, cut or not
     of_steps = np.array([np.broadcast_to(part, n_steps) for part in optimizer.drift(0.0, t + 1.0 + steps[:-1], hyper)])
-    return fading, of_steps, np.zeros(POWERS)
+    return fading, of_steps, np.zeros(POWERS), np.zeros(width)
