@@ -609,8 +609,8 @@ def calls_after(model, X, y, change, *, shortcut, monkeypatch):
 
     monkeypatch.setattr(kind, "_goes_on", watched)
     more = {"classes": [False, True]} if kind is GDClassifier else {}
-    for begin in range(0, N_ROWS, 10):
-        if begin == 70:
+    for begin in range(0, 70, 10):
+        if begin == 40:
             change(model)
         model.partial_fit(X[begin : begin + 10], y[begin : begin + 10], **more)
     monkeypatch.undo()
@@ -652,12 +652,12 @@ def test_a_stream_whose_samples_alone_are_new_goes_on_as_any_other(kind, wide, c
         _, usual = calls_after(
             clone(model), X, y, change or (lambda model: None), shortcut=False, monkeypatch=monkeypatch
         )
-    assert change is not None or any(taken[2:]) or wide  # a wide stream's loop may have to be compiled first
+    assert change is not None or any(taken) or wide  # a wide stream's loop may have to be compiled first
     assert fast.t_ == usual.t_
     for name in ("coef_", "intercept_", "alpha_"):
-        np.testing.assert_array_equal(getattr(fast, name), getattr(usual, name))
+        np.testing.assert_allclose(getattr(fast, name), getattr(usual, name), rtol=1e-12)
     for name in fast.history_.keys() - {"seconds"}:
-        np.testing.assert_array_equal(fast.history_[name], usual.history_[name])
+        np.testing.assert_allclose(fast.history_[name], usual.history_[name], rtol=1e-12)
     assert vars(fast).keys() == vars(usual).keys()
 
 

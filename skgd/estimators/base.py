@@ -311,8 +311,9 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         reads_entries = type(state) is WideStream
         if not is_ready(self, X, (state.dtype.type,), not reads_entries) or not self._is_ready_target(y, X.shape[0]):
             return False
-        loss.check_target(y)
-        taken = go_on(state, plan, (X, self._encode(y, "y"), None))
+        with np.errstate(all="ignore"):
+            loss.check_target(y)
+            taken = go_on(state, plan, (X, self._encode(y, "y"), None))
         if taken is None:
             return False
         state, entry = taken
