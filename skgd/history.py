@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from functools import cache
-
-from skgd.engines import EpochSummary
 
 _KEYS = (
     "objective",
@@ -38,17 +37,24 @@ def bounded(history: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def entry_of(
-    summary: EpochSummary,
+    loss: float,
+    penalty: float,
+    squares: Sequence[float],
     rate: float,
     started: float,
     validated: tuple[float, float] = (math.nan, math.nan),
     suboptimality: float = math.nan,
 ) -> dict[str, float]:
-    """Return one epoch's entry of the history; ``validated`` are the loss and the score of the validation set."""
-    loss, squares = summary.loss, summary.squared_norms
-    values = loss + summary.penalty, loss, math.sqrt(sum(squares)), float(rate), *validated, suboptimality
-    by_layer = map(math.sqrt, squares) if len(squares) > 1 else ()
-    return dict(zip(history_keys(len(squares)), (*values, time.perf_counter() - started, *by_layer), strict=True))
+    """Return one epoch's entry of the history.
+
+    ``squares`` are the squared norms of the layers' gradients, ``validated`` the loss and the score of the validation
+    set.
+    """
+    norm, seconds = math.sqrt(sum(squares)), time.perf_counter() - started
+    values: tuple[float, ...] = loss + penalty, loss, norm, float(rate), *validated, suboptimality, seconds
+    if len(squares) > 1:
+        values = *values, *map(math.sqrt, squares)
+    return dict(zip(history_keys(len(squares)), values, strict=True))
 
 
 def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:

@@ -26,19 +26,22 @@ def part_of(data: Data, rows: slice | np.ndarray) -> Data:
     return X[rows], y[rows], None if weight is None else weight[rows]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Past:
-    """What the next epoch has to know of all earlier ones, of which the history may hold the latest only."""
+    """What the next epoch has to know of all earlier ones, of which the history may hold the latest only.
+
+    It is replaced, never changed in place.
+    """
 
     epochs: int = 0  # calls of ``partial_fit`` among them
     memory: Mapping[str, Any] = field(default_factory=dict)  # the schedule's, of what may be watched
 
     def followed_by(self, watched: Mapping[str, float], schedule: Schedule) -> Past:
         """Return the past after one more epoch, of which some values are watched."""
-        memory = dict(self.memory)
-        for key, value in watched.items():
-            memory[key] = schedule.observe(value, memory.get(key))
-        return Past(self.epochs + 1, memory)
+        if type(schedule).observe is Schedule.observe:
+            return Past(self.epochs + 1)  # it has no memory
+        memory = {key: schedule.observe(value, self.memory.get(key)) for key, value in watched.items()}
+        return Past(self.epochs + 1, {**self.memory, **memory})
 
 
 @dataclass
@@ -52,7 +55,7 @@ class State:
     targets: ColumnStatistics
     class_totals: np.ndarray
     engine: Engine = "vectorized"
-    past: Past = Past()
+    past: Past = field(default_factory=Past)
     together: CoMoments | None = None  # of the columns, in a stream that may combine them
     combined: ColumnStatistics | None = None  # of the combinations, where they take the place of the features
 
@@ -130,7 +133,7 @@ class Progress:
     waited: int
     shuffler: Any  # the state of what draws the orders of samples
     stopped: bool = False
-    past: Past = Past()
+    past: Past = field(default_factory=Past)
     watched: tuple[float, ...] = ()  # what stopping has been told of each epoch
     approach: Approach = Approach()
     steps: int | None = None  # of this fit

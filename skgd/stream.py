@@ -14,7 +14,7 @@ from skgd.automatic import base_rate, compares_average, is_brief, is_wide, strea
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
-from skgd.engines import Engine, EpochSummary, Iterate, choose_stream, run_stream, stream_loop
+from skgd.engines import Engine, Iterate, choose_stream, run_stream, stream_loop
 from skgd.history import entry_of, print_entry
 from skgd.networks import Layer
 from skgd.objective import Objective
@@ -26,8 +26,6 @@ from skgd.steps import Batches, learn, rates_of, run
 from skgd.validation import canonical
 from skgd.wide import WideStream
 
-_NONE = np.empty(0)
-
 
 def train_stream(
     state: State | Stream | WideStream, plan: Plan, data: Data
@@ -38,7 +36,7 @@ def train_stream(
     over a stream is to end by Ctrl-C, and knows which of its batches were learned.
     """
     X, y, _ = data
-    started, past = time.perf_counter(), state.past
+    started = time.perf_counter()
     if plan.optimizer is None and state.optimizer.weight_decay:  # by default, that of an earlier fit
         state = replace(state.whole, optimizer=without_weight_decay(state.optimizer))
     sums: Sequence[float]
@@ -47,14 +45,30 @@ def train_stream(
         state, sums, rate = WideStream.of(state, plan, y.dtype.kind == "f").after(data)
     else:
         state, sums, rate = _in_batches(state, plan, data)
-    loss, *squares, penalty, progress = [total / len(y) for total in sums]
-    summary = EpochSummary(loss, penalty, progress, squares, len(y), _NONE)
-    entry = entry_of(summary, rate, started)
-    watched = entry["objective"] if state.objective.one_problem else progress
+    return state, _entry_of_call(state, plan, sums, len(y), rate, started)
+
+
+def go_on(stream: Stream | WideStream, plan: Plan, data: Data) -> tuple[Stream | WideStream, dict[str, float]] | None:
+    """Return the same for samples with which a stream goes on as before, or None where `train_stream` is to do it."""
+    started = time.perf_counter()
+    taken = stream.continued(data)
+    if taken is None:
+        return None
+    stream, sums, rate = taken
+    return stream, _entry_of_call(stream, plan, sums, len(data[1]), rate, started)
+
+
+def _entry_of_call(
+    state: State | Stream | WideStream, plan: Plan, sums: Sequence[float], n_rows: int, rate: float, started: float
+) -> dict[str, float]:
+    """Return the entry of a call in the history, after the state that the call has come to has taken note of it."""
+    loss, *squares, penalty, progress = [total / n_rows for total in sums]
+    entry = entry_of(loss, penalty, squares, rate, started)
+    watched, past = entry["objective"] if state.objective.one_problem else progress, state.past
     state.past = past.followed_by({"objective": watched}, plan.schedule)
     if plan.verbose:
         print_entry(state.past.epochs, entry, header=not past.epochs)
-    return state, entry
+    return entry
 
 
 def _in_batches(
@@ -123,6 +137,7 @@ class Stream:
     """A state between compiled steps: two arrays hold what they change, so that a call has little else to copy."""
 
     engine: ClassVar[Engine] = "compiled"
+    is_at_hand: ClassVar[bool] = True  # what samples like the last ones need
     objective: Objective  # but for what is below: its coordinates and its automatic penalty
     optimizer: Optimizer
     targets: ColumnStatistics  # but for what is below, in a regression
@@ -221,6 +236,14 @@ class Stream:
         other = object.__new__(Stream)
         other.__dict__ = self.__dict__ | changes
         return other
+
+    def continued(self, data: Data) -> tuple[Stream, Sequence[float], float] | None:
+        """Return the same for rows that the loop takes at once, or None."""
+        X, n_rows, size = data[0], len(data[1]), stream_batch_size(self.plan, data[0])
+        if not self.loop.takes(X) or self.rows_to_go(n_rows, size) < n_rows:
+            return None
+        taken = self.after(data, size)
+        return taken if taken is not None and taken[0].rows - self.rows == n_rows else None
 
     @property
     def whole(self) -> State:

@@ -167,7 +167,7 @@ def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     elif kind is sp.csr_array or kind is sp.csr_matrix:
         # The row pointers come first: scipy's look for duplicates follows them, wherever they point.
         values = X.data
-        right = X.ndim == 2 and X.indices.dtype == X.indptr.dtype and _points_inside(X) and X.has_canonical_format
+        right = X.indices.dtype == X.indptr.dtype and _points_inside(X) and X.has_canonical_format
     else:
         return False
     if not (right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative):
@@ -201,10 +201,11 @@ def all_finite(values: np.ndarray) -> bool:
 
 
 def _points_inside(X: Any) -> bool:
-    """Say whether the row pointers of a CSR matrix point to its entries."""
-    indptr, n_entries = X.indptr, len(X.indices)
-    ends = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and indptr[-1] == n_entries == len(X.data)
-    return bool(ends and (len(indptr) == 2 or (indptr[1:] >= indptr[:-1]).all()))
+    """Say whether the row pointers of a CSR matrix with two dimensions point to its entries."""
+    indptr, n_entries, shape = X.indptr, len(X.indices), X.shape
+    ends = len(shape) == 2 and len(indptr) == shape[0] + 1
+    ends = ends and indptr.item(0) == 0 and indptr.item(-1) == n_entries == len(X.data)
+    return ends and (len(indptr) == 2 or bool((indptr[1:] >= indptr[:-1]).all()))
 
 
 def check_indices(X: Any, name: str = "X") -> None:

@@ -102,9 +102,10 @@ class WideStream(WideState):
             stream._take_over(state, array)
         return stream
 
-    def validates_entries(self, plan: Plan) -> bool:
-        """Say whether, with a plan, a loop goes on that validates the entries of sparse rows when it reads them."""
-        return self.plan is plan and self.loop is not None
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether samples like the last ones need nothing but its loop, which validates entries when it reads them."""
+        return self.loop is not None and self.loop.is_at_hand
 
     def goes_on_with(self, plan: Plan, l1_ratio: float) -> bool:
         """Say whether a plan changes nothing of what the table holds, nor of what features have missed so far."""
@@ -173,33 +174,50 @@ class WideStream(WideState):
         class_totals = self.class_totals
         if self._plan.class_weight is not None:
             class_totals, weight = self._with_class_weights(y, weight)
-        n_rows, n_entries, n_centered = len(y), len(X.indices), int(self.centered[0])
-        most = n_entries if n_rows == 1 else int(np.diff(X.indptr).max())
-        entries_before = self.numbers[ENTRIES] / (self.numbers[WEIGHT] or 1.0)  # of a sample
+        n_entries, n_centered, numbers = len(X.indices), self.centered.item(0), self.numbers.copy()
+        most = n_entries if len(y) == 1 else int(np.diff(X.indptr).max())
+        entries_before = numbers.item(ENTRIES) / (numbers.item(WEIGHT) or 1.0)  # of a sample
         room = np.empty(n_centered + most_frequent(max(entries_before, most)) + most + 2, np.int64)
         room[: 1 + n_centered] = self.centered[: 1 + n_centered]
-        stream = self._with(numbers=self.numbers.copy(), centered=room, class_totals=class_totals)
+        stream = self._with(numbers=numbers, centered=room, class_totals=class_totals)
         n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
         n_changes *= 2  # in NumPy, then perhaps in a loop
-        sums: Any = None
-        rate, row = np.nan, 0
         with self.table.lock:
             table = self.table.holding(self.version)
             array, changes = table.begin(n_changes)
+            taken = stream._take_compiled(changes, array, (X, y, weight))
+            if taken is None:
+                taken = stream._take_one_by_one(changes, array, (X, y, weight))
+            stream.table, stream.version = table, table.complete()
+        return stream, *taken
+
+    def _take_one_by_one(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float]:
+        """Take the steps in NumPy, those after the first in a loop as soon as there is one; return the same."""
+        X: Any
+        X, y, weight = data
+        self._check(X)
+        columns = X.indices if len(X.indices) <= _FEW_ENTRIES else np.unique(X.indices)
+        changes.add(array, np.concatenate([columns, self.centered[1 : 1 + self.centered[0]]]))
+        sums: Any = None
+        rate, row, n_rows = np.nan, 0, len(y)
+        with np.errstate(all="ignore"):
             while row < n_rows:
-                taken, stop = stream._take_compiled(changes, array, _cut(X, y, weight, row, n_rows)), n_rows
+                stop = n_rows
+                taken = self._take_compiled(changes, array, _cut(X, y, weight, row, stop)) if row else None
                 if taken is None:
-                    if row == 0:
-                        self._check(X)
-                        columns = X.indices if n_entries <= _FEW_ENTRIES else np.unique(X.indices)
-                        changes.add(array, np.concatenate([columns, room[1 : 1 + n_centered]]))
                     stop = row + 1
-                    taken = stream._take_row(array, _cut(X, y, weight, row, stop))
+                    taken = self._take_row(array, _cut(X, y, weight, row, stop))
                 added, rate = taken
                 sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
                 row = stop
-            stream.table, stream.version = table, table.complete()
-        return stream, sums, rate
+        return sums, rate
+
+    def continued(self, data: Data) -> tuple[WideStream, list[float], float] | None:
+        """Return the same for sparse rows, whose entries no one has looked at; None where these are not valid."""
+        try:
+            return None if type(data[0]) is np.ndarray else self.after(data)
+        except InvalidEntriesError:
+            return None
 
     def _with(self, **changes: Any) -> WideStream:
         """Return a stream with other attributes, in a tenth of the time of `replace`."""
@@ -226,21 +244,22 @@ class WideStream(WideState):
     def _factors(self, n_steps: int) -> np.ndarray:
         """Return by what the schedule multiplies the learning rate in each of the next steps."""
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
-        return self._plan.schedule.evaluate(steps, memory=memory)
+        with np.errstate(all="ignore"):
+            return self._plan.schedule.evaluate(steps, memory=memory)
 
     def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
         """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""
         X, y, _ = data
-        objective, optimizer, numbers, n_rows = self.objective, self.optimizer, self.numbers, len(y)
-        if self.loop is None:
+        objective, optimizer, n_rows = self.objective, self.optimizer, len(y)
+        if self.loop is None or not self.loop.takes(X):
             if not choose_wide(optimizer, objective, X, self.t):
                 return None
             of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
             of_table = self.precondition, self.shared, self.averaging, self.decay
-            self.loop = wide_loop(objective, optimizer, self.dtype, y, *of_plan, *of_table)
+            self.loop = wide_loop(objective, optimizer, self.dtype, X, y, *of_plan, *of_table)
         factors = None if type(self._plan.schedule) is Constant else self._factors(n_rows)
         shares = self._shares_of_average(n_rows) if self.averaging else _NONE
-        arguments = changes, array, numbers, self._target_measures, self.centered, *data, self.t, factors, shares
+        arguments = changes, array, self.numbers, self._target_measures, self.centered, *data, self.t, factors, shares
         result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
         if result is None:
             self.loop = None

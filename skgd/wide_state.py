@@ -156,7 +156,8 @@ class WideState:
 
     @property
     def _mean_square(self) -> float:
-        return float(self.numbers[NORMS] / self.numbers[WEIGHT]) if self.numbers[WEIGHT] else 0.0
+        weight = self.numbers.item(WEIGHT)
+        return self.numbers.item(NORMS) / weight if weight else 0.0
 
     @property
     def alpha(self) -> float:

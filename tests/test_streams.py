@@ -595,3 +595,85 @@ def test_what_follows_a_fit_is_learned_soon(settings):
     for start in range(3000, 5000, 10):
         model.partial_fit(X[start : start + 10], y[start : start + 10])
     assert model.score(X[5000:], y[5000:]) > 0.97
+
+
+def calls_after(model, X, y, change, *, shortcut, monkeypatch):
+    """Return whether calls of a stream, the middle ones after a change, took the shortcut, and the model."""
+    taken = []
+    kind = type(model)
+    goes_on = kind._goes_on
+
+    def watched(self, X, y):
+        taken.append(shortcut and goes_on(self, X, y))
+        return taken[-1]
+
+    monkeypatch.setattr(kind, "_goes_on", watched)
+    more = {"classes": [False, True]} if kind is GDClassifier else {}
+    for begin in range(0, 70, 10):
+        if begin == 40:
+            change(model)
+        model.partial_fit(X[begin : begin + 10], y[begin : begin + 10], **more)
+    monkeypatch.undo()
+    return taken, model
+
+
+def edit_coef(model):
+    model.coef_[..., 1] = 0.5
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("kind", ["number", "binary"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        lambda model: model.coef_,
+        edit_coef,
+        lambda model: setattr(model, "intercept_", model.intercept_ + 1.0),
+        lambda model: setattr(model, "alpha", 1e-3),
+        lambda model: model.set_params(optimizer=SGD(learning_rate=0.01)),
+        lambda model: setattr(model, "learning_rate", 0.01),
+        lambda model: setattr(model, "fit_intercept", True),
+        lambda model: vars(model).update(pickle.loads(pickle.dumps(model)).__dict__),
+    ],
+)
+def test_a_stream_whose_samples_alone_are_new_goes_on_as_any_other(kind, wide, change, monkeypatch):
+    monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", 0.0)
+    X = features()
+    y = target(kind, X)
+    if wide:
+        X = sp.csr_array(np.where(np.abs(X) > 1.0, X, 0.0))
+        X = sp.csr_array((X.data, X.indices * 700, X.indptr), shape=(N_ROWS, 2**12))
+    model = GDRegressor() if kind == "number" else GDClassifier()
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        taken, fast = calls_after(
+            clone(model), X, y, change or (lambda model: None), shortcut=True, monkeypatch=monkeypatch
+        )
+        _, usual = calls_after(
+            clone(model), X, y, change or (lambda model: None), shortcut=False, monkeypatch=monkeypatch
+        )
+    assert change is not None or any(taken) or wide  # a wide stream's loop may have to be compiled first
+    assert fast.t_ == usual.t_
+    for name in ("coef_", "intercept_", "alpha_"):
+        np.testing.assert_allclose(getattr(fast, name), getattr(usual, name), rtol=1e-12)
+    for name in fast.history_.keys() - {"seconds"}:
+        np.testing.assert_allclose(fast.history_[name], usual.history_[name], rtol=1e-12)
+    assert vars(fast).keys() == vars(usual).keys()
+
+
+def test_an_interrupt_at_the_end_of_a_call_changes_nothing(monkeypatch):
+    X = features()
+    y = target("binary", X)
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        model = streamed(GDClassifier(), X, y)
+        before, entries = pickle.dumps(model), len(model.history_["loss"])
+
+        def interrupted(history, entry):
+            history["objective"].append(entry["objective"])
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("skgd.estimators.base.append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X[:8], y[:8])
+    assert pickle.dumps(model) == before
+    assert {len(values) for values in model.history_.values()} == {entries}

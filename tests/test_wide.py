@@ -159,7 +159,7 @@ def test_the_loop_gives_the_same_bits_in_python(in_python):
                 more = {"classes": np.unique(y)} if isinstance(model, GDClassifier) else {}
                 with loop_after(0, compiled):
                     models.append(clone(model).partial_fit(X, y, sample_weight=weight, **more))
-                assert models[-1]._state.loop._at_hand is compiled
+                assert models[-1]._state.loop.is_at_hand is compiled
             in_python, compiled = (each._state for each in models)
             with in_python.table.at(in_python.version) as ours, compiled.table.at(compiled.version) as others:
                 assert_array_equal(ours, others)
@@ -177,7 +177,7 @@ def test_every_loss_runs_as_python(model, kind, in_python):
     for compiled in (False, True):
         with loop_after(0, compiled):
             models.append(clone(model).partial_fit(X, y, **more))
-        assert models[-1]._state.loop._at_hand is compiled
+        assert models[-1]._state.loop.is_at_hand is compiled
     assert_allclose(models[0].coef_, models[1].coef_, rtol=1e-9, atol=1e-9 * np.abs(models[1].coef_).max())
 
 

@@ -17,13 +17,17 @@ def atomic(estimator: Any) -> Iterator[None]:
     NumPy ignores overflow and the like, whatever the caller's ``errstate``.
     """
     before = vars(estimator).copy()
-    history = before.get("history_", {})
-    n_entries = len(history.get("objective", ()))
+    n_entries = len(before.get("history_", {}).get("objective", ()))
     try:
         with np.errstate(all="ignore"):
             yield
     except BaseException:
-        estimator.__dict__ = before  # all at once, as what training publishes
-        for values in history.values():
-            del values[n_entries:]
+        restore(estimator, before, n_entries)
         raise
+
+
+def restore(estimator: Any, attributes: dict[str, Any], n_entries: int) -> None:
+    """Give the estimator the attributes that it had, and its history as many entries."""
+    estimator.__dict__ = attributes  # all at once, as what training publishes
+    for values in attributes.get("history_", {}).values():
+        del values[n_entries:]

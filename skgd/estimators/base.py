@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise
-from operator import attrgetter, is_
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,9 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, initial_iterate
-from skgd.estimators.atomic import atomic
+from skgd.estimators.atomic import atomic, restore
 from skgd.estimators.derived import DerivedAttributes
-from skgd.estimators.parameters import check_parts, resolve_parameters
+from skgd.estimators.parameters import ResolvedParameters, check_parts
 from skgd.estimators.published import (
     ON_DEMAND,
     Absent,
@@ -52,8 +51,8 @@ from skgd.run import Beginning, CallbackSupportMixin, Run, Unfinished, with_call
 from skgd.state import Data, Progress, State, part_of, start_state
 from skgd.steps import Walk
 from skgd.stopping import Ending
-from skgd.strategy import Strategy, plain_repr, snapshot, strategies_of
-from skgd.stream import Stream, train_stream
+from skgd.strategy import plain_repr, strategies_of
+from skgd.stream import Stream, go_on, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
     all_finite,
@@ -64,11 +63,10 @@ from skgd.validation import (
     read_weight,
     single_column_raveled,
 )
-from skgd.wide import InvalidEntriesError, WideStream
+from skgd.wide import WideStream
 from skgd.wide_table import OutdatedError
 
-# What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
-_MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
+_END_OF_CALL = Ending("stream", kept=1)  # of ``partial_fit``
 
 # Attributes that hold nothing but parameters, checked and resolved.
 _MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
@@ -83,7 +81,7 @@ def is_linear(estimator: GDEstimator) -> bool:
     return True
 
 
-class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
+class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     """Base class of the classifier and the regressor. A subclass encodes y and predicts.
 
     Attributes
@@ -145,7 +143,6 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
     _foreign_losses: ClassVar[dict[str, type[Loss]]]
     _target_dtype: ClassVar[type | None]
     class_weight: Any = None
-    _values: tuple | None = None
     _trained_with: Plan | None = None
     _fingerprint: int | None = None
     coef_: Any = Absent(coefficients)
@@ -246,8 +243,7 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         state = self._resume(plan, loss) if resumed else None
-        later = type(state) is WideStream and stream and sample_weight is None and state.validates_entries(plan)
-        X, y, weight = self._read(X, y, sample_weight, resumed, stream, "C" if stream else None, entries=not later)
+        X, y, weight = self._read(X, y, sample_weight, resumed, stream, "C" if stream else None)
         given = y
         if weight is not None and not weight.all():  # a sample of weight zero is no sample
             keep = np.flatnonzero(weight)
@@ -308,6 +304,37 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
         if run is not None:
             run.end()
 
+    def _goes_on(self, X: Any, y: Any) -> bool:
+        """Learn from some samples if only they are new since the last call of ``partial_fit``; say whether it did.
+
+        That is what `_partial_fit` does, too, but it asks all that the last call has answered. It also does whatever
+        is unusual: here, samples are plainly valid, without weights, and a compiled loop is at hand.
+        """
+        attributes = self.__dict__
+        state: Any = attributes.get("_state")
+        if type(state) not in (Stream, WideStream) or not state.is_at_hand or not self._is_resolved(True):
+            return False
+        plan, loss = self._resolved
+        if state.plan is not plan or self._trained_with is not plan or not is_untouched(attributes):
+            return False
+        reads_entries = type(state) is WideStream
+        if not is_ready(self, X, (state.dtype.type,), not reads_entries) or not self._is_ready_target(y, X.shape[0]):
+            return False
+        with np.errstate(all="ignore"):
+            loss.check_target(y)
+            taken = go_on(state, plan, (X, self._encode(y, "y"), None))
+        if taken is None:
+            return False
+        state, entry = taken
+        n_entries, history = len(attributes["history_"]["objective"]), bounded(attributes["history_"])
+        try:
+            append(history, entry)
+            self._publish(state, 1, history, _END_OF_CALL)
+        except BaseException:  # an interrupt
+            restore(self, attributes, n_entries)
+            raise
+        return True
+
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None) -> None:
         resumed = hasattr(self, "_state")
         state, plan, _, data = self._prepare(X, y, sample_weight, None, stream=True, resumed=resumed, classes=classes)
@@ -317,15 +344,8 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
                 "early_stopping=False, and score on a validation set between calls."
             )
         history = bounded(self.history_) if resumed else _empty_history(state)
-        invalid = None
-        try:
-            state, entry = train_stream(state, plan, data)
-        except InvalidEntriesError as error:
-            invalid = error
-        if invalid is not None:
-            read_features(self, X, (state.dtype.type,))  # says where, unless all is assumed to be finite
-            raise invalid
-        self._publish(state, 1, history, Ending("stream", kept=1))
+        state, entry = train_stream(state, plan, data)
+        self._publish(state, 1, history, _END_OF_CALL)
         self._trained_with = self._resolved[0]
         append(history, entry)
 
@@ -512,50 +532,14 @@ class GDEstimator(DerivedAttributes, CallbackSupportMixin, BaseEstimator):
 
     # -- reading parameters and data ----------------------------------------------------------------------------------
 
-    def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
-        """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
-        values = (stream, *self._values_of_parameters()(self))
-        if self._values is None or not all(map(is_, values, self._values)):
-            given = [snapshot(value) for value in values]
-            if getattr(self, "_given", None) != given:
-                self._resolved: tuple[Plan, Loss] = resolve_parameters(self, stream=stream)
-                self._given: list = given
-            # What may change inside is looked into each time.
-            self._values = None if any(isinstance(value, (Strategy, list, np.ndarray)) for value in values) else values
-        return self._resolved
-
-    @classmethod
-    @cache
-    def _values_of_parameters(cls) -> Callable[[Any], tuple]:
-        return attrgetter(*cls._parameter_names())
-
-    @classmethod
-    @cache
-    def _parameter_names(cls) -> tuple[str, ...]:
-        return tuple(cls().get_params(deep=False))  # which reads the signature each time
-
-    def _lasting_parameters(self) -> dict[str, Any]:
-        """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
-        return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
-
     def _read(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        resumed: bool,
-        stream: bool,
-        order: Literal["C"] | None,
-        entries: bool = True,
+        self, X: Any, y: Any, sample_weight: Any, resumed: bool, stream: bool, order: Literal["C"] | None
     ) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        """Return checked X, or what `is_plain` says without its ``entries``, y and weights.
-
-        Those of a stream go with earlier ones.
-        """
+        """Return checked X, y and weights; those of a stream go with earlier ones."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         dtypes = (self._state.dtype.type,) if resumed else (np.float64, np.float32)
-        if resumed and is_ready(self, X, dtypes, entries) and self._is_ready_target(y, X.shape[0]):
+        if resumed and is_ready(self, X, dtypes) and self._is_ready_target(y, X.shape[0]):
             X = X if stream else canonical(X)  # a wide stream need not wait for SciPy to make another matrix
         else:
             X = read_features(self, X, dtypes, reset=not resumed, order=order)

@@ -157,6 +157,9 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         ValueError, TypeError
             For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
+        same = classes is None or (hasattr(self, "_state") and np.array_equal(self.classes_, classes))
+        if same and sample_weight is None and self._goes_on(X, y):
+            return self
         with self._atomic():
             y, classes = as_numpy(y, "y"), as_numpy(classes, "classes")
             known = self.classes_ if hasattr(self, "_state") else None
@@ -305,7 +308,10 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
                 y = column_or_1d(y)
         try:
             codes = self.classes_.searchsorted(y)
-            unknown = self.classes_.take(codes, mode="clip") != y
+            found = self.classes_.take(codes, mode="clip")
+            if found.dtype == y.dtype and found.tobytes() == y.tobytes():  # as usual; it takes a fourth of the time
+                return codes
+            unknown = found != y
         except TypeError:  # labels that cannot be compared, such as strings with numbers
             unknown = np.ones(len(y), dtype=bool)
         if np.count_nonzero(unknown):

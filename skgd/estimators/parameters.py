@@ -12,9 +12,10 @@ import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import field, make_dataclass
-from functools import partial
+from functools import cache, partial
 from inspect import cleandoc, get_annotations, signature
 from numbers import Integral, Real
+from operator import is_, itemgetter
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 import numpy as np
@@ -27,9 +28,12 @@ from skgd.names import advising_init, right_name
 from skgd.optimizers import OPTIMIZERS, LearningRate, Optimizer
 from skgd.plan import Plan
 from skgd.schedules import SCHEDULES, resolve_schedule
-from skgd.strategy import is_finite, level_of_caller, plain_repr, resolve
+from skgd.strategy import Strategy, is_finite, level_of_caller, plain_repr, resolve, snapshot
 
 T = TypeVar("T")
+
+# What may change before `fit` goes on from a checkpoint: when to stop, and what to print.
+_MAY_CHANGE = ("max_iter", "tol", "n_iter_no_change", "verbose", "warm_start")
 
 _ENTRY = textwrap.TextWrapper(
     width=116,  # and an indentation in the source
@@ -236,6 +240,45 @@ class ClassifierParameters(RunParameters, ClassWeightParameter, TrainingParamete
 # ---------------------------------------------------------------------------------------------------------------------
 # Their check
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+class ResolvedParameters:
+    """Parameters, checked and resolved where they have changed."""
+
+    _values: tuple | None = None
+
+    def _plan(self, *, stream: bool) -> tuple[Plan, Loss]:
+        """Return the parameters, checked and resolved, for ``partial_fit`` or ``fit``; the last ones if still equal."""
+        if not self._is_resolved(stream):
+            values = [getattr(self, name) for name in self._parameter_names()]
+            given = [snapshot(value) for value in (stream, *values)]
+            if getattr(self, "_given", None) != given:
+                self._resolved: tuple[Plan, Loss] = resolve_parameters(self, stream=stream)
+                self._given: list = given
+            # What may change inside, or is no attribute of its own, is looked into each time.
+            lasts = not any(isinstance(value, (Strategy, list, np.ndarray)) for value in values)
+            lasts = lasts and vars(self).keys() >= {*self._parameter_names()}
+            self._values = (stream, itemgetter(*self._parameter_names()), values) if lasts else None
+        return self._resolved
+
+    def _is_resolved(self, stream: bool) -> bool:
+        """Say whether all parameters are the very objects that have been resolved last, for streams or not."""
+        if self._values is None:
+            return False
+        for_stream, read, values = self._values
+        try:
+            return for_stream is stream and all(map(is_, read(vars(self)), values))
+        except KeyError:  # one was deleted
+            return False
+
+    @classmethod
+    @cache
+    def _parameter_names(cls: Any) -> tuple[str, ...]:
+        return tuple(cls().get_params(deep=False))  # which reads the signature each time
+
+    def _lasting_parameters(self) -> dict[str, Any]:
+        """Return snapshots of the parameters that may not change before `fit` goes on from a checkpoint."""
+        return {name: snapshot(getattr(self, name)) for name in self._parameter_names() if name not in _MAY_CHANGE}
 
 
 def resolve_parameters(estimator: Any, *, stream: bool) -> tuple[Plan, Loss]:

@@ -126,6 +126,8 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         ValueError, TypeError
             For invalid parameters or data, and if training diverges. The estimator is then unchanged.
         """
+        if sample_weight is None and self._goes_on(X, y):
+            return self
         with self._atomic():
             self._partial_fit(X, y, sample_weight, None)
         return self

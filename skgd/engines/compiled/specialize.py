@@ -43,10 +43,11 @@ class CannotCompile(Exception):
     """A rule or a loss is beyond Numba."""
 
 
-def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False) -> Loop:
+def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False, variant: str = "") -> Loop:
     """Return a loop, compiled when it is first called or read from the disk, with these things in their places.
 
-    An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
+    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. A ``variant`` is one for
+    other types of arguments: with a name of its own, it is at hand when these are compiled.
     """
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
@@ -54,7 +55,9 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
     common |= {"part_of": intrinsics.part_of, "product": intrinsics.product}
     if is_plain_python():
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
-    return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
+    copy, lasting = _Specializer({**common, **replacements}, exact).copy(function)
+    copy.__qualname__ += variant
+    return Loop(copy, lasting, exact)
 
 
 def interpreted(function: Any, replacements: Mapping[str, Any]) -> Callable:

@@ -89,6 +89,8 @@ from skgd.wide_table import (
 )
 
 _NONE, _ONE, _FLOAT, _INTEGER = np.empty(0), np.ones(1), np.dtype(np.float64), np.dtype(np.int64)
+_OF_TARGETS = {"f": _FLOAT, "i": _INTEGER}
+_OF_INDICES = {np.dtype(np.int32): np.dtype(np.int32)}  # which SciPy takes where these suffice; 64 bits, otherwise
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
@@ -173,14 +175,15 @@ def take_wide(
         # The columns of the row, and those that are centered, of which it has a value far from the center.
         n, weight_of_entries = 0, numbers[ENTRIES]
         for q in range(indptr[step], indptr[step + 1]):
-            j, value = indices[q], values[q]
-            if not (j < n_features and abs(value) < np.inf):  # which `skgd.validation` leaves to who reads them
+            column, value = indices[q], values[q]
+            if not (0 <= column < n_features and abs(value) < np.inf):  # which is left to who reads them
                 return step, rate, (loss, square_of_gradient, penalty, progress)
+            columns[n], x[n] = column, value
+            j = columns[n]  # unsigned: it does not count from the end
+            n += 1
             note(table, j, n_numbers, t, changed_columns, changed_rows)
             table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
             weight_of_entries += s if value != 0.0 else 0.0
-            columns[n], x[n] = j, value
-            n += 1
         numbers[ENTRIES] = weight_of_entries
         n_centered, centered_columns[0] = centered_columns[0], 0
         for q in range(n_centered):
@@ -462,10 +465,10 @@ def parts_of(scratch, room, n_outputs, n_slots):
 
 
 @lru_cache(maxsize=256)
-def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
-    """Return the compiled `take_wide` for the classes of an optimizer and a loss, and a kind of stream."""
+def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool, indices: str) -> Loop:
+    """Return the compiled `take_wide` for the classes of an optimizer and a loss, a kind of stream, and of indices."""
     exact = are_ours(kind.optimizer, kind.loss)
-    return specialized(take_wide, _filled_in(kind, flags, log_link), exact=exact)
+    return specialized(take_wide, _filled_in(kind, flags, log_link), exact, f"_{indices}")
 
 
 @lru_cache(maxsize=256)
@@ -495,6 +498,7 @@ class WideLoop:
         objective: Objective,
         optimizer: Optimizer,
         dtype: np.dtype,
+        X: Any,
         y: np.ndarray,
         settings: StepSettings,
         learning_rate: float | str,
@@ -521,9 +525,10 @@ class WideLoop:
             repeating=laziness_of(optimizer) == "repeat",
         )
         self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic, averages), loss.log_link
+        self._of_indices = _OF_INDICES.get(X.indices.dtype, _INTEGER)
         self._compiles = compiles
         self._compiled: Loop | None = None
-        self._at_hand = False  # without compiling
+        self.is_at_hand = False  # without compiling
         self._verbose = settings.verbose
         self._rates = np.array([1.0 if isinstance(learning_rate, str) else learning_rate])
         worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
@@ -546,6 +551,10 @@ class WideLoop:
             ),
         )
         self._spare: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def takes(self, X: Any) -> bool:
+        """Say whether this is the loop for sparse rows with such indices."""
+        return _OF_INDICES.get(X.indices.dtype, _INTEGER) is self._of_indices
 
     def __call__(
         self,
@@ -572,9 +581,9 @@ class WideLoop:
             scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
             _plain(X.data, _FLOAT),
-            _unsigned(X.indices),
-            _unsigned(X.indptr),
-            _plain(y, {"f": _FLOAT, "i": _INTEGER}.get(y.dtype.kind, y.dtype)),
+            _plain(X.indices, self._of_indices),
+            _plain(X.indptr, self._of_indices),
+            _plain(y, _OF_TARGETS.get(y.dtype.kind, y.dtype)),
             _ONE if weight is None else _plain(weight, _FLOAT),
             t,
             array,
@@ -590,7 +599,7 @@ class WideLoop:
             *self._given,
         )
         loop: Any = self._compiled
-        result = loop(*arguments) if self._at_hand else self._taken(arguments, changes)
+        result = loop(*arguments) if self.is_at_hand else self._taken(arguments, changes)
         self._spare.append((room, columns, scratch))
         return result
 
@@ -600,9 +609,9 @@ class WideLoop:
         n_entries = self._n_outputs * (len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT])))
         as_python = wide_loop_as_python(*self._kind)
         if self._compiled is None and (as_python is None or n_entries > _SOME_ENTRIES or "numba" in sys.modules):
-            self._compiled = wide_loop(*self._kind) if self._compiles() else None
-            self._at_hand = self._compiled is not None and self._compiled.is_at_hand
-        repays = self._compiled is not None and (self._at_hand or n_entries > _MANY_ENTRIES)
+            self._compiled = wide_loop(*self._kind, self._of_indices.name) if self._compiles() else None
+            self.is_at_hand = self._compiled is not None and self._compiled.is_at_hand
+        repays = self._compiled is not None and (self.is_at_hand or n_entries > _MANY_ENTRIES)
         if as_python is not None and not repays:
             n_before, before = int(changes.columns[0]), (numbers.copy(), centered_columns.copy())
             try:
@@ -613,22 +622,16 @@ class WideLoop:
                 numbers[:], centered_columns[:] = before
         if not self._compiles():
             raise CannotCompile
-        self._compiled = wide_loop(*self._kind)
+        self._compiled = wide_loop(*self._kind, self._of_indices.name)
         with announced(self._verbose):
             result = self._compiled(*arguments)
-        self._at_hand = True
+        self.is_at_hand = True
         return result
 
 
 def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return an array as the loop takes it: of one type, whatever the user's is, so that it is compiled once."""
     return array if array.dtype == dtype and array.flags.carray else np.array(array, dtype, order="C")
-
-
-def _unsigned(indices: np.ndarray) -> np.ndarray:
-    """Return indices as the loop takes them: such that none counts from the end."""
-    is_plain = indices.dtype == _INTEGER and indices.flags.carray
-    return indices.view(np.uint64) if is_plain else indices.astype(np.uint64, order="C")
 
 
 def _as_python(argument: Any, place: int) -> Any:
