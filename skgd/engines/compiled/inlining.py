@@ -26,12 +26,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite import binding
 from llvmlite.binding import parse_assembly
-from numba.core import typing
+from numba.core import config, typing
 from numba.core.base import BaseContext
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.types import BaseFunction
+
+from skgd.engines.compiled.elements import ContextForElements
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
 _THRESHOLDS = 5000, 100, 1000  # of the collector
@@ -76,6 +79,10 @@ class _Codegen:
 class _OurCompiler(Compiler):
     """Compiles functions of skgd's own."""
 
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.state.targetctx.__class__ = ContextForElements  # which is a copy that Numba makes for each function
+
     def define_pipelines(self) -> list[Any]:
         """Return Numba's own steps but for the needless ones."""
         pipelines = super().define_pipelines()
@@ -89,8 +96,33 @@ class _OurCompiler(Compiler):
         return pipelines
 
 
+class _CompactCode(JITCodeLibrary):
+    """The code of a loop, whose inner loops LLVM does not write out several times."""
+
+    def _optimize_final_module(self) -> None:
+        """Do what Numba does with LLVM's newer passes, but for that."""
+        if not hasattr(binding, "create_pipeline_tuning_options"):
+            super()._optimize_final_module()
+            return
+        codegen, module = self._codegen, self._final_module
+        manager, builder = codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False, opt=0, cost="cheap")
+        manager.run(module, builder)
+        tuning = binding.create_pipeline_tuning_options(speed_level=int(config.OPT))
+        tuning.loop_vectorization, tuning.slp_vectorization = config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+        tuning.loop_unrolling = False
+        builder = binding.create_pass_builder(codegen._tm, tuning)
+        builder.getModulePassManager().run(module, builder)
+
+
 class LoopCompiler(_OurCompiler):
     """Compiles a loop, and with it all that it calls."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the same steps, with another place for the code."""
+        state = self.state
+        state.library = _CompactCode(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().define_pipelines()
 
     def compile_extra(self, func: Any) -> Any:
         """Compile a function."""

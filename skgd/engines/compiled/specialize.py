@@ -51,9 +51,10 @@ def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = Fa
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
     common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch}
-    common |= {"part_of": intrinsics.part_of, "product": intrinsics.product}
+    common |= {"part_of": intrinsics.part_of, "product": intrinsics.product, "counted": intrinsics.counted}
     if is_plain_python():
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
+        del common["counted"]
     return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
 
 
@@ -90,13 +91,15 @@ class _Specializer:
     def copy(self, function: FunctionType) -> tuple[FunctionType, bool]:
         """Return a copy of a function, and whether its name tells all that it depends on."""
         fingerprint, code = _Fingerprint(), function.__code__
+        replacements = self._replacements if _is_ours(function) else {}
+        if "counted" in replacements:  # Numba insists that a range is Python's
+            code = code.replace(co_names=tuple("counted" if name == "range" else name for name in code.co_names))
         fingerprint.add((self._settings, code, function.__defaults__))
         for cell in function.__closure__ or ():
             fingerprint.add(cell.cell_contents)
         namespace = dict(function.__globals__)
-        ours = _is_ours(function)
-        for name in sorted(_global_names(code) & namespace.keys()):
-            thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
+        for name in sorted(_global_names(code) & (namespace.keys() | replacements.keys())):
+            thing = replacements[name] if name in replacements else namespace[name]
             if isinstance(thing, (Strategies, Rows)):
                 table = ModuleType(name)  # whose attributes Numba takes for constants
                 for field in sorted({*thing._fields} & {*code.co_names}):
