@@ -1,7 +1,7 @@
-"""How compiled code finds the elements of arrays: with a third of the code that Numba makes for it, and the same meaning.
+"""How compiled code finds elements and parts of arrays: with a third of the code that Numba makes for it.
 
 Numba copies what it knows of an array to memory wherever an element is read or written, and LLVM removes the copies
-again. Loops have hundreds of such places.
+again. Loops have hundreds of such places. What they mean stays the same.
 """
 
 from __future__ import annotations
@@ -24,46 +24,78 @@ class ContextForElements(CPUContext):
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Callable:
         """Return what generates the code of a function."""
         generate = _GENERATE.get(getattr(fn, "typing_key", fn))
-        if generate is None or self.enable_boundscheck or not _is_element(*sig.args[:2]):
+        if generate is None or self.enable_boundscheck or not _is_known(*sig.args):
             return super().get_function(fn, sig, _firstcall)
         return partial(generate, self, sig)
 
 
-def _is_element(array: Any, index: Any) -> bool:
-    """Say whether this is an element of an array whose numbers lie one after the other."""
+def section(context: Any, builder: Any, kind: Any, array: Any, first: Any, lengths: list[Any]) -> Any:
+    """Return the part of an array from a number on, in this shape; its numbers lie one after the other."""
+    places = context.data_model_manager[kind].get_field_position
+    part = ir.Constant(context.get_value_type(kind), ir.Undefined)
+    for name in ("meminfo", "parent", "itemsize"):
+        field = builder.extract_value(array, places(name))
+        part = builder.insert_value(part, field, places(name))
+    stride, size = field, context.get_constant(types.intp, 1)  # of an item
+    for axis in reversed(range(len(lengths))):
+        part = builder.insert_value(part, lengths[axis], (places("shape"), axis))
+        part = builder.insert_value(part, stride, (places("strides"), axis))
+        size = builder.mul(size, lengths[axis], flags=["nsw"])
+        stride = builder.mul(stride, lengths[axis]) if axis else stride
+    part = builder.insert_value(part, size, places("nitems"))
+    data = builder.gep(builder.extract_value(array, places("data")), [first])
+    return builder.insert_value(part, data, places("data"))
+
+
+def _is_known(array: Any, index: Any, value: Any = None) -> bool:
+    """Say whether this is about an element, or reads a row, of an array whose numbers lie one after the other."""
     if type(array) is not types.Array or array.layout != "C":
         return False
-    kinds = index.types if isinstance(index, types.BaseTuple) else (index,)
-    return array.ndim == len(kinds) and all(isinstance(kind, types.Integer) for kind in kinds)
+    kinds = getattr(index, "types", (index,))
+    fewest = 1 if value is None else array.ndim
+    return fewest <= len(kinds) <= array.ndim and all(isinstance(kind, types.Integer) for kind in kinds)
 
 
 def _read(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any = None) -> Any:
-    """Return an element."""
-    kind, index = signature.args
-    return load_item(context, builder, kind, _place(context, builder, kind, index, *arguments))
+    """Return an element or a row."""
+    (kind, index), (array, at) = signature.args, arguments
+    first, lengths = _number_of(context, builder, kind, index, array, at)
+    if lengths:
+        return section(context, builder, signature.return_type, array, first, lengths)
+    return load_item(context, builder, kind, _pointer(context, builder, kind, array, first))
 
 
 def _write(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any = None) -> None:
     """Set an element."""
     (kind, index, value), (array, at, number) = signature.args, arguments
-    place = _place(context, builder, kind, index, array, at)
-    store_item(context, builder, kind, context.cast(builder, number, value, kind.dtype), place)
+    first, _ = _number_of(context, builder, kind, index, array, at)
+    number = context.cast(builder, number, value, kind.dtype)
+    store_item(context, builder, kind, number, _pointer(context, builder, kind, array, first))
 
 
-def _place(context: Any, builder: Any, kind: Any, index: Any, array: Any, at: Any) -> Any:
-    """Return where an element lies; numbers below zero count from the end."""
-    fields = context.data_model_manager[kind].get_field_position
-    several = isinstance(index, types.BaseTuple)
-    numbers = cgutils.unpack_tuple(builder, at, len(index)) if several else [at]
-    place = None
-    for axis, (number, number_kind) in enumerate(zip(numbers, index.types if several else [index], strict=True)):
-        length = builder.extract_value(array, (fields("shape"), axis))
-        number = context.cast(builder, number, number_kind, types.intp if number_kind.signed else types.uintp)
-        if number_kind.signed and not (isinstance(number, ir.Constant) and number.constant >= 0):
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, number: Any) -> Any:
+    """Return where a number of an array lies."""
+    data = builder.extract_value(array, context.data_model_manager[kind].get_field_position("data"))
+    return builder.gep(data, [number])
+
+
+def _number_of(context: Any, builder: Any, kind: Any, index: Any, array: Any, at: Any) -> tuple[Any, list[Any]]:
+    """Return which number an index means, those below zero counting from the end, and the lengths of other axes."""
+    shape = context.data_model_manager[kind].get_field_position("shape")
+    lengths = [builder.extract_value(array, (shape, axis)) for axis in range(kind.ndim)]
+    kinds = getattr(index, "types", None)
+    numbers = [at] if kinds is None else cgutils.unpack_tuple(builder, at, len(kinds))
+    kinds = kinds or [index]
+    first = None
+    for number, of, length in zip(numbers, kinds, lengths, strict=False):
+        number = context.cast(builder, number, of, types.intp if of.signed else types.uintp)
+        if of.signed and not (isinstance(number, ir.Constant) and number.constant >= 0):
             is_negative = builder.icmp_signed("<", number, number.type(0))
             number = builder.select(is_negative, builder.add(number, length), number)
-        place = number if place is None else builder.add(builder.mul(place, length), number)
-    return builder.gep(builder.extract_value(array, fields("data")), [place])
+        first = number if first is None else builder.add(builder.mul(first, length), number)
+    for length in lengths[len(kinds) :]:
+        first = builder.mul(first, length)
+    return first, lengths[len(kinds) :]
 
 
 _GENERATE = {operator.getitem: _read, operator.setitem: _write}

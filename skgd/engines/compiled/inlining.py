@@ -37,7 +37,7 @@ from numba.core.types import BaseFunction
 from skgd.engines.compiled.elements import ContextForElements
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
-_THRESHOLDS = 5000, 100, 1000  # of the collector
+_THRESHOLDS = 50_000, 1000, 1000  # of the collector
 _ONCE = "DeadBranchPrune"  # a pass that Numba repeats after some of those below
 _NEEDLESS = {
     "WithLifting",
@@ -101,14 +101,14 @@ class _CompactCode(JITCodeLibrary):
 
     def _optimize_final_module(self) -> None:
         """Do what Numba does with LLVM's newer passes, but for that."""
-        if not hasattr(binding, "create_pipeline_tuning_options"):
+        if not hasattr(self._codegen, "_pass_builder"):  # of older ones
             super()._optimize_final_module()
             return
-        codegen, module = self._codegen, self._final_module
+        codegen, module, settings = self._codegen, self._final_module, vars(config)
         manager, builder = codegen._module_pass_manager(loop_vectorize=False, slp_vectorize=False, opt=0, cost="cheap")
         manager.run(module, builder)
-        tuning = binding.create_pipeline_tuning_options(speed_level=int(config.OPT))
-        tuning.loop_vectorization, tuning.slp_vectorization = config.LOOP_VECTORIZE, config.SLP_VECTORIZE
+        tuning = binding.create_pipeline_tuning_options(speed_level=int(settings["OPT"]))
+        tuning.loop_vectorization, tuning.slp_vectorization = settings["LOOP_VECTORIZE"], settings["SLP_VECTORIZE"]
         tuning.loop_unrolling = False
         builder = binding.create_pass_builder(codegen._tm, tuning)
         builder.getModulePassManager().run(module, builder)
@@ -117,17 +117,21 @@ class _CompactCode(JITCodeLibrary):
 class LoopCompiler(_OurCompiler):
     """Compiles a loop, and with it all that it calls."""
 
+    def compile_extra(self, func: Any) -> Any:
+        """Compile a function."""
+        with _remembering():
+            return super().compile_extra(func)
+
+
+class CompactLoopCompiler(LoopCompiler):
+    """Compiles a loop to less machine code, in less time."""
+
     def define_pipelines(self) -> list[Any]:
         """Return the same steps, with another place for the code."""
         state = self.state
         state.library = _CompactCode(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         return super().define_pipelines()
-
-    def compile_extra(self, func: Any) -> Any:
-        """Compile a function."""
-        with _remembering():
-            return super().compile_extra(func)
 
 
 @contextmanager

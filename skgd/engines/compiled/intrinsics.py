@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import impl_ret_borrowed, impl_ret_untracked, iterator_impl, lower_builtin
+from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl, lower_builtin
 from numba.extending import intrinsic, models, register_model
 from numba.np.linalg import call_xxdot, call_xxgemm, call_xxgemv, ensure_blas
 
+from skgd.engines.compiled.elements import section
 from skgd.engines.compiled.interface import HINT
 
 
@@ -45,26 +48,53 @@ def part_of(typing_context, numbers, begin, shape):
     result = types.Array(numbers.dtype, len(shape), "C", readonly=not numbers.mutable)
 
     def generate(context, builder, signature, arguments):
-        places = context.data_model_manager[numbers].get_field_position
-        whole, part = arguments[0], ir.Constant(context.get_value_type(result), ir.Undefined)
         first = context.cast(builder, arguments[1], signature.args[1], types.intp)
         pairs = zip(cgutils.unpack_tuple(builder, arguments[2]), signature.args[2], strict=True)
         lengths = [context.cast(builder, length, kind, types.intp) for length, kind in pairs]
-        for name in ("meminfo", "parent", "itemsize"):
-            field = builder.extract_value(whole, places(name))
-            part = builder.insert_value(part, field, places(name))
-        data = builder.gep(builder.extract_value(whole, places("data")), [first])
-        part = builder.insert_value(part, data, places("data"))
-        stride, size = field, context.get_constant(types.intp, 1)  # the size of an item comes last
-        for axis in reversed(range(len(lengths))):
-            part = builder.insert_value(part, lengths[axis], (places("shape"), axis))
-            part = builder.insert_value(part, stride, (places("strides"), axis))
-            size = builder.mul(size, lengths[axis], flags=["nsw"])
-            stride = builder.mul(stride, lengths[axis]) if axis else stride
-        part = builder.insert_value(part, size, places("nitems"))
-        return impl_ret_borrowed(context, builder, result, part)
+        return impl_ret_borrowed(
+            context, builder, result, section(context, builder, result, arguments[0], first, lengths)
+        )
 
     return result(numbers, begin, shape), generate
+
+
+@intrinsic
+def chosen(typing_context, condition, then, otherwise):
+    """Return one of two numbers: `skgd.coordinates.choose`."""
+    result = typing_context.unify_types(then, otherwise)
+
+    def generate(context, builder, signature, arguments):
+        is_true, *numbers = map(
+            partial(context.cast, builder), arguments, signature.args, (types.boolean, result, result)
+        )
+        return builder.select(is_true, *numbers)
+
+    return result(condition, then, otherwise), generate
+
+
+@intrinsic
+def smaller(typing_context, one, other):
+    """Return the smaller of two numbers, as ``min`` does."""
+    return _first_in_order(typing_context, "<", one, other)
+
+
+@intrinsic
+def larger(typing_context, one, other):
+    """Return the larger of two numbers, as ``max`` does."""
+    return _first_in_order(typing_context, ">", one, other)
+
+
+def _first_in_order(typing_context, order, one, other):
+    """Return a signature, and what generates a choice: of the first number, unless the other one comes before it."""
+    result = typing_context.unify_types(one, other)
+
+    def generate(context, builder, signature, arguments):
+        first, second = map(partial(context.cast, builder), arguments, signature.args, (result, result))
+        is_float, is_signed = isinstance(result, types.Float), getattr(result, "signed", False)
+        compare = builder.fcmp_ordered if is_float else builder.icmp_signed if is_signed else builder.icmp_unsigned
+        return builder.select(compare(order, second, first), second, first)
+
+    return result(one, other), generate
 
 
 @intrinsic
@@ -134,8 +164,8 @@ def counted(typing_context, *bounds):
     given = types.BaseTuple.from_types(bounds)
 
     def generate(context, builder, signature, arguments):
-        numbers = zip(cgutils.unpack_tuple(builder, arguments[0]), bounds, strict=True)
-        numbers = [context.cast(builder, number, kind, types.intp) for number, kind in numbers]
+        pairs = zip(cgutils.unpack_tuple(builder, arguments[0]), bounds, strict=True)
+        numbers = [context.cast(builder, number, kind, types.intp) for number, kind in pairs]
         zero, one = (context.get_constant(types.intp, number) for number in (0, 1))
         start, stop, step = {1: [zero, *numbers, one], 2: [*numbers, one], 3: numbers}[len(numbers)]
         return cgutils.pack_struct(builder, [start, stop, step])
@@ -148,14 +178,14 @@ def _begin(context, builder, signature, arguments):
     start, stop, step = cgutils.unpack_tuple(builder, arguments[0], 3)
     at = cgutils.alloca_once(builder, start.type)
     builder.store(start, at)
-    return impl_ret_untracked(context, builder, signature.return_type, cgutils.pack_struct(builder, [at, stop, step]))
+    return cgutils.pack_struct(builder, [at, stop, step])
 
 
-@iterator_impl(_Range, _RangeIterator)
-class _Going(cgutils.create_struct_proxy(_RangeIterator())):
-    def iternext(self, context, builder, result):
-        at, stop, step = cgutils.unpack_tuple(builder, self._getvalue(), 3)
-        number = builder.load(at)
-        result.set_valid(builder.icmp_signed("<", number, stop))
-        result.yield_(number)
-        builder.store(builder.add(number, step, flags=["nsw"]), at)
+@lower_builtin("iternext", _RangeIterator)
+@iternext_impl(RefType.UNTRACKED)
+def _go_on(context, builder, signature, arguments, result):
+    at, stop, step = cgutils.unpack_tuple(builder, arguments[0], 3)
+    number = builder.load(at)
+    result.set_valid(builder.icmp_signed("<", number, stop))
+    result.yield_(number)
+    builder.store(builder.add(number, step, flags=["nsw"]), at)

@@ -43,19 +43,22 @@ class CannotCompile(Exception):
     """A rule or a loss is beyond Numba."""
 
 
-def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False) -> Loop:
+def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False, compact: bool = False) -> Loop:
     """Return a loop, compiled when it is first called or read from the disk, with these things in their places.
 
-    An ``exact`` one calculates as Python would: sums in their order, nothing contracted.
+    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. Of a ``compact`` one, inner
+    loops are not written out several times: where there are many of them, that takes long to compile.
     """
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
-    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch}
-    common |= {"part_of": intrinsics.part_of, "product": intrinsics.product, "counted": intrinsics.counted}
+    common: dict[str, Any] = {"choose": _choose, "erf": math.erf}
     if is_plain_python():
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
-        del common["counted"]
-    return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact)
+    else:
+        common |= {"prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of, "product": intrinsics.product}
+        common |= {"choose": intrinsics.chosen, "counted": intrinsics.counted}
+        common |= {"min": intrinsics.smaller, "max": intrinsics.larger}
+    return Loop(*_Specializer({**common, **replacements}, exact).copy(function), exact, compact)
 
 
 def interpreted(function: Any, replacements: Mapping[str, Any]) -> Callable:
@@ -196,8 +199,8 @@ class _Fingerprint:
 class Loop:
     """A compiled function. A cache that is broken, or cannot be written, is no reason why a call fails."""
 
-    def __init__(self, function: FunctionType, lasting: bool, exact: bool = False):
-        self._function = function
+    def __init__(self, function: FunctionType, lasting: bool, exact: bool = False, compact: bool = False):
+        self._function, self._compact = function, compact
         self._options = {**_CALLED_FROM_PYTHON, "fastmath": False} if exact else _CALLED_FROM_PYTHON
         lasting = lasting and not is_plain_python()
         self._remedies = [self._in_memory, self._cached] if lasting else []  # the last one comes first
@@ -216,9 +219,10 @@ class Loop:
     def _in_memory(self, **options: Any) -> Any:
         from numba import njit
 
-        from skgd.engines.compiled.inlining import LoopCompiler
+        from skgd.engines.compiled.inlining import CompactLoopCompiler, LoopCompiler
 
-        return njit(pipeline_class=LoopCompiler, **self._options, **options)(self._function)
+        compiler = CompactLoopCompiler if self._compact else LoopCompiler
+        return njit(pipeline_class=compiler, **self._options, **options)(self._function)
 
     def _cached(self) -> Any:
         try:
