@@ -48,21 +48,48 @@ def section(context: Any, builder: Any, kind: Any, array: Any, first: Any, lengt
 
 
 def _is_known(array: Any, index: Any, value: Any = None) -> bool:
-    """Say whether this is about an element, or reads a row, of an array whose numbers lie one after the other."""
+    """Say whether this is about an element, or reads rows, of an array whose numbers lie one after the other."""
     if type(array) is not types.Array or array.layout != "C":
         return False
+    if isinstance(index, types.SliceType):
+        return value is None and not index.has_step
     kinds = getattr(index, "types", (index,))
     fewest = 1 if value is None else array.ndim
     return fewest <= len(kinds) <= array.ndim and all(isinstance(kind, types.Integer) for kind in kinds)
 
 
 def _read(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any = None) -> Any:
-    """Return an element or a row."""
+    """Return an element or rows."""
     (kind, index), (array, at) = signature.args, arguments
+    if isinstance(index, types.SliceType):
+        return _read_rows(context, builder, kind, array, at)
     first, lengths = _number_of(context, builder, kind, index, array, at)
     if lengths:
         return section(context, builder, signature.return_type, array, first, lengths)
     return load_item(context, builder, kind, _pointer(context, builder, kind, array, first))
+
+
+def _read_rows(context: Any, builder: Any, kind: Any, array: Any, bounds: Any) -> Any:
+    """Return the rows between two bounds, of which those below zero count from the end, as far as there are such."""
+    shape = context.data_model_manager[kind].get_field_position("shape")
+    length, *others = (builder.extract_value(array, (shape, axis)) for axis in range(kind.ndim))
+    zero, ends = length.type(0), []
+    for place in range(2):
+        number = _from_start(builder, builder.extract_value(bounds, place), length)
+        number = builder.select(builder.icmp_signed("<", number, zero), zero, number)
+        ends.append(builder.select(builder.icmp_signed(">", number, length), length, number))
+    (first, end), n_rows = ends, builder.sub(ends[1], ends[0])
+    n_rows = builder.select(builder.icmp_signed(">", end, first), n_rows, zero)
+    for other in others:
+        first = builder.mul(first, other)
+    return section(context, builder, kind, array, first, [n_rows, *others])
+
+
+def _from_start(builder: Any, number: Any, length: Any) -> Any:
+    """Return a number that counts from the start, of one that counts from the end if it is below zero."""
+    if isinstance(number, ir.Constant) and number.constant >= 0:
+        return number
+    return builder.select(builder.icmp_signed("<", number, number.type(0)), builder.add(number, length), number)
 
 
 def _write(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any = None) -> None:
@@ -89,9 +116,7 @@ def _number_of(context: Any, builder: Any, kind: Any, index: Any, array: Any, at
     first = None
     for number, of, length in zip(numbers, kinds, lengths, strict=False):
         number = context.cast(builder, number, of, types.intp if of.signed else types.uintp)
-        if of.signed and not (isinstance(number, ir.Constant) and number.constant >= 0):
-            is_negative = builder.icmp_signed("<", number, number.type(0))
-            number = builder.select(is_negative, builder.add(number, length), number)
+        number = _from_start(builder, number, length) if of.signed else number
         first = number if first is None else builder.add(builder.mul(first, length), number)
     for length in lengths[len(kinds) :]:
         first = builder.mul(first, length)

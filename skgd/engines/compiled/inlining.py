@@ -6,9 +6,8 @@
   environment of Python's objects for each. Each is simplified on its own before, as usual: less of that saves a quarter
   of a second, but then fewer loops become vectors.
 - A program may have closures, context managers, literal loops, parallel loops and expressions of arrays. skgd's own
-  functions have none, so that they do without the passes that look for them, a tenth of the time, and without the
-  deletion of variables where they are no longer needed, for a fifteenth: they count no references. A user's functions
-  take all passes.
+  functions have none, so that they do without the passes that look for them, a tenth of the time, and without asking
+  for how long each variable is needed, for a tenth: they count no references. A user's functions take all passes.
 - Wherever an operation or an attribute occurs, Numba looks up again what it is for the types of its operands, and what
   LLVM has for it: it tries one kind of operands after the other, for each of its passes. In a loop, 190 of 3,800 such
   questions differ. To remember the answers takes a fifth off the time.
@@ -32,12 +31,15 @@ from numba.core import config, typing
 from numba.core.base import BaseContext
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.postproc import PostProcessor
+from numba.core.transforms import canonicalize_cfg
 from numba.core.types import BaseFunction
 
 from skgd.engines.compiled.elements import ContextForElements
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
 _THRESHOLDS = 50_000, 1000, 1000  # of the collector
+_WRAPPER = "wrapper"  # the module with the function that Python calls
 _ONCE = "DeadBranchPrune"  # a pass that Numba repeats after some of those below
 _NEEDLESS = {
     "WithLifting",
@@ -99,6 +101,13 @@ class _OurCompiler(Compiler):
 class _CompactCode(JITCodeLibrary):
     """The code of a loop, whose inner loops LLVM does not write out several times."""
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Simplify the loop on its own, but not what Python calls, which is done with the whole."""
+        if ll_module.name == _WRAPPER:
+            ll_module.data_layout = self._codegen._data_layout
+        else:
+            super()._optimize_functions(ll_module)
+
     def _optimize_final_module(self) -> None:
         """Do what Numba does with LLVM's newer passes, but for that."""
         if not hasattr(self._codegen, "_pass_builder"):  # of older ones
@@ -137,14 +146,32 @@ class CompactLoopCompiler(LoopCompiler):
 @contextmanager
 def _remembering() -> Iterator[None]:
     """Look up each thing once; Numba's lock keeps other threads from compiling meanwhile."""
-    usual = [getattr(asked, name) for asked, name in _QUESTIONS]
-    for (asked, name), look_up in zip(_QUESTIONS, usual, strict=True):
-        setattr(asked, name, _remembered(look_up))
+    changed: list[tuple[Any, str, Callable]] = [
+        (asked, name, _remembered(getattr(asked, name))) for asked, name in _QUESTIONS
+    ]
+    changed.append((PostProcessor, "run", _without_lifetimes(PostProcessor.run)))
+    usual = [getattr(asked, name) for asked, name, _ in changed]
+    for asked, name, function in changed:
+        setattr(asked, name, function)
     try:
         yield
     finally:
-        for (asked, name), look_up in zip(_QUESTIONS, usual, strict=True):
-            setattr(asked, name, look_up)
+        for (asked, name, _), function in zip(changed, usual, strict=True):
+            setattr(asked, name, function)
+
+
+def _without_lifetimes(usual: Callable) -> Callable:
+    """Return what tidies up a function after a pass, but leaves out for skgd's own how long each variable is needed."""
+
+    def run(self: Any, *arguments: Any, **options: Any) -> None:
+        function = self.func_ir
+        if not (function.func_id.modname or "").startswith("skgd.") or function.is_generator:
+            usual(self, *arguments, **options)
+            return
+        function.blocks = canonicalize_cfg(function.blocks)
+        function.generator_info = None
+
+    return run
 
 
 def _remembered(look_up: Callable) -> Callable:
