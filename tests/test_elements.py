@@ -1,4 +1,4 @@
-"""Ranges, elements and parts of arrays in loops: compiled with less code than Numba's, they mean what they do in Python."""
+"""Ranges, elements and rows of arrays in loops, compiled with less code than by Numba, mean what they do in Python."""
 
 import math
 
