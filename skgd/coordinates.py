@@ -151,7 +151,7 @@ def deviation_of(measures: Measures) -> np.ndarray:
 def size_of(measures: Measures) -> np.ndarray:
     """Return the root mean square of each feature, never 0."""
     largest, mean, variance, _ = measures
-    return nonzero(np.sqrt(variance + mean**2) * largest)
+    return nonzero(np.sqrt(variance + mean * mean) * largest)
 
 
 def mean_squares_of(measures: Measures, center: Any, scale: Any) -> np.ndarray:

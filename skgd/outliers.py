@@ -208,7 +208,8 @@ def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
 
 def limit_of(squares: float, fit_intercept: bool) -> float:
     """Return the square of the standardized norm up to which a sample has its whole weight in a step."""
-    return _OUTLYING * row_norm_of(squares, fit_intercept) ** 2
+    norm = row_norm_of(squares, fit_intercept)
+    return _OUTLYING * (norm * norm)
 
 
 def weight_of_row(square: Any, limit: float) -> Any:

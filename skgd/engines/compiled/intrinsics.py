@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import impl_ret_borrowed
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
+from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl, lower_builtin
+from numba.extending import intrinsic, models, register_model
 from numba.np.linalg import call_xxdot, call_xxgemm, call_xxgemv, ensure_blas
 
+from skgd.engines.compiled.elements import section
 from skgd.engines.compiled.interface import HINT
 
 
@@ -46,26 +48,53 @@ def part_of(typing_context, numbers, begin, shape):
     result = types.Array(numbers.dtype, len(shape), "C", readonly=not numbers.mutable)
 
     def generate(context, builder, signature, arguments):
-        whole = context.make_array(signature.args[0])(context, builder, arguments[0])
-        part = context.make_array(signature.return_type)(context, builder)
         first = context.cast(builder, arguments[1], signature.args[1], types.intp)
         pairs = zip(cgutils.unpack_tuple(builder, arguments[2]), signature.args[2], strict=True)
         lengths = [context.cast(builder, length, kind, types.intp) for length, kind in pairs]
-        strides = [whole.itemsize]
-        for length in reversed(lengths[1:]):
-            strides.insert(0, builder.mul(strides[0], length))
-        populate_array(
-            part,
-            data=builder.gep(whole.data, [first]),
-            shape=lengths,
-            strides=strides,
-            itemsize=whole.itemsize,
-            meminfo=whole.meminfo,
-            parent=whole.parent,
+        return impl_ret_borrowed(
+            context, builder, result, section(context, builder, result, arguments[0], first, lengths)
         )
-        return impl_ret_borrowed(context, builder, signature.return_type, part._getvalue())
 
     return result(numbers, begin, shape), generate
+
+
+@intrinsic
+def chosen(typing_context, condition, then, otherwise):
+    """Return one of two numbers: `skgd.coordinates.choose`."""
+    result = typing_context.unify_types(then, otherwise)
+
+    def generate(context, builder, signature, arguments):
+        is_true, *numbers = map(
+            partial(context.cast, builder), arguments, signature.args, (types.boolean, result, result)
+        )
+        return builder.select(is_true, *numbers)
+
+    return result(condition, then, otherwise), generate
+
+
+@intrinsic
+def smaller(typing_context, one, other):
+    """Return the smaller of two numbers, as ``min`` does."""
+    return _first_in_order(typing_context, "<", one, other)
+
+
+@intrinsic
+def larger(typing_context, one, other):
+    """Return the larger of two numbers, as ``max`` does."""
+    return _first_in_order(typing_context, ">", one, other)
+
+
+def _first_in_order(typing_context, order, one, other):
+    """Return a signature, and what generates a choice: of the first number, unless the other one comes before it."""
+    result = typing_context.unify_types(one, other)
+
+    def generate(context, builder, signature, arguments):
+        first, second = map(partial(context.cast, builder), arguments, signature.args, (result, result))
+        is_float, is_signed = isinstance(result, types.Float), getattr(result, "signed", False)
+        compare = builder.fcmp_ordered if is_float else builder.icmp_signed if is_signed else builder.icmp_unsigned
+        return builder.select(compare(order, second, first), second, first)
+
+    return result(one, other), generate
 
 
 @intrinsic
@@ -100,3 +129,63 @@ def product(typing_context, left, right, out):
         return context.get_dummy_value()
 
     return types.void(left, right, out), generate
+
+
+class _Range(types.SimpleIterableType):
+    """The type of `counted`."""
+
+    def __init__(self) -> None:
+        super().__init__("skgd.range", _RangeIterator())
+
+
+class _RangeIterator(types.SimpleIteratorType):
+    """The type of what goes through it."""
+
+    def __init__(self) -> None:
+        super().__init__("skgd.range_iterator", types.intp)
+
+
+@register_model(_Range)
+class _RangeModel(models.StructModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, [(name, types.intp) for name in ("start", "stop", "step")])
+
+
+@register_model(_RangeIterator)
+class _RangeIteratorModel(models.StructModel):
+    def __init__(self, manager, kind):
+        at = types.EphemeralPointer(types.intp)
+        super().__init__(manager, kind, [("at", at), ("stop", types.intp), ("step", types.intp)])
+
+
+@intrinsic
+def counted(typing_context, *bounds):
+    """Return a range that goes up: a tenth of the code of Python's, which may go down, too, or nowhere."""
+    given = types.BaseTuple.from_types(bounds)
+
+    def generate(context, builder, signature, arguments):
+        pairs = zip(cgutils.unpack_tuple(builder, arguments[0]), bounds, strict=True)
+        numbers = [context.cast(builder, number, kind, types.intp) for number, kind in pairs]
+        zero, one = (context.get_constant(types.intp, number) for number in (0, 1))
+        start, stop, step = {1: [zero, *numbers, one], 2: [*numbers, one], 3: numbers}[len(numbers)]
+        return cgutils.pack_struct(builder, [start, stop, step])
+
+    return _Range()(given), generate
+
+
+@lower_builtin("getiter", _Range)
+def _begin(context, builder, signature, arguments):
+    start, stop, step = cgutils.unpack_tuple(builder, arguments[0], 3)
+    at = cgutils.alloca_once(builder, start.type)
+    builder.store(start, at)
+    return cgutils.pack_struct(builder, [at, stop, step])
+
+
+@lower_builtin("iternext", _RangeIterator)
+@iternext_impl(RefType.UNTRACKED)
+def _go_on(context, builder, signature, arguments, result):
+    at, stop, step = cgutils.unpack_tuple(builder, arguments[0], 3)
+    number = builder.load(at)
+    result.set_valid(builder.icmp_signed("<", number, stop))
+    result.yield_(number)
+    builder.store(builder.add(number, step, flags=["nsw"]), at)

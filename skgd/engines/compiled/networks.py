@@ -108,7 +108,8 @@ def gradient(data, y, weight, order, begin, end, n_chunks, scales, local, hypers
         delta = slopes[start - begin : start - begin + n]
         slopes_of_loss(y, weight, start, start - begin, n, hypers, scales, raw, slopes, losses, slope_sizes)
         at, after = at - sizes[-1], after - sizes[-1]
-        for layer in range(last, -1, -1):
+        for above in range(last + 1):
+            layer = last - above
             shape = (sizes[layer], sizes[layer + 1])
             if layer == 0 and dense:
                 accumulate_dense(start - begin, n, delta, of_inputs, all_of_grad, scratch)

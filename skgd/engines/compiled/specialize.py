@@ -43,21 +43,27 @@ class CannotCompile(Exception):
     """A rule or a loss is beyond Numba."""
 
 
-def specialized(function: Any, replacements: Mapping[str, Any], exact: bool = False, variant: str = "") -> Loop:
+def specialized(
+    function: Any, replacements: Mapping[str, Any], exact: bool = False, compact: bool = False, variant: str = ""
+) -> Loop:
     """Return a loop, compiled when it is first called or read from the disk, with these things in their places.
 
-    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. A ``variant`` is one for
-    other types of arguments: with a name of its own, it is at hand when these are compiled.
+    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. Of a ``compact`` one, inner
+    loops are not written out several times: where there are many of them, that takes long to compile. A ``variant`` is
+    one for other types of arguments: with a name of its own, it is at hand when these are compiled.
     """
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
-    common = {"choose": _choose, "erf": math.erf, "prefetch": intrinsics.prefetch}
-    common |= {"part_of": intrinsics.part_of, "product": intrinsics.product}
+    common: dict[str, Any] = {"choose": _choose, "erf": math.erf}
     if is_plain_python():
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
+    else:
+        common |= {"prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of, "product": intrinsics.product}
+        common |= {"choose": intrinsics.chosen, "counted": intrinsics.counted}
+        common |= {"min": intrinsics.smaller, "max": intrinsics.larger}
     copy, lasting = _Specializer({**common, **replacements}, exact).copy(function)
     copy.__qualname__ += variant
-    return Loop(copy, lasting, exact)
+    return Loop(copy, lasting, exact, compact)
 
 
 def interpreted(function: Any, replacements: Mapping[str, Any]) -> Callable:
@@ -93,13 +99,15 @@ class _Specializer:
     def copy(self, function: FunctionType) -> tuple[FunctionType, bool]:
         """Return a copy of a function, and whether its name tells all that it depends on."""
         fingerprint, code = _Fingerprint(), function.__code__
+        replacements = self._replacements if _is_ours(function) else {}
+        if "counted" in replacements:  # Numba insists that a range is Python's
+            code = code.replace(co_names=tuple("counted" if name == "range" else name for name in code.co_names))
         fingerprint.add((self._settings, code, function.__defaults__))
         for cell in function.__closure__ or ():
             fingerprint.add(cell.cell_contents)
         namespace = dict(function.__globals__)
-        ours = _is_ours(function)
-        for name in sorted(_global_names(code) & namespace.keys()):
-            thing = self._replacements.get(name, namespace[name]) if ours else namespace[name]
+        for name in sorted(_global_names(code) & (namespace.keys() | replacements.keys())):
+            thing = replacements[name] if name in replacements else namespace[name]
             if isinstance(thing, (Strategies, Rows)):
                 table = ModuleType(name)  # whose attributes Numba takes for constants
                 for field in sorted({*thing._fields} & {*code.co_names}):
@@ -196,8 +204,8 @@ class _Fingerprint:
 class Loop:
     """A compiled function. A cache that is broken, or cannot be written, is no reason why a call fails."""
 
-    def __init__(self, function: FunctionType, lasting: bool, exact: bool = False):
-        self._function = function
+    def __init__(self, function: FunctionType, lasting: bool, exact: bool = False, compact: bool = False):
+        self._function, self._compact = function, compact
         self._options = {**_CALLED_FROM_PYTHON, "fastmath": False} if exact else _CALLED_FROM_PYTHON
         lasting = lasting and not is_plain_python()
         self._remedies = [self._in_memory, self._cached] if lasting else []  # the last one comes first
@@ -216,9 +224,10 @@ class Loop:
     def _in_memory(self, **options: Any) -> Any:
         from numba import njit
 
-        from skgd.engines.compiled.inlining import LoopCompiler
+        from skgd.engines.compiled.inlining import CompactLoopCompiler, LoopCompiler
 
-        return njit(pipeline_class=LoopCompiler, **self._options, **options)(self._function)
+        compiler = CompactLoopCompiler if self._compact else LoopCompiler
+        return njit(pipeline_class=compiler, **self._options, **options)(self._function)
 
     def _cached(self) -> Any:
         try:

@@ -409,7 +409,7 @@ def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     of_stream = dict(zip((*names, "gathers", "combines", "averages", "compares", "alike"), flags, strict=True))
     rescales = kind.optimizer.rescaled is not Optimizer.rescaled
     rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps, "shuffled": False}
-    return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest})
+    return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest}, compact=True)
 
 
 def _of_outputs(n_outputs: int) -> np.ndarray:

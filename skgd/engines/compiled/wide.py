@@ -468,7 +468,7 @@ def parts_of(scratch, room, n_outputs, n_slots):
 def wide_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool, indices: str) -> Loop:
     """Return the compiled `take_wide` for the classes of an optimizer and a loss, a kind of stream, and of indices."""
     exact = are_ours(kind.optimizer, kind.loss)
-    return specialized(take_wide, _filled_in(kind, flags, log_link), exact, f"_{indices}")
+    return specialized(take_wide, _filled_in(kind, flags, log_link), exact, variant=f"_{indices}")
 
 
 @lru_cache(maxsize=256)
