@@ -322,6 +322,7 @@ def test_codes_count_beside_correlated_columns():
     loss, expected = (log_loss(z, each) for each in (model.predict_proba(B), reference.predict_proba(Z)))
     assert loss < expected + 0.02 * np.log(2.0)
 
+
 def correlated(seed, n_rows=3000):
     """Return features that three factors determine but for a twentieth, their signal, and new ones."""
     rng = np.random.default_rng(seed)
@@ -353,7 +354,7 @@ def test_codes_count_beside_twins_with_the_same(seed, share, code, size):
     X, signal, Z, of_new, rng = with_codes(6000, share, seed, code)
     X[3, 0] = code
     y, z = signal + rng.logistic(size=len(X)) > 0.0, of_new + rng.logistic(size=len(Z)) > 0.0
-    X, Z = (np.c_[A, np.where(A == code, code, A + 0.01 * rng.normal(size=A.shape))[:, :3]] for A in (X, Z))
+    X, Z = (np.c_[A, np.where(code == A, code, A + 0.01 * rng.normal(size=A.shape))[:, :3]] for A in (X, Z))
     reference = make_pipeline(StandardScaler(), LogisticRegression(C=1e6, max_iter=5000)).fit(X, y)
     model = streamed(GDClassifier(), X, y, size)
     assert log_loss(z, model.predict_proba(Z)) < log_loss(z, reference.predict_proba(Z)) + 0.01
