@@ -109,9 +109,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     the same in ``partial_fit`` with 2 to 100 dense features and optimizers with implicit steps (AdaGrad and plain SGD),
     from running second moments: checked after 20 samples per feature, whenever the number of samples has doubled since,
     and when the variance of a combination has increased fourfold; recomputed if the combinations themselves have a
-    condition number above 10. While features have been uncorrelated, only one batch of eight counts. Why: a stream
-    comes close to the minimum in one pass; estimates from 20 samples per direction are accurate to a factor of two,
-    and outliers and drift are followed. Implicit steps are not too long for outliers along a combination with little
+    condition number above 10. While features have been uncorrelated, only one batch of eight counts. The moments begin
+    again if the standard deviation of a feature is less than 3 % of that. Why: a stream comes near the minimum in
+    one pass; estimates from 20 samples per direction are accurate to a factor of two; outliers among the first samples
+    are forgotten, and drift is followed. Implicit steps are not too long for outliers along a combination with little
     variance so far, those of other optimizers are: with Adam, R² on new samples of the river flow data (rf1) decreased
     from 0.55 to -3.5.
 

@@ -36,7 +36,7 @@ from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum
 from skgd.plan import Plan
-from skgd.running import REACH, learned, memory_of
+from skgd.running import FALLEN, REACH, learned, memory_of
 from skgd.state import Data, State
 
 _CONDITION = 200.0  # of the second moments, from which features count as correlated
@@ -186,6 +186,8 @@ def combined(
     coded = bool((memory_of(state.columns)[8] == np.inf).any())
     together = state.together or no_moments(state.columns)
     together = together.updated(counted, weight, stride_of(together, combinations), state.t)
+    if together.rows >= together.due and _are_forgotten(together, state.columns):
+        together = replace(no_moments(state.columns), variances=together.variances)
     if together.rows < together.due:
         if combinations is None or state.combined is None:
             return replace(state, together=together), None
@@ -203,6 +205,15 @@ def combined(
     else:
         statistics = ColumnStatistics.of_moments(state.columns, *moments)
     return replace(state, together=replace(together, variances=statistics.variance), combined=statistics), taken
+
+
+def _are_forgotten(together: CoMoments, columns: ColumnStatistics) -> bool:
+    """Say whether co-moments are of samples that statistics forgot: outliers among the first ones, or another unit.
+
+    Combinations would be those of such samples, and hide how others differ.
+    """
+    deviation = np.sqrt(np.diag(together.products) / together.weight) * together.unit
+    return bool((~columns.constant & (columns.standard_deviation < FALLEN * deviation)).any())
 
 
 def _apt_combinations(state: State, plan: Plan) -> Combinations | None:

@@ -35,7 +35,7 @@ _DECADES = 3  # from the expected lambda, up and down
 _USUAL_FEATURES = 10.0  # for which it is one
 _PRIOR_SD = 2.0**0.5  # decades, of lambda a priori
 _WIDTH = 0.25  # half that of the intervals over which losses with kinks are means meanwhile
-_CLOSE = 1e-5  # of the loss at the start: how near the minimum is enough to choose
+_CLOSE = 1e-5  # of the loss at the start, and of the best constant's: how near the minimum is enough to choose
 _STEPS = 50
 _A_DECADE = 4  # strengths that are tried for the squared error
 _DOUBT = 0.5  # standard errors over which the objection of leave-one-out grows
@@ -70,7 +70,8 @@ class _Search:
         self._problem, self._copies, self._counts, self._n_rows = problem, copies, counts, copies.sum()
         if not problem.objective.loss.smooth:
             problem.width = _WIDTH
-        self._enough = _CLOSE * problem.at(start).value
+        # What outliers cost whatever is predicted is no part of what a constant model leaves to gain, in its worth.
+        self._enough = _CLOSE * min(problem.at(start).value, float((1.0 / problem.worth).mean()))
         self._parameters: dict[int, np.ndarray] = {}
         self._losses: dict[int, np.ndarray] = {}
         self._scores: dict[int, float] = {}

@@ -48,7 +48,7 @@ REACH_OF_TARGETS = 5.0
 _ENOUGH = 8.0  # rows, from which on it does
 _LATEST, _FEWER = 16.0, 12.0  # rows, of which most are outlying where the unit has changed
 _FEWEST, _MOST = 16.0, 128.0  # samples of a window
-_FALLEN = 0.03  # of the standard deviation
+FALLEN = 0.03  # of the standard deviation
 _ROUNDING = 1e-9
 _CODE, _OTHER, _SHARE_OF_CODES = 4.0, 2.0 / 3.0, 0.001  # votes, of batches with values far away; of the rows
 _RARE = 0.2  # of the values: more that are far away may be another unit
@@ -114,7 +114,7 @@ def remembered(
     away = np.minimum(np.abs(code / nonzero(measures[0]) - measures[1]) / nonzero(np.sqrt(measures[2])), _FARTHEST)
     coded = choose(votes == np.inf, _EXPECTED * row * away * away, 0.0)
     complete = (entries >= enough) & (of_latest >= coded)
-    smaller = np.sqrt(latest[2]) * latest[0] < _FALLEN * np.sqrt(measures[2]) * measures[0]
+    smaller = np.sqrt(latest[2]) * latest[0] < FALLEN * np.sqrt(measures[2]) * measures[0]
     fallen = complete & smaller & varies(latest[1], latest[2]) & (latest[3] >= 0.5 * measures[3])
     measures = (
         choose(fallen, latest[0], measures[0]),

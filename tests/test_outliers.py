@@ -103,6 +103,25 @@ def test_robust_losses_do_not_see_outliers_in_other_ways_to_train(parameters, lo
 
 
 @both_formats
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [-1e8, -1e9, 1e10, 1e12])
+@pytest.mark.parametrize("seed", [51, 53, 54])
+def test_outliers_have_no_say_in_how_well_strengths_of_the_penalty_are_compared(seed, value, dtype, as_format):
+    """Parameters that are far from the minimum, by what outliers leave to gain, would make a strength look better."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(400, 5))
+    clean = X @ rng.normal(size=5) + 0.1 * rng.normal(size=400)
+    y = clean.copy()
+    outliers = rng.choice(400, 4, replace=False)
+    y[outliers] = value * (1.0 + rng.random(4))
+    ok = np.setdiff1d(np.arange(400), outliers)
+    median = QuantileRegressor(alpha=0.0).fit(X, y).predict(X)
+    A = as_format((10.0 ** np.arange(5) * X + 3.0).astype(dtype))
+    model = GDRegressor("huber").fit(A, y)
+    assert r2_score(clean[ok], model.predict(A)[ok]) > r2_score(clean[ok], median[ok]) - 0.01
+
+
+@both_formats
 @robust_losses
 def test_robust_losses_do_not_see_outliers_of_one_of_two_targets(loss, as_format):
     X, y, clean = line(1500)

@@ -323,6 +323,43 @@ def test_codes_count_beside_correlated_columns():
     assert loss < expected + 0.02 * np.log(2.0)
 
 
+def correlated(seed, n_rows=3000):
+    """Return features that three factors determine but for a twentieth, their signal, and new ones."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows + 1000, 3)) @ rng.normal(size=(3, 6)) + 0.05 * rng.normal(size=(n_rows + 1000, 6))
+    X = X * 10.0 ** rng.integers(-3, 3, 6) + rng.normal(size=6)
+    signal = 3.0 * (StandardScaler().fit_transform(X) @ rng.normal(size=6))
+    return X[:n_rows], signal[:n_rows], X[n_rows:], signal[n_rows:], rng
+
+
+@both_types
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error"])
+@pytest.mark.parametrize(("first", "times"), [(1, 1e6), (20, 1e4), (20, 1e-6)])
+@pytest.mark.parametrize("seed", range(2))
+def test_first_samples_far_away_do_not_hide_how_others_are_correlated(seed, first, times, loss, dtype):
+    """Their co-moments would leave the others with features that are correlated."""
+    X, signal, Z, of_new, rng = correlated(seed)
+    y, begin = signal + 0.3 * rng.normal(size=len(X)), 2 if first == 1 else 0
+    expected = r2_score(of_new, LinearRegression().fit(X, y).predict(Z))
+    X[begin : begin + first] *= times
+    model = streamed(GDRegressor(loss), X.astype(dtype), y, 8)
+    assert r2_score(of_new, model.predict(Z.astype(dtype))) > expected - 0.01
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize(("share", "code"), [(0.01, -9999.0), (0.01, 1e6), (0.03, -99.0)])
+@pytest.mark.parametrize("seed", range(2))
+def test_codes_count_beside_twins_with_the_same(seed, share, code, size):
+    """Also where the first samples have it, when nothing is known that it would be far from."""
+    X, signal, Z, of_new, rng = with_codes(6000, share, seed, code)
+    X[3, 0] = code
+    y, z = signal + rng.logistic(size=len(X)) > 0.0, of_new + rng.logistic(size=len(Z)) > 0.0
+    X, Z = (np.c_[A, np.where(code == A, code, A + 0.01 * rng.normal(size=A.shape))[:, :3]] for A in (X, Z))
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=1e6, max_iter=5000)).fit(X, y)
+    model = streamed(GDClassifier(), X, y, size)
+    assert log_loss(z, model.predict_proba(Z)) < log_loss(z, reference.predict_proba(Z)) + 0.01
+
+
 @pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
 @pytest.mark.parametrize("share", [0.05, 0.01])
 def test_a_feature_with_a_code_has_the_standard_deviation_of_all_values(share, as_format):
