@@ -269,7 +269,7 @@ def test_an_import_that_fails_halfway_leaves_numpy():
 
 
 def test_a_loop_is_compiled_once_however_many_steps_it_takes():
-    few, many = ([*map(numba.typeof, workspace.drifts(Adam(), 0, n_steps))] for n_steps in (5, 5000))
+    few, many = ([*map(numba.typeof, workspace.drifts(Adam(), 0, n_steps, 8))] for n_steps in (5, 5000))
     assert few == many
 
 

@@ -184,9 +184,15 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
     # -- saving -------------------------------------------------------------------------------------------------------
 
     def __getstate__(self):
-        attributes = dict(super().__getstate__())  # of one moment: another thread may train this estimator meanwhile
-        attributes = to_be_saved(self, attributes)
-        return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
+        while True:
+            attributes = dict(super().__getstate__())  # of one moment: another thread may train meanwhile
+            state = attributes.get("_state")
+            try:
+                attributes = to_be_saved(self, attributes)
+                return saved({name: value for name, value in attributes.items() if name not in _MADE_ANEW})
+            except OutdatedError:  # for more than one call
+                if self._state is state:
+                    raise
 
     def __setstate__(self, state):
         super().__setstate__(vars(type(self)()) | loaded(state))  # a parameter that is newer has its default

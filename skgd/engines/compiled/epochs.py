@@ -99,7 +99,7 @@ def run_epoch(
     for begin, end in zip(begins, [*begins[1:], n_steps], strict=True):
         if begin == last:
             penalties_before = penalties_of(objective, theta[:n_parameters])
-        if 0 < begin < last:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
+        if begin:  # an interrupt is heard when the loop has ended: the holder's iterate is to be whole then
             theta, slots, shown = (filled(part.shape, part, part.dtype) for part in (theta, slots, shown))
         part, section = slice(begin, end), slice(begin * size, end * size)
         if kind.lazy:
@@ -117,8 +117,6 @@ def run_epoch(
         if taken < end - begin:
             failed = begin + taken
             raise FloatingPointError(f"at step {t + failed + 1} (learning rate {rates[failed]:.3g})")
-        if end == last:  # the last step is short
-            continue
         kept = {place: slot[:n_parameters] for place, slot in zip(busy, slots, strict=True)}
         holder.iterate = holder.iterate._replace(
             theta=theta[:n_parameters],
