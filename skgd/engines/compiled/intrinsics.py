@@ -160,7 +160,7 @@ class _RangeIteratorModel(models.StructModel):
 
 @intrinsic
 def counted(typing_context, *bounds):
-    """Return a range that goes up: a tenth of the code of Python's, which may go down, too, or nowhere."""
+    """Return a range that goes up: with less code than Python's, which may go down, too, or nowhere."""
     given = types.BaseTuple.from_types(bounds)
 
     def generate(context, builder, signature, arguments):
