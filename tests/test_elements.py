@@ -80,7 +80,7 @@ def test_compiled_code_means_what_python_does(function, dtype, monkeypatch):
     monkeypatch.setattr(function, "__module__", "skgd.test")  # else Numba's own ways are taken
     special = [1, math.nan, 3, -0.0] if dtype != np.int32 else [1, -2, 3, 0]
     results = []
-    for call in (function, specialized(function, {})):
+    for call in (function, specialized(function, {}, compact=True)):
         a, b, out = np.arange(12).reshape(4, 3).astype(dtype), np.array(special, dtype), np.zeros(5000)
         if function is not _choices:
             b = np.arange(4).astype(dtype)

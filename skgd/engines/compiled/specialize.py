@@ -48,9 +48,9 @@ def specialized(
 ) -> Loop:
     """Return a loop, compiled when it is first called or read from the disk, with these things in their places.
 
-    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. Of a ``compact`` one, inner
-    loops are not written out several times: where there are many of them, that takes long to compile. A ``variant`` is
-    one for other types of arguments: with a name of its own, it is at hand when these are compiled.
+    An ``exact`` one calculates as Python would: sums in their order, nothing contracted. A ``compact`` one is compiled
+    to less code, in less time, for loops that have many others within them. A ``variant`` is one for other types of
+    arguments: with a name of its own, it is at hand when these are compiled.
     """
     from skgd.engines.compiled import intrinsics  # which import Numba: loops as Python do without
 
@@ -59,9 +59,10 @@ def specialized(
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
     else:
         common |= {"prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of, "product": intrinsics.product}
+    if compact and not is_plain_python():
         common |= {"choose": intrinsics.chosen, "counted": intrinsics.counted}
         common |= {"min": intrinsics.smaller, "max": intrinsics.larger}
-    copy, lasting = _Specializer({**common, **replacements}, exact).copy(function)
+    copy, lasting = _Specializer({**common, **replacements}, exact, compact).copy(function)
     copy.__qualname__ += variant
     return Loop(copy, lasting, exact, compact)
 
@@ -90,9 +91,11 @@ def _choose(condition, then, otherwise):
 class _Specializer:
     """Copies functions, and those they call, with things in the place of those of the same names."""
 
-    def __init__(self, replacements: Mapping[str, Any], exact: bool = False, compiled: bool = True):
-        self._replacements, self._compiled = replacements, compiled
-        self._settings = (*_SETTINGS, "exact") if exact else _SETTINGS
+    def __init__(
+        self, replacements: Mapping[str, Any], exact: bool = False, compact: bool = False, compiled: bool = True
+    ):
+        self._replacements, self._compact, self._compiled = replacements, compact, compiled
+        self._settings = (*_SETTINGS, exact, compact)
         self._options = {**_INLINED, "fastmath": False} if exact else _INLINED
         self._done: dict[FunctionType, tuple[Any, str] | None] = {}
 
@@ -133,23 +136,23 @@ class _Specializer:
             self._done[function] = None
             copy, tells_all = self.copy(function)
             options = {**self._options, "_nrt": not _is_ours(function)}
-            compiled = _to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
+            compiled = self._to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
             self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
         done = self._done[function]
         if done is None:
             raise CannotCompile(f"{function.__name__} calls itself.")
         return done
 
+    def _to_be_inlined(self, function: FunctionType, options: dict[str, Any], is_ours: bool) -> Any:
+        from numba import njit
+
+        from skgd.engines.compiled.inlining import CompactInlinedCompiler, InlinedCompiler, InlinedUserCompiler
+
+        compiler = (CompactInlinedCompiler if self._compact else InlinedCompiler) if is_ours else InlinedUserCompiler
+        return njit(pipeline_class=compiler, **options)(function)
+
 
 _UNKNOWN: Any = object()
-
-
-def _to_be_inlined(function: FunctionType, options: dict[str, Any], is_ours: bool) -> Any:
-    from numba import njit
-
-    from skgd.engines.compiled.inlining import InlinedCompiler, InlinedUserCompiler
-
-    return njit(pipeline_class=InlinedCompiler if is_ours else InlinedUserCompiler, **options)(function)
 
 
 def _is_ours(function: FunctionType) -> bool:
