@@ -198,7 +198,8 @@ def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
         near, before = np.ones(len(values), bool), 0.0
     values, weight = values[near], weight[near]
     order = np.argsort(values)
-    return values[order[np.searchsorted(before + np.cumsum(weight[order]), half)]]
+    place = np.searchsorted(before + np.cumsum(weight[order]), half)
+    return values[order[min(place, len(order) - 1)]]  # a sum in another order may be less by its rounding
 
 
 # ---------------------------------------------------------------------------------------------------------------------
