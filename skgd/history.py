@@ -6,6 +6,9 @@ import math
 import time
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
+
+from skgd.engines import EpochSummary
 
 _KEYS = (
     "objective",
@@ -36,7 +39,12 @@ def bounded(history: dict[str, list[float]]) -> dict[str, list[float]]:
     return {key: values[-STREAM_HISTORY:] for key, values in history.items()}
 
 
-def entry_of(
+def entry_of(summary: EpochSummary, *of_run: Any) -> dict[str, float]:
+    """Return one epoch's entry of the history; what follows its summary is as for `entry_from`."""
+    return entry_from(summary.loss, summary.penalty, summary.squared_norms, *of_run)
+
+
+def entry_from(
     loss: float,
     penalty: float,
     squares: Sequence[float],

@@ -331,8 +331,7 @@ def train_in_lanes(
                 shown, seen["validation_loss"] = (float(losses.sum()), score), value
             if stopping.observe(value, state, None, summary) and (watches or validates):
                 best, best_epoch, best_score = whole, epoch, shown[1]
-            of_epoch = summary.loss, summary.penalty, summary.squared_norms
-            entry = entry_of(*of_epoch, lane.rate, started, shown)
+            entry = entry_of(summary, lane.rate, started, shown)
             append(history, entry)
             seen = {key: (of_pass - of_outliers) / unit for key, of_pass in seen.items()}
             state.past = state.past.followed_by(seen, plan.schedule)

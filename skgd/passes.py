@@ -203,8 +203,7 @@ def train_by_sums(
                 assert isinstance(descent, LBFGS)
                 descent, known = descent.begun_at(best_steps[0]), replace(known, held_out=None)
                 holds_out, validates, again = False, False, len(best_steps) + _BEYOND
-            of_epoch = summary.loss, summary.penalty, summary.squared_norms
-            entry = entry_of(*of_epoch, 1.0, started, validated, stopping.approach.suboptimality)
+            entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)
             if plan.verbose:

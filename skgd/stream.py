@@ -15,7 +15,7 @@ from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, Iterate, choose_stream, run_stream, stream_loop
-from skgd.history import entry_of, print_entry
+from skgd.history import entry_from, print_entry
 from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
@@ -63,7 +63,7 @@ def _entry_of_call(
 ) -> dict[str, float]:
     """Return the entry of a call in the history, after the state that the call has come to has taken note of it."""
     loss, *squares, penalty, progress = [total / n_rows for total in sums]
-    entry = entry_of(loss, penalty, squares, rate, started)
+    entry = entry_from(loss, penalty, squares, rate, started)
     watched, past = entry["objective"] if state.objective.one_problem else progress, state.past
     state.past = past.followed_by({"objective": watched}, plan.schedule)
     if plan.verbose:

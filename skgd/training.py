@@ -192,8 +192,7 @@ def train_epochs(
                 seen["validation_loss"] = value
             lowest = stopping.observe(value, state, batches, summary)
             suboptimality = stopping.check(epoch, state, epochs.data)
-            of_epoch = summary.loss, summary.penalty, summary.squared_norms
-            entry = entry_of(*of_epoch, rate, started, validated, suboptimality)
+            entry = entry_of(summary, rate, started, validated, suboptimality)
             append(history, entry)
             seen = {key: (of_epoch - of_outliers) / unit for key, of_epoch in seen.items()}
             state.past = state.past.followed_by(seen, plan.schedule)

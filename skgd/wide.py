@@ -200,16 +200,15 @@ class WideStream(WideState):
         changes.add(array, np.concatenate([columns, self.centered[1 : 1 + self.centered[0]]]))
         sums: Any = None
         rate, row, n_rows = np.nan, 0, len(y)
-        with np.errstate(all="ignore"):
-            while row < n_rows:
-                stop = n_rows
-                taken = self._take_compiled(changes, array, _cut(X, y, weight, row, stop)) if row else None
-                if taken is None:
-                    stop = row + 1
-                    taken = self._take_row(array, _cut(X, y, weight, row, stop))
-                added, rate = taken
-                sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
-                row = stop
+        while row < n_rows:
+            stop = n_rows
+            taken = self._take_compiled(changes, array, _cut(X, y, weight, row, stop)) if row else None
+            if taken is None:
+                stop = row + 1
+                taken = self._take_row(array, _cut(X, y, weight, row, stop))
+            added, rate = taken
+            sums = added if row == 0 else [total + each for total, each in zip(sums, added, strict=True)]
+            row = stop
         return sums, rate
 
     def continued(self, data: Data) -> tuple[WideStream, list[float], float] | None:
@@ -244,8 +243,7 @@ class WideStream(WideState):
     def _factors(self, n_steps: int) -> np.ndarray:
         """Return by what the schedule multiplies the learning rate in each of the next steps."""
         steps, memory = np.arange(self.t, self.t + n_steps), self.past.memory.get("objective")
-        with np.errstate(all="ignore"):
-            return self._plan.schedule.evaluate(steps, memory=memory)
+        return self._plan.schedule.evaluate(steps, memory=memory)
 
     def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
         """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""

@@ -209,10 +209,7 @@ def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> An
 
 def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Run the steps of a call of ``partial_fit`` in a compiled loop; return None for a rule beyond Numba."""
-    try:
-        return loop(*arguments)
-    except _loops().CannotCompile:  # which is looked up only where something is raised
-        return _remember_beyond_numba(optimizer, objective)
+    return _unless_beyond_numba(objective, optimizer, loop, *arguments)
 
 
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
@@ -232,9 +229,6 @@ def _unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Calla
     """Return what a call of the compiled engine does, or None, and remember that, for a rule beyond Numba."""
     try:
         return call(*arguments)
-    except _loops().CannotCompile:
-        return _remember_beyond_numba(optimizer, objective)
-
-
-def _remember_beyond_numba(optimizer: Optimizer, objective: Objective) -> None:
-    _cannot_compile.add(_strategies(optimizer, objective))
+    except _loops().CannotCompile:  # which is looked up only where something is raised
+        _cannot_compile.add(_strategies(optimizer, objective))
+        return None

@@ -59,9 +59,9 @@ def specialized(
         common |= {"prefetch": no_prefetch, "part_of": part_of, "product": product}
     else:
         common |= {"prefetch": intrinsics.prefetch, "part_of": intrinsics.part_of, "product": intrinsics.product}
-    if compact and not is_plain_python():
-        common |= {"choose": intrinsics.chosen, "counted": intrinsics.counted}
-        common |= {"min": intrinsics.smaller, "max": intrinsics.larger}
+        if compact:
+            common |= {"choose": intrinsics.chosen, "counted": intrinsics.counted}
+            common |= {"min": intrinsics.smaller, "max": intrinsics.larger}
     copy, lasting = _Specializer({**common, **replacements}, exact, compact).copy(function)
     copy.__qualname__ += variant
     return Loop(copy, lasting, exact, compact)
