@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import (
     callbacks,
     cold,
+    compiling,
     convergence,
     defaults,
     latency,
@@ -32,6 +33,7 @@ TABLES = {
         wide,
         callbacks,
         cold,
+        compiling,
         convergence,
         defaults,
         networks,

@@ -1,14 +1,10 @@
 """Cold starts: what the first use costs in a new process."""
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
-from benchmarks.common import Row, duration
+from benchmarks.common import Row, duration, printed
 
 TITLE = "Cold starts: seconds in a new process"
 COLUMNS = ("seconds, or number", "skgd", "compared with")
@@ -58,15 +54,7 @@ def rows(shrink: int) -> Iterator[Row]:
 def _first_on_a_machine(script: str) -> float:
     """Return the first number that a script prints where nothing compiled is on the disk."""
     with TemporaryDirectory() as empty:
-        return json.loads(_printed(script, NUMBA_CACHE_DIR=empty))[0]
-
-
-def _printed(script: str, **variables: str) -> str:
-    """Return what a script prints in a new process, on one thread."""
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment = os.environ | one_thread | variables
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        return printed("-c", script, NUMBA_CACHE_DIR=empty)[0]
 
 
 def _medians(*scripts: str) -> list[list[float]]:
@@ -74,10 +62,10 @@ def _medians(*scripts: str) -> list[list[float]]:
 
     The first turn, which writes compiled code to the disk, does not count.
     """
-    printed: list[list[list[float]]] = [[] for _ in scripts]
+    samples: list[list[list[float]]] = [[] for _ in scripts]
     for turn in range(_PROCESSES + 1):
-        for script, values in zip(scripts, printed, strict=True):
-            output = _printed(script)
+        for script, values in zip(scripts, samples, strict=True):
+            numbers = printed("-c", script)
             if turn:
-                values.append(json.loads(output))
-    return [[statistics.median(column) for column in zip(*values, strict=True)] for values in printed]
+                values.append(numbers)
+    return [[statistics.median(column) for column in zip(*values, strict=True)] for values in samples]

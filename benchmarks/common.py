@@ -1,13 +1,17 @@
 """What the tables share: measuring in turns, synthetic data, Markdown."""
 
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,6 +31,21 @@ def seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def seconds_of_processor(call: Callable[[], object]) -> float:
+    """Return for how long the processor works on a call, whatever else it has to do meanwhile."""
+    started = time.process_time()
+    call()
+    return time.process_time() - started
+
+
+def printed(*arguments: str, **variables: str) -> Any:
+    """Return the JSON that a new Python process prints, on one thread, with these environment variables."""
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = os.environ | one_thread | variables
+    process = subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True, text=True)
+    return json.loads(process.stdout)
 
 
 def medians(*measurements: Callable[[], Iterable[float]], turns: int = 3) -> list[float]:
