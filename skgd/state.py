@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class State:
     past: Past = field(default_factory=Past)
     together: CoMoments | None = None  # of the columns, in a stream that may combine them
     combined: ColumnStatistics | None = None  # of the combinations, where they take the place of the features
+    on_demand: ClassVar[bool] = False  # whether fitted parameters are made when they are asked for
 
     @property
     def whole(self) -> State:

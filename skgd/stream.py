@@ -14,7 +14,7 @@ from skgd.automatic import base_rate, compares_average, is_brief, is_wide, strea
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
-from skgd.engines import Engine, Iterate, choose_stream, run_stream, stream_loop
+from skgd.engines import Engine, Iterate, choose_stream, stream_loop, unless_beyond_numba
 from skgd.history import entry_from, print_entry
 from skgd.networks import Layer
 from skgd.objective import Objective
@@ -62,7 +62,7 @@ def _entry_of_call(
     state: State | Stream | WideStream, plan: Plan, sums: Sequence[float], n_rows: int, rate: float, started: float
 ) -> dict[str, float]:
     """Return the entry of a call in the history, after the state that the call has come to has taken note of it."""
-    loss, *squares, penalty, progress = [total / n_rows for total in sums]
+    loss, *squares, penalty, progress = sums if n_rows == 1 else [total / n_rows for total in sums]
     entry = entry_from(loss, penalty, squares, rate, started)
     watched, past = entry["objective"] if state.objective.one_problem else progress, state.past
     state.past = past.followed_by({"objective": watched}, plan.schedule)
@@ -156,6 +156,11 @@ class Stream:
     rows: int = 0  # in the co-moments, if there are any
     due: int = 0  # how many are in them when correlations are looked at next
 
+    @property
+    def on_demand(self) -> bool:
+        """Whether fitted parameters are made when they are asked for."""
+        return bool(self.objective.hidden_layer_sizes)
+
     @classmethod
     def of(cls, state: State | Stream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
         """Return the stream that goes on from a state, or None where compiled loops are not for it."""
@@ -213,7 +218,7 @@ class Stream:
             factors = schedule.evaluate(steps, memory=self.past.memory.get("objective"))
         numbers, statistics = self.loop.copy_of(self.numbers), self.statistics.copy()
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
-        result = run_stream(self.loop, self.objective, self.optimizer, *arguments)
+        result = unless_beyond_numba(self.objective, self.optimizer, self.loop, *arguments)
         if result is None:
             return None
         finite, n_steps, outgrown, averaged, alpha, rate, sums = result

@@ -152,14 +152,16 @@ def single_column_raveled(y: np.ndarray, warn: bool = True) -> np.ndarray:
 
 def is_ready(estimator: Any, X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     """Say whether X is plainly what an estimator that knows its features takes; where it is unusual at all, say no."""
-    known = is_plain(X, dtypes, entries) and X.shape[1] == estimator.n_features_in_
-    return known and "feature_names_in_" not in vars(estimator)
+    if not is_plain(X, dtypes, entries) or X.shape[1] != estimator.n_features_in_:
+        return False
+    return "feature_names_in_" not in estimator.__dict__
 
 
 def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     """Say whether X is plainly what training and prediction take; where it is unusual in any way, say no.
 
-    Without ``entries``, who reads those of a CSR matrix next is to validate them, see `has_valid_entries`.
+    Without ``entries``, who reads those of a CSR matrix next is to validate them, see `has_valid_entries`, and to look
+    for several in one place.
     """
     kind = type(X)
     if kind is np.ndarray:
@@ -167,10 +169,11 @@ def is_plain(X: Any, dtypes: tuple[type, ...], entries: bool = True) -> bool:
     elif kind is sp.csr_array or kind is sp.csr_matrix:
         # The row pointers come first: scipy's look for duplicates follows them, wherever they point.
         values = X.data
-        right = X.indices.dtype == X.indptr.dtype and _points_inside(X) and X.has_canonical_format
+        right = _points_inside(X.shape, values, X.indices, X.indptr) and (not entries or X.has_canonical_format)
     else:
         return False
-    if not (right and values.size > 0 and values.dtype.type in dtypes and values.dtype.isnative):
+    dtype = values.dtype
+    if not (right and values.size > 0 and dtype.type in dtypes and dtype.isnative):
         return False
     return all_finite(values) if kind is np.ndarray else not entries or has_valid_entries(X)
 
@@ -200,12 +203,14 @@ def all_finite(values: np.ndarray) -> bool:
     return all(all_finite(flat[i : i + _CHUNK_ELEMENTS]) for i in range(0, flat.size, _CHUNK_ELEMENTS))
 
 
-def _points_inside(X: Any) -> bool:
-    """Say whether the row pointers of a CSR matrix with two dimensions point to its entries."""
-    indptr, n_entries, shape = X.indptr, len(X.indices), X.shape
-    ends = len(shape) == 2 and len(indptr) == shape[0] + 1
-    ends = ends and indptr.item(0) == 0 and indptr.item(-1) == n_entries == len(X.data)
-    return ends and (len(indptr) == 2 or bool((indptr[1:] >= indptr[:-1]).all()))
+def _points_inside(shape: tuple[int, ...], data: np.ndarray, indices: np.ndarray, indptr: np.ndarray) -> bool:
+    """Say whether the row pointers of a CSR matrix with two dimensions are of its indices' type, and point to them."""
+    n_pointers = len(indptr)
+    if len(shape) != 2 or n_pointers != shape[0] + 1 or indices.dtype != indptr.dtype:
+        return False
+    if indptr.item(0) != 0 or not indptr.item(-1) == len(indices) == len(data):
+        return False
+    return n_pointers == 2 or bool((indptr[1:] >= indptr[:-1]).all())
 
 
 def check_indices(X: Any, name: str = "X") -> None:

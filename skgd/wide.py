@@ -28,7 +28,7 @@ from skgd.coordinates import (
     standardized_coefficient,
     user_coefficient,
 )
-from skgd.engines import Engine, Iterate, choose_wide, run_stream, wide_loop
+from skgd.engines import Engine, Iterate, choose_wide, has_duplicates, unless_beyond_numba, wide_loop
 from skgd.losses import Loss
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of
@@ -159,7 +159,7 @@ class WideStream(WideState):
             self._slot(array, number)[:] = of_coef * self._unit_of_slots(array, scale)
             self._intercept_slots[number] = of_intercept
         if self.regression:
-            self._target_measures[:] = state.targets.measures
+            self.target_measures[:] = state.targets.measures
         if self.averaging and state.iterate.average is not None and state.iterate.averaged:
             [(average, of_intercept)] = state.objective.to_user(state.iterate.average.astype(np.float64))
             self._gaps(array)[:], self._gaps(numbers)[:] = coef - average, intercept - of_intercept
@@ -168,26 +168,33 @@ class WideStream(WideState):
     # -- training -----------------------------------------------------------------------------------------------------
 
     def after(self, data: Data) -> tuple[WideStream, list[float], float]:
-        """Return the stream after some rows, sums over them, and the last rate."""
+        """Return the stream after some rows, sums over them, and the last rate.
+
+        Usually, no one but the loop calculates, for which NumPy need not be told what to ignore.
+        """
         X: Any
+        plan: Any = self.plan
         X, y, weight = data
         class_totals = self.class_totals
-        if self._plan.class_weight is not None:
+        if plan.class_weight is not None:
             class_totals, weight = self._with_class_weights(y, weight)
-        n_entries, n_centered, numbers = len(X.indices), self.centered.item(0), self.numbers.copy()
-        most = n_entries if len(y) == 1 else int(np.diff(X.indptr).max())
-        entries_before = numbers.item(ENTRIES) / (numbers.item(WEIGHT) or 1.0)  # of a sample
-        room = np.empty(n_centered + most_frequent(max(entries_before, most)) + most + 2, np.int64)
-        room[: 1 + n_centered] = self.centered[: 1 + n_centered]
+        numbers, centered, n_entries = self.numbers.copy(), self.centered, len(X.indices)
+        begin = 1 + centered.item(0)
+        n_more = n_entries  # features that may be centered, besides those that are, and entries of a row
+        if len(y) > 1:
+            most, before = int(np.diff(X.indptr).max()), numbers.item(ENTRIES) / (numbers.item(WEIGHT) or 1.0)
+            n_more = most_frequent(max(before, most)) + most + 1
+            n_entries = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES))
+        room = np.empty(begin + n_more, np.int64)
+        room[:begin] = centered[:begin]
         stream = self._with(numbers=numbers, centered=room, class_totals=class_totals)
-        n_changes = min(n_entries, max(self.objective.n_features, _FEW_ENTRIES)) + n_centered
-        n_changes *= 2  # in NumPy, then perhaps in a loop
+        n_changes = 2 * (n_entries + begin)  # in NumPy, then perhaps in a loop
         with self.table.lock:
-            table = self.table.holding(self.version)
-            array, changes = table.begin(n_changes)
+            table, array, changes = self.table.begin(self.version, n_changes)
             taken = stream._take_compiled(changes, array, (X, y, weight))
             if taken is None:
-                taken = stream._take_one_by_one(changes, array, (X, y, weight))
+                with np.errstate(all="ignore"):
+                    taken = stream._take_one_by_one(changes, array, (X, y, weight))
             stream.table, stream.version = table, table.complete()
         return stream, *taken
 
@@ -213,8 +220,10 @@ class WideStream(WideState):
 
     def continued(self, data: Data) -> tuple[WideStream, list[float], float] | None:
         """Return the same for sparse rows, whose entries no one has looked at; None where these are not valid."""
+        if type(data[0]) is np.ndarray:
+            return None
         try:
-            return None if type(data[0]) is np.ndarray else self.after(data)
+            return self.after(data)
         except InvalidEntriesError:
             return None
 
@@ -247,36 +256,47 @@ class WideStream(WideState):
 
     def _take_compiled(self, changes: Changes, array: np.ndarray, data: Data) -> tuple[list[float], float] | None:
         """Take a step for each sample in a compiled loop; return the sums and the last rate, or None if it cannot."""
+        plan: Any = self.plan
         X, y, _ = data
-        objective, optimizer, n_rows = self.objective, self.optimizer, len(y)
-        if self.loop is None or not self.loop.takes(X):
-            if not choose_wide(optimizer, objective, X, self.t):
+        loop, n_rows, steps = self.loop, len(y), None
+        if loop is None or not loop.takes(X):
+            loop = self.loop = self._loop_for(X, y)
+            if loop is None:
                 return None
-            of_plan = self._plan.settings(1), self._plan.schedule.learning_rate
-            of_table = self.precondition, self.shared, self.averaging, self.decay
-            self.loop = wide_loop(objective, optimizer, self.dtype, X, y, *of_plan, *of_table)
-        factors = None if type(self._plan.schedule) is Constant else self._factors(n_rows)
-        shares = self._shares_of_average(n_rows) if self.averaging else _NONE
-        arguments = changes, array, self.numbers, self._target_measures, self.centered, *data, self.t, factors, shares
-        result = None if self.loop is None else run_stream(self.loop, objective, optimizer, *arguments)
+        if self.averaging or type(plan.schedule) is not Constant:  # steps differ
+            with np.errstate(all="ignore"):
+                steps = self._factors(n_rows), self._shares_of_average(n_rows) if self.averaging else _NONE
+        result = unless_beyond_numba(self.objective, self.optimizer, loop, self, changes, array, data, steps)
         if result is None:
             self.loop = None
             return None
         taken, rate, sums = result
         if taken < n_rows:
             self._check(X)
-            raise self._failure(self.t + taken + 1, rate)
-        self.t, self.engine = self.t + n_rows, "compiled"
-        if self.averaging:
-            self.averaged += int(np.count_nonzero(shares))
+            with np.errstate(all="ignore"):
+                raise self._failure(self.t + taken + 1, rate)
+        self.t += n_rows
+        self.engine = "compiled"
+        if self.averaging and steps is not None:
+            self.averaged += int(np.count_nonzero(steps[1]))
         return sums, rate
+
+    def _loop_for(self, X: Any, y: np.ndarray) -> Any:
+        """Return the loop for samples such as these, or None if there is none."""
+        objective, optimizer, plan = self.objective, self.optimizer, self._plan
+        if not choose_wide(optimizer, objective, X, self.t):
+            return None
+        of_plan = plan.settings(1), plan.schedule.learning_rate
+        of_table = self.precondition, self.shared, self.averaging, self.decay
+        with np.errstate(all="ignore"):
+            return wide_loop(objective, optimizer, self.dtype, X, y, *of_plan, *of_table)
 
     def _check(self, X: Any) -> None:
         """Look at the entries, which no one has before where a loop is at hand that does."""
-        if not has_valid_entries(X):
+        if not has_valid_entries(X) or has_duplicates(X):
             raise InvalidEntriesError(
-                "X contains NaN, infinity, or entries in columns that it does not have. Replace missing values, for "
-                "example with sklearn.impute.SimpleImputer. The estimator is unchanged."
+                "X contains NaN, infinity, entries in columns that it does not have, or several in one place. Replace "
+                "missing values, for example with sklearn.impute.SimpleImputer. The estimator is unchanged."
             )
 
     def _shares_of_average(self, n_steps: int) -> np.ndarray:
@@ -296,7 +316,7 @@ class WideStream(WideState):
         X, y, weight = data
         numbers, s = self.numbers, 1.0 if weight is None else float(weight[0])
         if self.regression:
-            self._target_measures[:] = self._targets().updated(y, weight).measures
+            self.target_measures[:] = self._targets().updated(y, weight).measures
         numbers[CLOCK] += self.alpha * numbers[RATE] if self.decay else 0.0
         numbers[ROWS] += 1.0
         numbers[WEIGHT] += s

@@ -79,6 +79,7 @@ class WideState:
 
     averaging: bool = False
     comparing: ClassVar[bool] = False
+    on_demand: ClassVar[bool] = True
     averaged: int = 0  # how many iterates count in the average
 
     # -- the parts of numbers and table -------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ class WideState:
         return self.numbers[first : first + self._n_slots * self._slot_width].reshape(-1, self._slot_width)
 
     @property
-    def _target_measures(self) -> np.ndarray:
+    def target_measures(self) -> np.ndarray:
         if not self.regression:
             return _NO_TARGETS
         first = N_NUMBERS + self.objective.n_outputs + self._n_slots * self._slot_width
@@ -152,7 +153,7 @@ class WideState:
 
     def _targets(self) -> ColumnStatistics:
         numbers = self.numbers
-        return ColumnStatistics(int(numbers[ROWS]), float(numbers[WEIGHT]), self._target_measures.copy())
+        return ColumnStatistics(int(numbers[ROWS]), float(numbers[WEIGHT]), self.target_measures.copy())
 
     @property
     def _mean_square(self) -> float:

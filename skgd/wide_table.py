@@ -140,21 +140,21 @@ class Table:
         """What the table holds now: a token to ask for it later with."""
         return self._version
 
-    def holding(self, version: object) -> Table:
-        """Return a table that holds what this one did at a version: another one if calls have gone on since."""
-        return self if self._holds(version) else Table(self._earlier(version))
+    def begin(self, version: object, size: int) -> tuple[Table, np.ndarray, Changes]:
+        """Return a table that holds what this one did at a version: another one if calls have gone on since.
 
-    def begin(self, size: int) -> tuple[np.ndarray, Changes]:
-        """Return the array, to be changed in place, after what it held has been noted: up to so many times.
-
-        It is undone unless `complete` is called. Meanwhile, ``lock`` is to be held.
+        With it comes its array, to be changed in place, after what it held has been noted: up to so many times. It is
+        undone unless `complete` is called. Meanwhile, ``lock`` is to be held.
         """
+        if not (self._complete and version is self._version) and not self._holds(version):
+            other = Table(self._earlier(version))
+            return other.begin(other.version, size)
         self._before = None
         if len(self._changes.rows) <= size:
             self._changes = Changes(size, self._array.shape[1])
         self._changes.columns[0] = 0
         self._before, self._complete = self._version, False
-        return self._array, self._changes
+        return self, self._array, self._changes
 
     def complete(self) -> object:
         """Keep what has been changed; return the version that this is."""

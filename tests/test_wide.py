@@ -614,6 +614,55 @@ def test_invalid_entries_change_nothing(compiles_after, place, row):
         assert_array_equal(model.partial_fit(X, y).coef_, other.partial_fit(X, y).coef_)
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+@pytest.mark.parametrize("n_rows", [1, 40])
+@pytest.mark.parametrize("flag", [None, True])
+def test_entries_in_one_place_are_added_up(compiles_after, n_rows, flag):
+    """The loop, which is handed them as they are, leaves them to the usual way."""
+    X = rows()
+    y = target("classes", X)
+    model, other = (streamed(GDClassifier(), X, y, compiles_after=compiles_after) for _ in range(2))
+    some = X[:n_rows]
+    twice = np.repeat(some.data, 2) / 2.0, np.repeat(some.indices, 2), some.indptr * 2
+    twice = sp.csr_array(twice, shape=some.shape)
+    if flag:
+        twice.sort_indices()
+    with loop_after(compiles_after):
+        for each in (twice, twice[:, ::-1][:, ::-1]):  # in two orders
+            assert not each.has_canonical_format
+            model.partial_fit(each, y[:n_rows])
+            other.partial_fit(some, y[:n_rows])
+    assert_array_equal(model.coef_, other.coef_)
+    assert model.t_ == other.t_
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, np.inf])
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (GDClassifier(), "binary"),
+        (GDClassifier(average=True), "classes"),
+        (GDClassifier(learning_rate="inverse_scaling"), "binary"),
+        (GDRegressor("gamma"), "number"),
+        (GDRegressor(optimizer="ftrl", alpha=1e-3, l1_ratio=0.5), "numbers"),
+    ],
+)
+def test_the_caller_s_errstate_never_matters(model, kind, compiles_after):
+    X = rows()
+    y = target(kind, X)
+    X = X @ sp.diags_array(10.0 ** np.random.default_rng(0).integers(-300, 150, N_COLUMNS))
+    streams = [streamed(model, X, y, compiles_after=compiles_after)]
+    with np.errstate(all="raise"):
+        streams.append(streamed(model, X, y, compiles_after=compiles_after))
+        if kind == "number":
+            with loop_after(compiles_after), pytest.raises(ValueError, match=r"diverged|too large"):
+                streams[-1].partial_fit(X, 1e308 * (y / y.max()))
+    assert_array_equal(streams[0].coef_, streams[1].coef_)
+    assert_array_equal(streams[0].intercept_, streams[1].intercept_)
+
+
 def test_coefficients_set_from_outside_are_where_training_goes_on():
     X = rows()
     y = target("binary", X)

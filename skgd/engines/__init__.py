@@ -46,8 +46,8 @@ __all__ = [
     "readout",
     "renumbered",
     "run_epoch",
-    "run_stream",
     "stream_loop",
+    "unless_beyond_numba",
     "wide_loop",
 ]
 
@@ -195,7 +195,7 @@ def _loops() -> Any:
 
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Return the compiled loop of a stream, or None for a rule beyond Numba."""
-    return _unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
+    return unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
 
 
 def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
@@ -204,12 +204,7 @@ def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> An
     def compiles() -> bool:
         return _compiles(optimizer, objective)
 
-    return _unless_beyond_numba(objective, optimizer, _loops().WideLoop, compiles, objective, optimizer, *arguments)
-
-
-def run_stream(loop: Any, objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
-    """Run the steps of a call of ``partial_fit`` in a compiled loop; return None for a rule beyond Numba."""
-    return _unless_beyond_numba(objective, optimizer, loop, *arguments)
+    return unless_beyond_numba(objective, optimizer, _loops().WideLoop, compiles, objective, optimizer, *arguments)
 
 
 def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
@@ -219,13 +214,13 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
     """
     objective, optimizer, *_ = arguments
     if engine == "compiled":
-        summary = _unless_beyond_numba(objective, optimizer, _compiled().run_epoch, *arguments)
+        summary = unless_beyond_numba(objective, optimizer, _compiled().run_epoch, *arguments)
         if summary is not None:
             return summary, "compiled"
     return vectorized.run_epoch(*arguments), "vectorized"
 
 
-def _unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Callable, *arguments: Any) -> Any:
+def unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Callable, *arguments: Any) -> Any:
     """Return what a call of the compiled engine does, or None, and remember that, for a rule beyond Numba."""
     try:
         return call(*arguments)

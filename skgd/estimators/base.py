@@ -32,7 +32,6 @@ from skgd.estimators.published import (
     fingerprint_of,
     is_untouched,
     layers_shown,
-    makes_on_demand,
     of_all_layers,
     parameters_in,
     to_be_saved,
@@ -68,6 +67,7 @@ from skgd.wide_table import OutdatedError
 
 _END_OF_CALL = Ending("stream", kept=1)  # of ``partial_fit``
 
+_NOT_LASTING = "_unfinished", *ON_DEMAND  # attributes that none remain of from before
 # Attributes that hold nothing but parameters, checked and resolved.
 _MADE_ANEW = ("_given", "_resolved", "_trained_with", "_values")
 
@@ -321,18 +321,22 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         if type(state) not in (Stream, WideStream) or not state.is_at_hand or not self._is_resolved(True):
             return False
         plan, loss = self._resolved
-        if state.plan is not plan or self._trained_with is not plan or not is_untouched(attributes):
+        if not state.plan is plan is self._trained_with or not is_untouched(attributes):
             return False
-        reads_entries = type(state) is WideStream
-        if not is_ready(self, X, (state.dtype.type,), not reads_entries) or not self._is_ready_target(y, X.shape[0]):
+        wide = type(state) is WideStream  # whose loop reads the entries, and is all that calculates
+        if not is_ready(self, X, (state.dtype.type,), not wide) or not self._is_ready_target(y, X.shape[0]):
             return False
-        with np.errstate(all="ignore"):
-            loss.check_target(y)
+        if wide and type(loss).check_target is Loss.check_target:
             taken = go_on(state, plan, (X, self._encode(y, "y"), None))
+        else:
+            with np.errstate(all="ignore"):
+                loss.check_target(y)
+                taken = go_on(state, plan, (X, self._encode(y, "y"), None))
         if taken is None:
             return False
         state, entry = taken
-        n_entries, history = len(attributes["history_"]["objective"]), bounded(attributes["history_"])
+        history = attributes["history_"]
+        n_entries, history = len(history["objective"]), bounded(history)
         try:
             append(history, entry)
             self._publish(state, 1, history, _END_OF_CALL)
@@ -493,12 +497,10 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending
     ) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
-        attributes = vars(self) | self._fitted_attributes(state, n_iter, ending)
+        attributes = self.__dict__ | self._fitted_attributes(state, n_iter, ending)
         attributes["history_"] = history
-        attributes.pop("_unfinished", None)
-        if makes_on_demand(state):  # none remain from before
-            for name in ON_DEMAND:
-                attributes.pop(name, None)
+        for name in attributes.keys() & (_NOT_LASTING if state.on_demand else _NOT_LASTING[:1]):
+            del attributes[name]
         self.__dict__ = attributes
 
     def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
@@ -517,7 +519,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
             "loss_": state.objective.loss,
             "_state": state,
         }
-        if not makes_on_demand(state):
+        if not state.on_demand:
             fitted |= with_fingerprint(self._parameter_attributes(state.published()))
         return fitted
 

@@ -17,7 +17,8 @@ from skgd.strategy import plain_repr
 from skgd.stream import Stream
 from skgd.wide import WideStream
 
-ON_DEMAND = "coef_", "intercept_", "coefs_", "intercepts_", "_fingerprint"
+_PARAMETERS = "coef_", "intercept_", "coefs_", "intercepts_"
+ON_DEMAND = *_PARAMETERS, "_fingerprint"
 
 
 class Absent:
@@ -37,15 +38,9 @@ class Absent:
         return self._read(estimator, self._name)
 
 
-def makes_on_demand(state: Any) -> bool:
-    """Say whether the parameters of a state are made when they are asked for."""
-    return type(state) is WideStream or (type(state) is Stream and bool(state.objective.hidden_layer_sizes))
-
-
 def is_untouched(attributes: Mapping[str, Any]) -> bool:
     """Say whether the fitted parameters are those that training has published, or would publish if asked."""
-    held = [name for name in ON_DEMAND[:4] if name in attributes]
-    if not held and makes_on_demand(attributes["_state"]):
+    if attributes["_state"].on_demand and attributes.keys().isdisjoint(_PARAMETERS):
         return True
     fingerprint = attributes.get("_fingerprint")
     return fingerprint is not None and fingerprint == fingerprint_of(*parameters_in(attributes))
@@ -54,7 +49,8 @@ def is_untouched(attributes: Mapping[str, Any]) -> bool:
 def _made(estimator: Any, name: str) -> Any:
     """Return an attribute of a stream, and keep it and the others."""
     attributes = vars(estimator)  # of this moment: what another thread trains meanwhile comes with others
-    state, layers = estimator._read_state(lambda state: state.published())
+    with np.errstate(all="ignore"):
+        state, layers = estimator._read_state(lambda state: state.published())
     parameters = estimator._parameter_attributes(layers)
     if attributes["_state"] is state:
         for key, value in with_fingerprint(parameters).items():
@@ -74,7 +70,7 @@ def coefficients(estimator: Any, name: str) -> np.ndarray:
 
 def of_all_layers(estimator: Any, name: str) -> list[np.ndarray]:
     """Return what layers consist of: in linear models a list of one array, in the stream of a network one made now."""
-    if estimator._state.objective.hidden_layer_sizes and makes_on_demand(estimator._state):
+    if estimator._state.objective.hidden_layer_sizes and estimator._state.on_demand:
         return _made(estimator, name)
     return [layer[name == "intercepts_"] for layer in estimator._layers()]
 
@@ -82,7 +78,7 @@ def of_all_layers(estimator: Any, name: str) -> list[np.ndarray]:
 def layers_shown(estimator: Any, fitted: Mapping[str, Any]) -> list[Layer]:
     """Return the layers to predict with, from a copy of an estimator's attributes."""
     coefs, intercepts = fitted.get("coefs_"), fitted.get("intercepts_")
-    if coefs is None and intercepts is None and makes_on_demand(fitted["_state"]):
+    if coefs is None and intercepts is None and fitted["_state"].on_demand:
         return fitted["_state"].published()
     coefs = estimator.coefs_ if coefs is None else coefs
     return list(zip(coefs, estimator.intercepts_ if intercepts is None else intercepts, strict=True))
@@ -93,7 +89,7 @@ def to_be_saved(estimator: Any, attributes: dict[str, Any]) -> dict[str, Any]:
     state = attributes.get("_state")
     if isinstance(state, WideStream) and is_untouched(attributes):
         return {name: value for name, value in attributes.items() if name not in ON_DEMAND}
-    if isinstance(state, Stream) and makes_on_demand(state):
+    if isinstance(state, Stream) and state.on_demand:
         return with_fingerprint(estimator._parameter_attributes(state.published())) | attributes
     return attributes
 

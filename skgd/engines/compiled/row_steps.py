@@ -175,13 +175,13 @@ def apply_rule_to_row(n, rate, now, clip, theta, slots, hypers, penalty, limits,
             if implicit:
                 point[u, k] = to
                 lengths[u, k] = length
-                if single:
-                    total += entries[u] * (to - w)
-                else:
+                if not single:
                     moved[0, k] += entries[u] * (to - w)
             elif penalty.penalized and proximal:
                 theta[c, k] = proximal_point(to, length, penalty.l1[c, k], penalty.l2[c, k])
             else:
                 theta[c, k] = to
     if single:
+        for u in range(n if implicit else 0):  # apart, so that the processor does several of the above at a time
+            total += entries[u] * (point[u, 0] - theta[rows.place(columns, u), 0])
         moved[0, 0] = total

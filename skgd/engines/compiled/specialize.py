@@ -230,7 +230,8 @@ class Loop:
         from skgd.engines.compiled.inlining import CompactLoopCompiler, LoopCompiler
 
         compiler = CompactLoopCompiler if self._compact else LoopCompiler
-        return njit(pipeline_class=compiler, **self._options, **options)(self._function)
+        compiled = njit(pipeline_class=compiler, **self._options, **options)(self._function)
+        return np.errstate(all="ignore")(compiled) if is_plain_python() else compiled  # for NumPy would complain
 
     def _cached(self) -> Any:
         try:

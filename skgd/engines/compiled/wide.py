@@ -88,14 +88,15 @@ from skgd.wide_table import (
     with_entry,
 )
 
-_NONE, _ONE, _FLOAT, _INTEGER = np.empty(0), np.ones(1), np.dtype(np.float64), np.dtype(np.int64)
+_NONE, _ONE = np.empty(0), np.ones(1)
+_FLOAT, _INTEGER, _SHORT = map(np.dtype, (np.float64, np.int64, np.int32))
 _OF_TARGETS = {"f": _FLOAT, "i": _INTEGER}
-_OF_INDICES = {np.dtype(np.int32): np.dtype(np.int32)}  # which SciPy takes where these suffice; 64 bits, otherwise
 _BY_ENTRY, _BY_PARAMETER, _BY_OUTPUT = 13, 6, 9  # arrays, see `parts_of`
 # Entries, times outputs: as Python they take about as long as importing Numba, after which it is known whether the disk
 # has the loop; and so long that compiling it repays, which takes some seconds.
 _SOME_ENTRIES, _MANY_ENTRIES = 2 * 10**4, 10**5
-_READ, _SCRATCH = (0, 1, 2, 4, 10, 11, 14, 16, 17), 15  # arguments of `take_wide`: arrays that are not to be changed
+_READ, _SCRATCH = (0, 1, 2, 11, 13, 14, 15, 16, 17), 12  # arguments of `take_wide`: arrays that are not to be changed
+_NO_SPARE = np.empty(0, np.uint64), _NONE
 _UNKNOWN = -1.0  # the scale of a column that no row has had
 
 
@@ -104,18 +105,18 @@ def take_wide(
     indices,
     indptr,
     y,
-    weight,
     t,
     table,
     numbers,
     targets,
     centered_columns,
-    rates,
-    shares,
     changed_columns,
     changed_rows,
     columns,
     scratch,
+    weight,
+    rates,
+    shares,
     known_worth,
     initial,
     hypers,
@@ -182,7 +183,10 @@ def take_wide(
             j = columns[n]  # unsigned: it does not count from the end
             n += 1
             note(table, j, n_numbers, t, changed_columns, changed_rows)
-            table[j, SEEN] = now if table[j, SEEN] > 0.0 else -now
+            seen = table[j, SEEN]
+            if abs(seen) == now:  # several entries in one place: left to them, too
+                return step, rate, (loss, square_of_gradient, penalty, progress)
+            table[j, SEEN] = now if seen > 0.0 else -now
             weight_of_entries += s if value != 0.0 else 0.0
         numbers[ENTRIES] = weight_of_entries
         n_centered, centered_columns[0] = centered_columns[0], 0
@@ -525,12 +529,14 @@ class WideLoop:
             repeating=laziness_of(optimizer) == "repeat",
         )
         self._kind = kind, (y.dtype.kind == "f", precondition, loss.standardized, automatic, averages), loss.log_link
-        self._of_indices = _OF_INDICES.get(X.indices.dtype, _INTEGER)
+        self._of_indices = _index_type(X)
+        self._of_targets = _OF_TARGETS.get(y.dtype.kind, y.dtype)
         self._compiles = compiles
         self._compiled: Loop | None = None
         self.is_at_hand = False  # without compiling
         self._verbose = settings.verbose
-        self._rates = np.array([1.0 if isinstance(learning_rate, str) else learning_rate])
+        self._rates = np.array([1.0 if automatic else learning_rate])
+        self._usual = self._rates, _NONE
         worth = np.array(objective.worth) if isinstance(objective.worth, np.ndarray) else _NONE
         self._given = (
             worth,
@@ -550,62 +556,57 @@ class WideLoop:
                 float(info.max),
             ),
         )
-        self._spare: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self._spare: list[tuple[np.ndarray, np.ndarray]] = []
 
     def takes(self, X: Any) -> bool:
         """Say whether this is the loop for sparse rows with such indices."""
-        return _OF_INDICES.get(X.indices.dtype, _INTEGER) is self._of_indices
+        return _index_type(X) is self._of_indices
 
     def __call__(
         self,
+        stream: Any,
         changes: Changes,
         array: np.ndarray,
-        numbers: np.ndarray,
-        targets: np.ndarray,
-        centered_columns: np.ndarray,
-        X: Any,
-        y: np.ndarray,
-        weight: np.ndarray | None,
-        t: int,
-        factors: np.ndarray | None,
-        shares: np.ndarray,
+        data: tuple[Any, np.ndarray, np.ndarray | None],
+        steps: tuple[np.ndarray, np.ndarray] | None,
     ) -> tuple[int, float, tuple[float, ...]]:
-        """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does."""
+        """Take the steps of a call of ``partial_fit``, in place; return what `take_wide` does.
+
+        ``steps`` are factors on the learning rate and shares of the iterates in their average, where steps differ.
+        """
+        (X, y, weight), centered_columns = data, stream.centered
         try:
-            room, columns, scratch = self._spare.pop()  # not one that another thread uses
+            spare = self._spare.pop()  # not one that another thread uses
         except IndexError:
-            room = -1
-        if room < len(centered_columns):  # which there is room for, and for the entries of a row
+            spare = _NO_SPARE
+        if len(spare[0]) < len(centered_columns):  # which there is room for, and for the entries of a row
             room = 2 * len(centered_columns)
-            columns = np.empty(room, np.uint64)
-            scratch = np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
+            spare = np.empty(room, np.uint64), np.zeros(size_of_scratch(room, self._n_outputs, self._n_slots))
         arguments = (
             _plain(X.data, _FLOAT),
             _plain(X.indices, self._of_indices),
             _plain(X.indptr, self._of_indices),
-            _plain(y, _OF_TARGETS.get(y.dtype.kind, y.dtype)),
-            _ONE if weight is None else _plain(weight, _FLOAT),
-            t,
+            _plain(y, self._of_targets),
+            stream.t,
             array,
-            numbers,
-            targets,
+            stream.numbers,
+            stream.target_measures,
             centered_columns,
-            self._rates if factors is None else self._rates * factors,
-            shares,
             changes.columns,
             changes.rows,
-            columns,
-            scratch,
+            *spare,
+            _ONE if weight is None else _plain(weight, _FLOAT),
+            *(self._usual if steps is None else (self._rates * steps[0], steps[1])),
             *self._given,
         )
         loop: Any = self._compiled
         result = loop(*arguments) if self.is_at_hand else self._taken(arguments, changes)
-        self._spare.append((room, columns, scratch))
+        self._spare.append(spare)
         return result
 
     def _taken(self, arguments: tuple, changes: Changes) -> Any:
         """Take the steps as Python or, where compiling repays, compiled."""
-        values, array, numbers, centered_columns = (arguments[place] for place in (0, 6, 7, 9))
+        values, array, numbers, centered_columns = (arguments[place] for place in (0, 5, 6, 8))
         n_entries = self._n_outputs * (len(values) + numbers[ENTRIES] * (numbers[ROWS] / nonzero(numbers[WEIGHT])))
         as_python = wide_loop_as_python(*self._kind)
         if self._compiled is None and (as_python is None or n_entries > _SOME_ENTRIES or "numba" in sys.modules):
@@ -627,6 +628,10 @@ class WideLoop:
             result = self._compiled(*arguments)
         self.is_at_hand = True
         return result
+
+
+def _index_type(X: Any) -> np.dtype:
+    return _SHORT if X.indices.dtype == _SHORT else _INTEGER  # SciPy takes 32 bits where they suffice
 
 
 def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
