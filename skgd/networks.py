@@ -45,7 +45,9 @@ def forward(
     inputs, received, hyper = [X], [], activation.hyper()
     *hidden, (coef, intercept) = layers
     for hidden_coef, hidden_intercept in hidden:
-        received.append(inputs[-1] @ hidden_coef + hidden_intercept)
+        z = inputs[-1] @ hidden_coef
+        z += hidden_intercept
+        received.append(z)
         inputs.append(activation.value(received[-1], hyper))
     return inputs, received, inputs[-1] @ coef + intercept
 
@@ -60,7 +62,9 @@ def backward(
     """Return the loss's derivatives with respect to what each layer receives; the last one's are ``slopes``."""
     deltas, hyper = [slopes], activation.hyper()
     for (coef, _), z, a in zip(layers[:0:-1], received[::-1], inputs[:0:-1], strict=True):
-        deltas.append((deltas[-1] @ coef.T) * activation.derivative(z, a, hyper))
+        delta = deltas[-1] @ coef.T
+        delta *= activation.derivative(z, a, hyper)
+        deltas.append(delta)
     return deltas[::-1]
 
 

@@ -68,12 +68,12 @@ class Objective:
 
     # -- the layout of the parameters ---------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def layer_sizes(self) -> tuple[int, ...]:
         """The number of features, those of the hidden layers' neurons, and that of outputs."""
         return self.n_features, *self.hidden_layer_sizes, self.n_outputs
 
-    @property
+    @cached_property
     def n_coefficients(self) -> int:
         """The number of parameters that are penalized: they come first."""
         return sum(n_inputs * n_outputs for n_inputs, n_outputs in pairwise(self.layer_sizes))
@@ -82,6 +82,13 @@ class Objective:
     def n_parameters(self) -> int:
         """The length of the parameter vector."""
         return self.n_coefficients + (sum(self.layer_sizes[1:]) if self.fit_intercept else 0)
+
+    @cached_property
+    def _begins(self) -> np.ndarray:
+        """Where the coefficients and the intercepts of each layer begin."""
+        sizes = self.layer_sizes
+        of_intercepts = sizes[1:] if self.fit_intercept else ()
+        return np.cumsum([0, *(n_inputs * n_outputs for n_inputs, n_outputs in pairwise(sizes)), *of_intercepts][:-1])
 
     def layers(self, theta: np.ndarray) -> list[Layer]:
         """Return views of each layer's coefficients, (n_inputs, n_outputs), and intercepts, (n_outputs,)."""
@@ -203,15 +210,17 @@ class Objective:
                 values, slopes = weight * values, weight * slopes
             value += values.sum(axis=0)
             deltas = backward(layers, inputs, received, slopes.astype(theta.dtype, copy=False), self.activation)
-            parts = [
-                (a.T @ delta, delta.sum(axis=0), np.abs(delta).sum(axis=0))
-                for a, delta in zip(inputs, deltas, strict=True)
-            ]
-            sums = [tuple(map(add, *both)) for both in zip(sums, parts, strict=True)] if sums else parts
+            together = np.concatenate(deltas, axis=1) if len(deltas) > 1 else deltas[0]
+            parts = [a.T @ delta for a, delta in zip(inputs, deltas, strict=True)]
+            parts += [together.sum(axis=0), np.abs(together).sum(axis=0)]
+            sums = list(map(add, sums, parts)) if sums else parts
         # Where features and target are centered, the intercept's gradient cancels. What is left is rounding, and a rule
         # that divides by the gradient's size would follow it.
         eps, rows = np.finfo(theta.dtype).eps ** (2 / 3), sum(map(len, predictors))
-        gradient = self.join(((coef, b * (np.abs(b) > eps * size)) for coef, b, size in sums), theta.dtype)
+        *coefs, intercepts, sizes = sums
+        intercepts *= np.abs(intercepts) > eps * sizes
+        parts = [*(coef.reshape(-1) for coef in coefs), *((intercepts,) if self.fit_intercept else ())]
+        gradient = np.concatenate(parts, dtype=theta.dtype, casting="same_kind")
         gradient /= rows
         return value / rows, gradient, predictors
 
@@ -220,7 +229,9 @@ class Objective:
         # Not by BLAS, whose threads would have a say in the bits.
         if not self.hidden_layer_sizes:
             return [float(np.square(gradient).sum())]
-        return [float(coef.sum() + b.sum()) for coef, b in self.layers(np.square(gradient))]
+        sums = np.add.reduceat(np.square(gradient), self._begins).tolist()
+        n_layers = len(self.layer_sizes) - 1
+        return list(map(add, sums, sums[n_layers:])) if self.fit_intercept else sums
 
     def mean_losses(
         self,

@@ -216,7 +216,7 @@ class Stream:
         if type(schedule) is not Constant:
             steps = np.arange(self.t, self.t - (-n_rows // size))
             factors = schedule.evaluate(steps, memory=self.past.memory.get("objective"))
-        numbers, statistics = self.loop.copy_of(self.numbers), self.statistics.copy()
+        numbers, statistics = self.loop.copies_of(self.numbers, self.statistics)
         arguments = numbers, statistics, *data, size, self.t, self.averaged, factors
         result = unless_beyond_numba(self.objective, self.optimizer, self.loop, *arguments)
         if result is None:
@@ -224,6 +224,7 @@ class Stream:
         finite, n_steps, outgrown, averaged, alpha, rate, sums = result
         if not finite:
             return None
+        self.loop.former.keep(self.numbers, self.statistics)
         rows = self.rows + min(n_steps * size, n_rows)
         stream = self._with(
             numbers=numbers,

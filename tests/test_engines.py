@@ -15,6 +15,7 @@ from sklearn.base import clone
 import skgd.engines.compiled.dense
 import skgd.engines.compiled.epochs
 import skgd.engines.compiled.networks
+import skgd.engines.vectorized
 import skgd.epochs
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
@@ -574,6 +575,20 @@ def test_products_in_pieces(batch_size):
     model, X, y = problem("adagrad", "log_loss", "classes", "dense", learning_rate="auto", batch_size=batch_size)
     with mock.patch.object(skgd.engines.compiled.dense, "SMALL_PRODUCT", 20 * 9 * 3):
         assert_engines_agree(model, X, y)
+
+
+@pytest.mark.parametrize("layers", [(), (5,)])
+def test_batches_that_are_standardized_together_are_what_they_are_on_their_own(monkeypatch, layers):
+    X = features()
+    estimator, y = target("classes", X)
+    model = estimator(optimizer="adam", hidden_layer_sizes=layers, batch_size=7, max_iter=3, tol=None, random_state=0)
+    models = []
+    for entries in (0, 3 * 7 * X.shape[1], 2**20):  # a batch, three of the ten of which the last is smaller, and all
+        monkeypatch.setattr(skgd.engines.vectorized, "_AT_ONCE", entries)
+        models.append(fit_with("vectorized", model, X, y, sample_weight=1.0 + np.arange(len(y))))
+    for other in models[1:]:
+        assert all(map(np.array_equal, other.coefs_, models[0].coefs_))
+        assert other.history_["objective"] == models[0].history_["objective"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -19,6 +19,7 @@ from sklearn.metrics import log_loss
 import skgd.engines
 from skgd import GDClassifier, GDRegressor
 from skgd.activations import ACTIVATIONS
+from skgd.engines.compiled.workspace import Former
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import FTRL, OPTIMIZERS, SGD, Adam, AdamW
 from skgd.schedules import Piecewise
@@ -472,6 +473,41 @@ def test_a_copy_learns_on_its_own(hidden):
     assert (model.engine_, other.engine_) == ("compiled", "compiled")
     other.coefs_[0][...] += 1.0
     assert pickle.dumps(model) == before
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("hidden", [(), (3, 2)])
+def test_calls_write_over_nothing_that_someone_has(monkeypatch, hidden, sparse):
+    X, cuts, held = features(), [0, 10, 40, 41, 60, 70, N_ROWS], []
+    y = target("number", X)
+    X, model = thinned(X) if sparse else X, GDRegressor(hidden_layer_sizes=hidden, alpha=1e-3, random_state=0)
+    usual = streamed(model, X, y, cuts=cuts)
+    monkeypatch.setattr("skgd.engines.compiled.workspace._LARGE", 0)
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", 0.0):
+        for begin, end in itertools.pairwise(cuts):
+            model.partial_fit(X[begin:end], y[begin:end])
+            copied = copy.copy(model)
+            held.append((copied, pickle.dumps(copied), model.coefs_, [coef.copy() for coef in model.coefs_]))
+    assert model.engine_ == "compiled"
+    assert_same_bits(model, usual)
+    for copied, pickled, coefs, expected in held:
+        assert pickle.dumps(copied) == pickled
+        assert all(map(np.array_equal, coefs, expected))
+
+
+def test_large_copies_take_the_place_of_what_no_one_has(monkeypatch):
+    monkeypatch.setattr("skgd.engines.compiled.workspace._LARGE", 0)
+    former, numbers, like = Former(), np.zeros(5), np.ones(5)
+    address, view = numbers.ctypes.data, numbers[1:]
+    former.keep(numbers)
+    del numbers
+    assert former.room_for(like).ctypes.data != address
+    former.keep(view.base)
+    del view
+    room = former.room_for(like)
+    assert room.ctypes.data == address
+    assert former.room_for(like).ctypes.data != address  # it is not given to two
 
 
 def test_a_stream_keeps_its_numbers_once():

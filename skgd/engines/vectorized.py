@@ -14,7 +14,7 @@ from skgd.objective import Objective
 from skgd.optimizers import Optimizer, is_linear
 
 COMPARED = 256.0  # samples, by which last iterate and average of a stream are compared
-_SMALL_EPOCH = 2**16  # entries of X, or of what a hidden layer makes of it
+_AT_ONCE = 2**15  # entries of X, or of what a hidden layer makes of it: batches of less are standardized together
 
 
 class Iterate(NamedTuple):
@@ -165,7 +165,8 @@ def run_epoch(
         Where the loss or the parameters are no longer finite; the message names the step and the rate.
     """
     hyper, linear = optimizer.hyper(), is_linear(optimizer)
-    values, others = np.empty((len(rates), objective.n_outputs)), np.empty((len(rates), len(objective.layer_sizes)))
+    all_values: list[np.ndarray] = []
+    all_others: list[tuple[float, ...]] = []
     penalties = 0.0, 0.0
     shares = settings.averaging_shares(holder.iterate.t, len(rates), holder.iterate.averaged).tolist()
     batches = _batches(objective, X, y, weight, order, size)
@@ -186,12 +187,13 @@ def run_epoch(
             averaged += 1
             average = average + share * (optimizer.readout(theta, slots, hyper) - average)
         holder.iterate = Iterate(theta, slots, average, t, averaged, slopes)
-        values[step], others[step] = value, [sum(map(len, predictors)), *squares]
+        all_values.append(value)
+        all_others.append((sum(map(len, predictors)), *squares))
         if step == len(rates) - 1:
             penalties = penalties_of(objective, now.theta)
     if not np.isfinite(holder.iterate.theta).all():
         raise FloatingPointError(f"at step {holder.iterate.t} (learning rate {rates[-1]:.3g})")
-    losses = values * objective.unit
+    losses, others = np.array(all_values) * objective.unit, np.array(all_others)
     parts = losses.sum(axis=1), *others.T[1:], (losses * objective.progress_worth).sum(axis=1)
     return summarized(others[:, :1] * np.column_stack(parts), penalties, len(order))
 
@@ -199,15 +201,19 @@ def run_epoch(
 def _batches(
     objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None, order: np.ndarray, size: int
 ) -> Iterator[Iterable[tuple]]:
-    """Yield the chunks of each batch; a small epoch is standardized once, not batch by batch."""
-    slices = [slice(start, start + size) for start in range(0, len(order), size)]
-    small = isinstance(X, np.ndarray) and len(order) * max(objective.layer_sizes) <= _SMALL_EPOCH
-    chunks = list(objective.chunks(X, y, weight, order)) if small else []
-    if len(chunks) != 1:
-        yield from (objective.chunks(X, y, weight, order[rows]) for rows in slices)
-        return
-    [(Z, targets, column)] = chunks
-    yield from ([(Z[rows], targets[rows], None if column is None else column[rows])] for rows in slices)
+    """Yield the chunks of each batch; small batches are standardized several at once."""
+    dense = isinstance(X, np.ndarray)
+    block = size * (max(1, _AT_ONCE // (size * max(objective.layer_sizes))) if dense else 1)
+    for first in range(0, len(order), block):
+        rows = order[first : first + block]
+        chunks = objective.chunks(X, y, weight, rows)
+        if block == size:
+            yield chunks
+            continue
+        [(Z, targets, column)] = chunks
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            yield [(Z[part], targets[part], None if column is None else column[part])]
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

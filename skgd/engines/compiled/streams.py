@@ -69,7 +69,7 @@ from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
-from skgd.engines.compiled.workspace import Shape, work_for
+from skgd.engines.compiled.workspace import Former, Shape, work_for
 from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
@@ -517,6 +517,7 @@ class StreamLoop:
         )
         self._spare: list[_Scratch] = []
         self._usual: tuple = (0, 0), _NONE, _NONE, _NONE, _NONE  # see `_of_steps`
+        self.former = Former()
 
     def takes(self, X: Matrix) -> bool:
         """Say whether this is the loop for such rows."""
@@ -660,11 +661,13 @@ class StreamLoop:
         *_, columns, targets = parts_of_statistics(statistics, self._sizes)
         return columns, targets
 
-    def copy_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Return a copy but for the parameters to predict with, which a call writes."""
-        copy, n_changed = np.empty_like(numbers), len(numbers) - self._n_coefficients - sum(self._layer_sizes[1:])
-        copy[:n_changed] = numbers[:n_changed]
-        return copy
+    def copies_of(self, numbers: np.ndarray, statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies but for the parameters to predict with, which a call writes."""
+        copy, n_shown = self.former.room_for(numbers), self._n_coefficients + sum(self._layer_sizes[1:])
+        copy[:-n_shown] = numbers[:-n_shown]
+        of_statistics = self.former.room_for(statistics)
+        of_statistics[:] = statistics
+        return copy, of_statistics
 
     def idle_of(self, slots: tuple[np.ndarray, ...]) -> dict[int, np.ndarray]:
         """Return those of all slots, by their places, that the loop leaves alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from skgd.optimizers import Optimizer
 
 _FAINT = 1e-20  # beside one
 _LEAST = 1e-280  # a normal number
+_LARGE, _TOO_LARGE = 2**20, 2**26  # bytes: of less, memory is at hand; more would be a burden
 
 
 class Shape(NamedTuple):
@@ -85,3 +87,22 @@ def drifts(optimizer: Optimizer, t: int, n_steps: int, width: int) -> tuple[np.n
     fading = fading[:, : max(2, np.argmax(faint) if faint.any() else len(steps))].copy()  # of one type, cut or not
     of_steps = np.array([np.broadcast_to(part, n_steps) for part in optimizer.drift(0.0, t + 1.0 + steps[:-1], hyper)])
     return fading, of_steps, np.zeros(POWERS), np.zeros(width)
+
+
+class Former:
+    """Large arrays that calls have copied, for later calls to copy to: fresh memory takes longer than the copy."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[np.dtype, int], np.ndarray] = {}
+
+    def keep(self, *arrays: np.ndarray) -> None:
+        """Keep arrays that the caller is about to give up, in the place of those before."""
+        for array in arrays:
+            if _LARGE <= array.nbytes <= _TOO_LARGE:
+                self._kept[array.dtype, array.size] = array
+
+    def room_for(self, array: np.ndarray) -> np.ndarray:
+        """Return an array for a copy: one that was kept, if no one else has it or a view of it."""
+        new = np.empty_like(array)
+        former = self._kept.pop((array.dtype, array.size), None) if array.nbytes >= _LARGE else None
+        return new if former is None or sys.getrefcount(former) > sys.getrefcount(new) else former
