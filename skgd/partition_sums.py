@@ -546,22 +546,25 @@ def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:
     objective, n_outputs = replace(known.objective, alpha=0.0), known.objective.n_outputs
     shared = isinstance(objective.loss, SquaredError)  # one Hessian for all outputs
     total: Any = None
-    together, workspace = np.zeros((0, 0)), Workspace()
+    problem, workspace = None, Workspace()
     entries = max(objective.n_features + 1, n_outputs**2 if objective.loss.normalized else n_outputs)
     for X, y, weight in _pieces(*data, entries):
         X = X if isinstance(X, np.ndarray) else X.toarray()
-        problem = Problem(objective, X, y, weight, known.weight, workspace)
-        problem.width = request.width
-        if total is None:
+        if problem is None:
+            problem = Problem(objective, X, y, weight, known.weight, workspace)
+            problem.width = request.width
+            parameters = problem.parameters(request.theta)
             together = np.hstack([problem.matrix(theta) for theta in (request.theta, *request.others)])
-        raw, *others = np.split(problem.rows @ together, 1 + len(request.others), axis=1)
-        point = Point(problem.parameters(request.theta), raw, np.nan)
+        else:
+            problem = problem.of_rows(X, y, weight, known.weight)
+        predictions = problem.rows @ together
+        raw, *others = (predictions[:, start : start + n_outputs] for start in range(0, together.shape[1], n_outputs))
         curvatures, share = problem.curvatures(raw), problem.share
         slopes = (known.weight * share[:, np.newaxis] * problem.slopes(raw)) @ problem.basis.T
         piece = Sums(
             float(share.sum()),
             share @ problem.losses(raw),
-            problem.gradient(point),
+            problem.gradient(Point(parameters, raw, np.nan)),
             problem.joined(_squared(problem.rows, workspace).T @ np.square(slopes)),
             share @ problem.smoothing(raw) if request.width else 0.0,
             tuple(problem.hessians(curvatures[:, :1] if shared else curvatures)),
