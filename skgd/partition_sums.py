@@ -535,8 +535,10 @@ def row_major(X: Any) -> Any:
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
 
 
-def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float) -> Iterator[Data]:
-    size = max(64, int(_PIECE / max(width, 1.0)))
+def _pieces(
+    X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float, entries: int = _PIECE
+) -> Iterator[Data]:
+    size = max(64, int(entries / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
         yield part_of((X, y, weight), slice(start, start + size))
 
@@ -578,11 +580,13 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     objective = known.objective
     [(coef, intercept)] = objective.layers(request.theta)
     n_outputs = objective.n_outputs
-    total, (losses, slope, slopes_squared) = 0.0, np.zeros((3, n_outputs))
-    gradient, squares = np.zeros_like(coef), np.zeros_like(coef)
+    total, losses = 0.0, np.zeros(n_outputs)
+    by_parameter, squared = np.zeros((2, len(request.theta)))  # new pages of which those that stay zero take no time
+    [(gradient, slope)], [(squares, slopes_squared)] = map(objective.layers, (by_parameter, squared))
     X, workspace = data[0], Workspace()
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
-    for X, y, weight in _pieces(*data, max(entries, n_outputs)):
+    # Each piece adds to all of the gradient, so that it is as large where the rows are sparse.
+    for X, y, weight in _pieces(*data, max(entries, n_outputs), max(_PIECE, len(request.theta))):
         Z = objective.coordinates.standardized(X, workspace)
         Z = workspace.doubled(Z) if isinstance(Z, np.ndarray) else Z.astype(np.float64, copy=False)
         raw = objective.normalized(objective.predictor(Z @ coef + intercept))
@@ -596,12 +600,7 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
         slopes *= known.weight
         slopes_squared += np.square(slopes).sum(axis=0)
         squares += _squared(Z, workspace).T @ np.square(slopes)
-    return Sums(
-        total,
-        losses,
-        objective.join([(gradient, slope)], np.float64),
-        objective.join([(squares, slopes_squared)], np.float64),
-    )
+    return Sums(total, losses, by_parameter, squared)
 
 
 def _squared(Z: Matrix, workspace: Workspace) -> Matrix:
