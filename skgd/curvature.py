@@ -69,14 +69,23 @@ class Problem:
         workspace: Workspace | None = None,
     ):
         self.objective, self._workspace = objective, workspace
-        self.rows = self.standardized = self._standardized(objective, X)
-        self.target = objective.target(y)
-        weight = np.ones(len(y)) if weight is None else weight
-        self.share = weight / (weight.sum() if total is None else total)
         self.coupled = objective.loss.normalized and objective.n_outputs > 1
         together = self.coupled and not objective.l1_ratio  # whose penalty is one on each output's own parameters
         self.basis = _differences(objective.n_outputs) if together else np.eye(objective.n_outputs)
+        self._take(X, y, weight, total)
         self.l1, self.l2 = self._penalties()
+
+    def _take(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None) -> None:
+        self.rows = self.standardized = self._standardized(self.objective, X)
+        self.target = self.objective.target(y)
+        weight = np.ones(len(y)) if weight is None else weight
+        self.share = weight / (weight.sum() if total is None else total)
+
+    def of_rows(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float) -> Problem:
+        """Return the same problem of other rows, which takes the workspace over."""
+        other = copy(self)
+        other._take(X, y, weight, total)
+        return other
 
     def _standardized(self, objective: Objective, X: Matrix) -> Any:
         Z = objective.coordinates.standardized(X, self._workspace)

@@ -23,7 +23,7 @@ from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkdtemp
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,30 +148,25 @@ class _Cached:
         if self._rows is not None:
             return self._rows
         if not self._path.exists():
-            rows = self._read()
-            if self._keep(rows) or self._folder.full or not self._write(rows):
+            rows, folder = self._read(), self._folder
+            if folder.full and not folder.memory:
                 return rows
-            del rows
+            pickled = Pickled.of(rows)
+            if pickled.size <= folder.memory:
+                self._rows, folder.memory = rows, folder.memory - pickled.size
+                return rows
+            if folder.full or not self._write(pickled):
+                return rows
+            del rows, pickled
         return load(self._path)
 
-    def _keep(self, rows: Rows) -> bool:
-        """Keep the rows in memory if there is room, and return whether there was."""
-        if not self._folder.memory:
-            return False
-        payload, buffers = _parts_of(rows)
-        size = len(payload) + sum(each.nbytes for each in buffers)
-        fits = size <= self._folder.memory
-        if fits:
-            self._rows, self._folder.memory = rows, self._folder.memory - size
-        return fits
-
-    def _write(self, rows: Rows) -> bool:
+    def _write(self, pickled: Pickled) -> bool:
         """Write the file, which is there only when it is complete, and return whether there was room."""
         path = None
         try:
             with NamedTemporaryFile(dir=self._folder.path, delete=False) as file:
                 path = Path(file.name)
-                dump(rows, file)
+                pickled.write(file)
             path.replace(self._path)
         except OSError as error:
             self._folder.full = True
@@ -201,20 +196,30 @@ class _Pickler(pickle.Pickler):
         return (plain if plain.flags.forc else plain.copy(order="K")).__reduce_ex__(_PROTOCOL)
 
 
-def _parts_of(value: Any) -> tuple[bytes, list[memoryview]]:
-    """Return a value's pickle, and its buffers."""
-    payload, buffers = BytesIO(), list[pickle.PickleBuffer]()
-    _Pickler(payload, _PROTOCOL, buffer_callback=buffers.append).dump(value)
-    return payload.getvalue(), [buffer.raw() for buffer in buffers]
+class Pickled(NamedTuple):
+    """A value's pickle, and its buffers."""
 
+    payload: bytes
+    buffers: list[memoryview]
 
-def dump(value: Any, file: Any) -> None:
-    """Write a value: its pickle and the sizes of its buffers, and then these."""
-    payload, buffers = _parts_of(value)
-    pickle.dump((payload, [each.nbytes for each in buffers]), file, _PROTOCOL)
-    for each in buffers:
-        file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
-        file.write(each)
+    @classmethod
+    def of(cls, value: Any) -> Pickled:
+        """Return those of a value, whose memory they share where arrays are contiguous."""
+        payload, buffers = BytesIO(), list[pickle.PickleBuffer]()
+        _Pickler(payload, _PROTOCOL, buffer_callback=buffers.append).dump(value)
+        return cls(payload.getvalue(), [buffer.raw() for buffer in buffers])
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return len(self.payload) + sum(each.nbytes for each in self.buffers)
+
+    def write(self, file: Any) -> None:
+        """Write the pickle and the sizes of the buffers, and then these."""
+        pickle.dump((self.payload, [each.nbytes for each in self.buffers]), file, _PROTOCOL)
+        for each in self.buffers:
+            file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+            file.write(each)
 
 
 def load(path: Path) -> Any:

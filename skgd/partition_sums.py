@@ -535,8 +535,10 @@ def row_major(X: Any) -> Any:
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
 
 
-def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float) -> Iterator[Data]:
-    size = max(64, int(_PIECE / max(width, 1.0)))
+def _pieces(
+    X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float, entries: int = _PIECE
+) -> Iterator[Data]:
+    size = max(64, int(entries / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
         yield part_of((X, y, weight), slice(start, start + size))
 
@@ -546,22 +548,25 @@ def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:
     objective, n_outputs = replace(known.objective, alpha=0.0), known.objective.n_outputs
     shared = isinstance(objective.loss, SquaredError)  # one Hessian for all outputs
     total: Any = None
-    together, workspace = np.zeros((0, 0)), Workspace()
+    problem, workspace = None, Workspace()
     entries = max(objective.n_features + 1, n_outputs**2 if objective.loss.normalized else n_outputs)
     for X, y, weight in _pieces(*data, entries):
         X = X if isinstance(X, np.ndarray) else X.toarray()
-        problem = Problem(objective, X, y, weight, known.weight, workspace)
-        problem.width = request.width
-        if total is None:
+        if problem is None:
+            problem = Problem(objective, X, y, weight, known.weight, workspace)
+            problem.width = request.width
+            parameters = problem.parameters(request.theta)
             together = np.hstack([problem.matrix(theta) for theta in (request.theta, *request.others)])
-        raw, *others = np.split(problem.rows @ together, 1 + len(request.others), axis=1)
-        point = Point(problem.parameters(request.theta), raw, np.nan)
+        else:
+            problem = problem.of_rows(X, y, weight, known.weight)
+        predictions = problem.rows @ together
+        raw, *others = (predictions[:, start : start + n_outputs] for start in range(0, together.shape[1], n_outputs))
         curvatures, share = problem.curvatures(raw), problem.share
         slopes = (known.weight * share[:, np.newaxis] * problem.slopes(raw)) @ problem.basis.T
         piece = Sums(
             float(share.sum()),
             share @ problem.losses(raw),
-            problem.gradient(point),
+            problem.gradient(Point(parameters, raw, np.nan)),
             problem.joined(_squared(problem.rows, workspace).T @ np.square(slopes)),
             share @ problem.smoothing(raw) if request.width else 0.0,
             tuple(problem.hessians(curvatures[:, :1] if shared else curvatures)),
@@ -575,11 +580,13 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     objective = known.objective
     [(coef, intercept)] = objective.layers(request.theta)
     n_outputs = objective.n_outputs
-    total, (losses, slope, slopes_squared) = 0.0, np.zeros((3, n_outputs))
-    gradient, squares = np.zeros_like(coef), np.zeros_like(coef)
+    total, losses = 0.0, np.zeros(n_outputs)
+    by_parameter, squared = np.zeros((2, len(request.theta)))  # new pages of which those that stay zero take no time
+    [(gradient, slope)], [(squares, slopes_squared)] = map(objective.layers, (by_parameter, squared))
     X, workspace = data[0], Workspace()
     entries = X.shape[1] if isinstance(X, np.ndarray) else X.nnz / max(X.shape[0], 1)
-    for X, y, weight in _pieces(*data, max(entries, n_outputs)):
+    # Each piece adds to all of the gradient, so that it is as large where the rows are sparse.
+    for X, y, weight in _pieces(*data, max(entries, n_outputs), max(_PIECE, len(request.theta))):
         Z = objective.coordinates.standardized(X, workspace)
         Z = workspace.doubled(Z) if isinstance(Z, np.ndarray) else Z.astype(np.float64, copy=False)
         raw = objective.normalized(objective.predictor(Z @ coef + intercept))
@@ -593,12 +600,7 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
         slopes *= known.weight
         slopes_squared += np.square(slopes).sum(axis=0)
         squares += _squared(Z, workspace).T @ np.square(slopes)
-    return Sums(
-        total,
-        losses,
-        objective.join([(gradient, slope)], np.float64),
-        objective.join([(squares, slopes_squared)], np.float64),
-    )
+    return Sums(total, losses, by_parameter, squared)
 
 
 def _squared(Z: Matrix, workspace: Workspace) -> Matrix:

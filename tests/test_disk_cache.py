@@ -81,7 +81,7 @@ def test_arrays_are_views_of_files(tmp_path):
         "map": X.view(np.memmap),
     }
     with (tmp_path / "file").open("wb") as file:
-        disk_cache.dump(values, file)
+        disk_cache.Pickled.of(values).write(file)
     loaded = disk_cache.load(tmp_path / "file")
     for name, value in values.items():
         arrays = (
@@ -118,6 +118,16 @@ def test_what_fits_into_memory_is_not_written(kind, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*/*")) == ["2"]
 
 
+def test_each_partition_is_pickled_once(tmp_path, monkeypatch):
+    pickled, of = [], disk_cache.Pickled.of
+    monkeypatch.setattr(disk_cache.Pickled, "of", lambda rows: pickled.append(rows) or of(rows))
+    for limit in (0, 28_000, 10**6):
+        pickled.clear()
+        for part in partitions.cached(Reader(KINDS["parts of a table"]).parts, tmp_path, memory_limit=limit) * 2:
+            part()
+        assert len(pickled) == len(ROWS)
+
+
 def test_what_is_in_memory_is_not_sent_to_other_processes(tmp_path):
     parts = partitions.cached([partial(read, rows) for rows in ROWS], tmp_path, memory_limit=10**6)
     kept = parts[0]()[0]
@@ -134,15 +144,15 @@ def test_invalid_memory_limits(limit, error):
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
-    def dump(value, file):
+    def write(pickled, file):
         file.write(b"a beginning")
         if len(list(tmp_path.glob("*/?"))) == 1:
             raise OSError(errno.ENOSPC, "No space left on device")
         file.seek(0)
-        write(value, file)
+        write_all(pickled, file)
 
-    write = disk_cache.dump
-    monkeypatch.setattr(disk_cache, "dump", dump)
+    write_all = disk_cache.Pickled.write
+    monkeypatch.setattr(disk_cache.Pickled, "write", write)
     reader = Reader(KINDS["dense"])
     expected = partitions.fit(GDClassifier(), reader.parts)
     reader.calls = 0
@@ -158,13 +168,13 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_leaves_no_file(tmp_path, monkeypatch):
-    def dump(value, file):
+    def write(pickled, file):
         file.write(b"a beginning")
         raise KeyboardInterrupt
 
     parts = partitions.cached(Reader(KINDS["dense"]).parts, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(disk_cache, "dump", dump)
+        patched.setattr(disk_cache.Pickled, "write", write)
         with pytest.raises(KeyboardInterrupt):
             parts[0]()
     assert list(tmp_path.glob("*/*")) == []
