@@ -58,12 +58,13 @@ _EXPECTED, _FARTHEST = 8.0, 1e6  # samples with a code in a window; standard dev
 # latest ones and their weight, the share of outliers, and what may be a code, with its votes, which are infinite where
 # it is one. A sample of a stream weighs ``row`` in the mean.
 N_MEMORIES = 9
+WEIGHT, CODE, VOTES = 0, 7, 8  # places
 
 
 def memory_of(columns: ColumnStatistics) -> np.ndarray:
     """Return what is remembered; where nothing is, all samples so far count, and none is among the latest."""
     memory = np.zeros((N_MEMORIES, len(columns.filled)))
-    memory[0], memory[7] = columns.weight, np.inf
+    memory[WEIGHT], memory[CODE] = columns.weight, np.inf
     if columns.memory is not None:
         memory[: len(columns.memory)] = columns.memory  # earlier versions knew no codes
     return memory
@@ -147,8 +148,8 @@ def learned(
     row = weight_so_far / rows
     memory = memory_of(columns)
     if coded:
-        memory[7:9] = np.inf
-    bounds = bounds_of(columns.measures, memory[0], memory[7], memory[8], row, reach)
+        memory[CODE], memory[VOTES] = np.inf, np.inf
+    bounds = bounds_of(columns.measures, memory[WEIGHT], memory[CODE], memory[VOTES], row, reach)
     outlying, far, counted = _bounded(X, weight, total, bounds)
     X = counted if bounded else X
     new = measure_columns(X, weight, total, np.zeros(n_columns))

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics
-from skgd.running import REACH, learned
+from skgd.running import CODE, REACH, VOTES, learned
 
 both_types = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
@@ -366,8 +366,8 @@ def test_a_feature_with_a_code_has_the_standard_deviation_of_all_values(share, a
     X, *_ = with_codes(6000, share, 0, -9999.0)
     columns = statistics_of(as_format(X))
     assert_allclose(columns.standard_deviation, X.std(axis=0), rtol=0.2)
-    assert_array_equal(columns.memory[7, :3], -9999.0)
-    assert_array_equal(np.isinf(columns.memory[8]), np.arange(8) < 3)
+    assert_array_equal(columns.memory[CODE, :3], -9999.0)
+    assert_array_equal(np.isinf(columns.memory[VOTES]), np.arange(8) < 3)
 
 
 def test_a_feature_whose_code_no_longer_occurs_is_measured_without_it():
@@ -382,14 +382,14 @@ def test_values_far_away_that_differ_are_no_code():
     X = rng.normal(size=(6000, 2))
     X[rng.random(6000) < 0.005, 0] = 1e6
     X[rng.random(6000) < 0.005, 1] *= 1e6
-    assert_array_equal(np.isinf(statistics_of(X).memory[8]), [True, False])
+    assert_array_equal(np.isinf(statistics_of(X).memory[VOTES]), [True, False])
 
 
 def test_samples_without_weight_are_no_codes():
     rng = np.random.default_rng(0)
     X, weight = rng.normal(size=(2000, 2)), np.ones(2000)
     X[50::20], weight[50::20] = -9999.0, 0.0
-    assert_array_equal(statistics_of(X, weight).memory[7:], [[np.inf] * 2, [0.0] * 2])
+    assert_array_equal(statistics_of(X, weight).memory[[CODE, VOTES]], [[np.inf] * 2, [0.0] * 2])
 
 
 @pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])

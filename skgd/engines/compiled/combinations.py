@@ -8,7 +8,7 @@ import numpy as np
 
 from skgd.combinations import CoMoments, have_grown
 from skgd.engines.compiled.interface import part_of
-from skgd.running import N_MEMORIES, memory_of
+from skgd.running import CODE, N_MEMORIES, VOTES, memory_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Loops
@@ -54,9 +54,9 @@ def mark_coded(memory, kept):
     """Let combinations of columns of which some have a code count as they are: what `skgd.running.learned` does."""
     coded = False
     for j in range(memory.shape[1]):
-        coded |= memory[8, j] == np.inf
+        coded |= memory[VOTES, j] == np.inf
     for j in range(memory.shape[1] if coded else 0):
-        kept[7, j], kept[8, j] = np.inf, np.inf
+        kept[CODE, j], kept[VOTES, j] = np.inf, np.inf
 
 
 def are_outgrown(measures, variances):

@@ -23,6 +23,7 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.vectorized import between, with_zeros
 from skgd.objective import penalty_of, penalty_rates
+from skgd.running import VOTES
 
 
 def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new, shift, norms):
@@ -39,7 +40,7 @@ def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new,
                 kept: Any = 1.0
                 if not hidden or layer == 0:
                     before, now, moved = 1.0 * old_scale[j], 1.0 * scale[j], 1.0 * change[j]
-                    kept = relearned(before, now, True, memory[8, j] == np.inf)
+                    kept = relearned(before, now, True, memory[VOTES, j] == np.inf)
                 if hidden and layer == 0 and moved == 0.0:  # as of sparse rows, whose coefficients are many
                     kept *= now / before
                     coef = part_of(theta, begin + j * n_neurons, (n_neurons,))

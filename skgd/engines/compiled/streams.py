@@ -75,14 +75,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
 from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear
 from skgd.outliers import limit_of, weight_of_row
-from skgd.running import (
-    N_MEMORIES,
-    REACH,
-    REACH_OF_TARGETS,
-    bounds_of,
-    memory_of,
-    remembered,
-)
+from skgd.running import CODE, N_MEMORIES, REACH, REACH_OF_TARGETS, VOTES, WEIGHT, bounds_of, memory_of, remembered
 
 _NONE = np.empty(0)
 _KEPT = 2**18  # numbers, for the next call: more would be a burden where batches are large
@@ -363,7 +356,9 @@ def begin_measures(measures, memory, totals, reach, new, bounds):
     """Write between which values those of a column count, and zeros."""
     row = totals[1] / totals[0]
     for j in range(measures.shape[1]):
-        low, high = bounds_of(measures_of(measures, j), memory[0, j], memory[7, j], memory[8, j], row, reach)
+        low, high = bounds_of(
+            measures_of(measures, j), memory[WEIGHT, j], memory[CODE, j], memory[VOTES, j], row, reach
+        )
         bounds[0, j], bounds[1, j], bounds[2, j], bounds[3, j] = low, high, 0.0, 0.0
         new[0, j], new[1, j], new[2, j], new[3, j] = 0.0, 0.0, 0.0, 0.0
 
