@@ -26,7 +26,7 @@ from skgd.activations import ACTIVATIONS, ELU, LeakyReLU
 from skgd.callbacks import Checkpoint, EarlyStopping
 from skgd.coordinates import Coordinates
 from skgd.display import DescentPathDisplay, LearningRateDisplay, TrainingDisplay
-from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SquaredError
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS, SGD, Adam, RMSProp
 
@@ -153,6 +153,18 @@ def value_and_gradient_by_torch(theta, objective, loss, activation, A, signs, we
     value = rows.sum() / len(A)
     value.backward()
     return value.item(), theta.grad.numpy()
+
+
+@pytest.mark.parametrize("hidden", [(), (3, 2)])
+def test_an_intercept_s_gradient_that_is_rounding_is_zero(hidden):
+    """A rule that divides by its size would follow it."""
+    objective = Objective(SquaredError(), P, 2, True, 0.0, 0.0, Coordinates(), hidden_layer_sizes=hidden)
+    y = np.array([[0.1, 1.0], [0.2, 2.0], [-0.3, 4.0]])
+    assert y[:, 0].sum() != 0.0
+    theta = np.zeros(objective.n_parameters)
+    batch = objective.chunks(np.ones((3, P)), y, None, slice(None))
+    *_, (_, intercepts) = objective.layers(objective.value_and_gradient(theta, batch)[1])
+    assert intercepts[0] == 0.0 > intercepts[1]
 
 
 @pytest.mark.parametrize("loss", [*CLASSIFIER_LOSSES, *REGRESSOR_LOSSES])
