@@ -264,7 +264,8 @@ class Objective:
         total_within: Any = 0.0
         for start in range(0, len(y), _COMFORTABLE_ENTRIES // self.n_outputs + 1):
             rows = slice(start, start + _COMFORTABLE_ENTRIES // self.n_outputs + 1)
-            target, share = self.target(y[rows]), 1.0 if weight is None else weight[rows, np.newaxis]
+            target = self.target(y[rows])
+            share: Any = 1.0 if weight is None else weight[rows, np.newaxis]
             values = share * self.loss_values(target, raw)
             total = total + values.sum(axis=0)
             if within < np.inf:
