@@ -14,7 +14,7 @@ import numpy as np
 
 from skgd.coordinates import Coordinates, target_coordinates
 from skgd.objective import Objective
-from skgd.outliers import OWNED, medians
+from skgd.outliers import HALF, OWNED, medians
 from skgd.plan import Plan
 from skgd.state import Data, State
 
@@ -99,10 +99,8 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
     """Return the worth of a unit of each output's loss, so that the constant model's is one, and what outliers add."""
     _, y, weight = data
     objective = state.objective
-    losses = objective.mean_losses_of_constant(constant, y, weight)
-    removable = losses
-    if y.dtype.kind == "f" and has_linear_tails(objective):
-        removable = objective.mean_losses_of_constant(constant, y, weight, within=_WITHIN)
+    within = _WITHIN if y.dtype.kind == "f" and has_linear_tails(objective) else np.inf
+    losses, removable = objective.mean_losses_of_constant(constant, y, weight, within)
     if objective.exclusive_classes:  # which are one problem
         removable = losses = np.full(len(losses), losses.mean())
     # Without anything to gain, as of a constant target or by the perceptron's loss, the unit is the yardstick.
@@ -114,7 +112,7 @@ def yardstick(state: State, constant: np.ndarray, data: Data) -> tuple[np.ndarra
 def value_of_zero(state: State, data: Data) -> float:
     """Return the objective, by its worth, where all parameters are zero."""
     _, y, weight = data
-    losses = state.objective.mean_losses_of_constant(np.zeros(state.objective.n_outputs), y, weight)
+    losses, _ = state.objective.mean_losses_of_constant(np.zeros(state.objective.n_outputs), y, weight)
     return float(np.sum(state.objective.worth * losses))
 
 
@@ -131,24 +129,23 @@ def is_robust(objective: Objective, y: np.ndarray) -> bool:
 
 
 def without_outlying_targets(coordinates: Coordinates, y: np.ndarray, weight: np.ndarray | None) -> Coordinates:
-    """Return the coordinates with median and robust scale of the targets whose outliers own mean and deviation."""
-    center, scale = _robust_center_and_scale(y, weight)
+    """Return the coordinates with median and robust scale of the targets whose outliers own mean and deviation.
+
+    The robust scale is the standard deviation of a normal variable with the same quartiles. Where most targets are
+    equal, it is the mean absolute deviation; 1 for a constant target.
+    """
+    center = medians(y, weight)
+    deviations = np.abs(y - center)
+    within = deviations < coordinates.target_scale / (OWNED * _NORMAL)
+    if not (np.average(within, axis=0, weights=weight) >= HALF).any():  # their median deviation is larger
+        return coordinates
+    scale = _NORMAL * medians(deviations, weight)
+    if not (scale > 0.0).all():
+        scale = np.where(scale > 0.0, scale, np.average(deviations, axis=0, weights=weight))
+    scale = np.where(scale > 0.0, scale, np.where(center != 0.0, np.abs(center), 1.0))
     owned = coordinates.target_scale > OWNED * scale
     return replace(
         coordinates,
         target_center=np.where(owned, center, coordinates.target_center),
         target_scale=np.where(owned, scale, coordinates.target_scale),
     )
-
-
-def _robust_center_and_scale(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the median and the robust standard deviation of each target: that of a normal one, from its quartiles.
-
-    Where most are equal, it is the mean absolute deviation; 1 for a constant target.
-    """
-    center = medians(y, weight)
-    deviations = np.abs(y - center)
-    scale = _NORMAL * medians(deviations, weight)
-    mean = np.average(deviations, axis=0, weights=weight)
-    scale = np.where(scale > 0.0, scale, mean)
-    return center, np.where(scale > 0.0, scale, np.where(center != 0.0, np.abs(center), 1.0))

@@ -40,7 +40,7 @@ _FALLEN = 10.0  # times the scale of the target
 _LEAST_INDICATOR = 0.25  # of its value: the standard deviation of one that 7 % of the samples have
 _MANY_ENTRIES = 50  # a sample: as of texts
 _SPARSE_ALPHA = 1e-5
-_CHUNK_ELEMENTS = 2**17
+_CHUNK_ELEMENTS = 2**18
 _NARROW = 64  # features
 _FOLD = 64  # samples
 

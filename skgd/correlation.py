@@ -40,7 +40,12 @@ def squared_correlations(some: Matrix) -> float:
     outnumber samples by far.
     """
     some = (some if isinstance(some, np.ndarray) else some.toarray()).astype(np.float64)
+    n_rows, n_columns = some.shape
     some -= some.mean(axis=0)
     some /= nonzero(some.std(axis=0))
-    products = (some @ some.T)[np.triu_indices(len(some), 1)]
-    return float(products.var() / max(np.count_nonzero(some.any(axis=0)), 1)) if len(products) else 0.0
+    products = some.T @ some if n_columns < n_rows else some @ some.T  # the squares of both have the same sum
+    squares, n_pairs = np.square(some).sum(axis=1), max(n_rows * (n_rows - 1), 1)
+    # Centered samples add up to zero: products of two of them add up to what their squares do, with the other sign.
+    mean = -squares.sum() / n_pairs
+    variance = (np.square(products).sum() - np.square(squares).sum()) / n_pairs - mean * mean
+    return float(variance / max(np.count_nonzero(some.any(axis=0)), 1))

@@ -260,22 +260,32 @@ class Objective:
 
     def mean_losses_of_constant(
         self, constant: np.ndarray, y: np.ndarray, weight: np.ndarray | None, within: float = np.inf
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean loss by output of a constant standardized prediction, in the user's units.
 
-        Targets further from it than ``within`` count as ones at that distance.
+        Return also what it is if targets further from it than ``within`` count as ones at that distance.
         """
         raw = self.normalized(self.predictor(np.reshape(constant, (1, -1))))
         _, scale = self.predictor_coordinates
+        if y.ndim == 1 and y.dtype.kind != "f":  # all samples of a class have the same loss
+            totals = np.bincount(y, weight)
+            y = np.flatnonzero(totals)
+            weight = totals[y]
         total: Any = 0.0
+        total_within: Any = 0.0
         for start in range(0, len(y), _COMFORTABLE_ENTRIES // self.n_outputs + 1):
             rows = slice(start, start + _COMFORTABLE_ENTRIES // self.n_outputs + 1)
             target = self.target(y[rows])
+            share: Any = 1.0 if weight is None else weight[rows, np.newaxis]
+            values = share * self.loss_values(target, raw)
+            total = total + values.sum(axis=0)
             if within < np.inf:
-                target = np.clip(target, raw - within * scale, raw + within * scale)
-            values = self.loss_values(target, raw) * self.unit
-            total = total + (values if weight is None else weight[rows, np.newaxis] * values).sum(axis=0)
-        return total / (len(y) if weight is None else float(weight.sum()))
+                far = np.flatnonzero((np.abs(target - raw) > within * scale).any(axis=1))
+                near = np.clip(target[far], raw - within * scale, raw + within * scale)
+                values[far] = (share if weight is None else share[far]) * self.loss_values(near, raw)
+            total_within = total_within + values.sum(axis=0)
+        unit = self.unit / (len(y) if weight is None else float(weight.sum()))
+        return total * unit, total_within * unit
 
     # -- the penalty --------------------------------------------------------------------------------------------------
 

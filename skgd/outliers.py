@@ -50,7 +50,7 @@ _PASSES = 10  # at most: after these, not even values of 1e12 count
 _SOME_ROWS, _FEWEST_ROWS = 2**12, 2**8
 _MANY_ROWS, _SOME_FOR_MEDIAN = 2**13, 2**10
 _NEAR_MEDIAN = 2**6  # of these: four times the standard deviation of the median's rank
-_HALF = 0.5 * (1.0 - 1e-12)  # of the weights, however they are rounded
+HALF = 0.5 * (1.0 - 1e-12)  # of the weights, however they are rounded
 _FOR_SCALES, _FOR_CODES, _OF_SPARSE = 2**16, 2**19, 2**18  # values of some samples
 _CHUNK_ELEMENTS = 2**17
 
@@ -174,7 +174,7 @@ def medians(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         return np.partition(values, (len(values) - 1) // 2, axis=0)[(len(values) - 1) // 2]
     order = np.argsort(values, axis=0)
     shares = np.cumsum(weight[order], axis=0)
-    middle = (shares < _HALF * shares[-1]).sum(axis=0)
+    middle = (shares < HALF * shares[-1]).sum(axis=0)
     return np.take_along_axis(values, np.take_along_axis(order, middle[np.newaxis], axis=0), axis=0)[0]
 
 
@@ -183,7 +183,7 @@ def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
     some = at_regular_distances(len(values), _SOME_FOR_MEDIAN)
     order = np.argsort(values[some])
     shares = np.cumsum(np.ones(len(order)) if weight is None else weight[some][order])
-    middle = int((shares < _HALF * shares[-1]).sum())
+    middle = int((shares < HALF * shares[-1]).sum())
     lowest, highest = max(middle - _NEAR_MEDIAN, 0), min(middle + _NEAR_MEDIAN, len(order) - 1)
     low, high = values[some][order[[lowest, highest]]]
     below, near = values < low, (values >= low) & (values <= high)
@@ -193,10 +193,11 @@ def _median_of_many(values: np.ndarray, weight: np.ndarray | None) -> Any:
         if not 0 <= place < np.count_nonzero(near):
             near, place = np.ones(len(values), bool), place + n_below
         return np.partition(values[near], place)[place]
-    before, half = float(weight[below].sum()), _HALF * weight.sum()
-    if not before < half <= before + weight[near].sum():
-        near, before = np.ones(len(values), bool), 0.0
-    values, weight = values[near], weight[near]
+    before, half = float((weight * below).sum()), HALF * weight.sum()
+    rows = np.flatnonzero(near)
+    if not before < half <= before + weight[rows].sum():
+        rows, before = np.arange(len(values)), 0.0
+    values, weight = values[rows], weight[rows]
     order = np.argsort(values)
     place = np.searchsorted(before + np.cumsum(weight[order]), half)
     return values[order[min(place, len(order) - 1)]]  # a sum in another order may be less by its rounding
@@ -216,6 +217,13 @@ def limit_of(squares: float, fit_intercept: bool) -> float:
 def weight_of_row(square: Any, limit: float) -> Any:
     """Return the weight of a sample in a step, from the square of its norm."""
     return np.sqrt(np.minimum(limit / np.maximum(square, limit), 1.0))
+
+
+def may_be_outlying(columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool) -> bool:
+    """Say whether a sample of the largest entries of all features would not have its whole weight in a step."""
+    farthest = (columns.largest + np.abs(coordinates.center)) / coordinates.scale
+    limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
+    return bool(np.square(farthest).sum() > limit)
 
 
 def weights_of_rows(

@@ -28,6 +28,7 @@ from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer
 from skgd.outliers import (
+    may_be_outlying,
     squares_of_rows,
     weights_of_rows,
     without_outliers,
@@ -115,9 +116,12 @@ def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool)
     early = stream or plan.tol == plan.alpha == "auto"
     if not (early and plan.precondition):
         return weight
+    inputs, coordinates = state.combined or state.columns, state.objective.coordinates
+    fit_intercept = state.objective.fit_intercept
+    if not stream and not may_be_outlying(inputs, coordinates, fit_intercept):  # which saves to look at each sample
+        return weight
     rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
-    coordinates, fit_intercept = state.objective.coordinates, state.objective.fit_intercept
-    counts = weights_of_rows(square(rows, coordinates), state.combined or state.columns, coordinates, fit_intercept)
+    counts = weights_of_rows(square(rows, coordinates), inputs, coordinates, fit_intercept)
     if counts is None:
         return weight
     return counts if weight is None else counts * weight

@@ -76,14 +76,14 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     must not affect the others; outliers dominate the sum of the losses.
 
     with ``alpha="auto"`` and more than one batch: 1 + 120 min(n_parameters / n_samples, 0.2) times as much (not for
-    plain SGD, nor with hidden layers or a validation set). Why: n_parameters / n_samples is about the fraction of the
+    SGD on text, nor with hidden layers or a validation set). Why: n_parameters / n_samples is about the fraction of the
     loss by which the minimum itself differs from the best model: training that gains less fits noise (*Bottou and
     Bousquet*, NIPS 2007); an explicit ``alpha`` asks for the minimum, and with full batches, weights have to be
     equivalent to repeated samples.
 
     with 100 samples or more per parameter, ``learning_rate="auto"`` and ``shuffle=True``: the first epoch has made
     progress if the loss of the samples in its middle (a quarter of all, at most 8192) has decreased by that much since
-    their steps (not for plain SGD, with hidden layers or a validation set, nor if epochs have fewer than about 500
+    their steps (not for SGD on text, with hidden layers or a validation set, nor if epochs have fewer than about 500
     steps). Why: with many samples, one epoch may be enough, and the mean over the first epoch includes the loss of the
     untrained model.
 
@@ -94,11 +94,11 @@ The rules are stated here, in the form of `skgd.automatic`, and quoted by the ta
     than ``max_iter`` epochs at this pace, training ends without convergence, and a warning names the learning rate.
     Why: with too small a learning rate, little progress in an epoch says nothing about the distance to the minimum.
 
-    plain SGD: eight steps count as one here, and an epoch is also one without progress if the loss of its last quarter
-    is not 12 ``tol`` below that of its third quarter, or is below 5 ``tol`` times that of the constant model. Why: when
-    the loss on samples not seen before has converged, more epochs would overfit.
+    SGD on text: eight steps count as one here, and an epoch is also one without progress if the loss of its last
+    quarter is not 12 ``tol`` below that of its third quarter, or is below 5 ``tol`` times that of the constant model.
+    Why: when the loss on samples not seen before has converged, more epochs would overfit.
 
-    plain SGD: each of the first 16384 steps counts as progress, but at most 16 epochs. Why: a model of few texts is
+    SGD on text: each of the first 16384 steps counts as progress, but at most 16 epochs. Why: a model of few texts is
     not learned in one epoch, and the gain of its last quarter is too noisy to judge.
 """
 

@@ -351,6 +351,41 @@ def test_ids_predict_numbers_whatever_their_number(n_columns):
     assert score >= solver_score - 0.01
 
 
+@cache
+def popular_ids(n_rows, sizes, n_classes, strength, seed=0):
+    """Draw ids of which few are frequent, as of users and products, and classes that depend on them."""
+    rng = np.random.default_rng(seed)
+    n_all, score, codes = n_rows + 10_000, 0.0, []
+    for size in sizes:
+        popularity = 1.0 / np.arange(1, size + 1)
+        codes.append(rng.choice(size, n_all, p=popularity / popularity.sum()))
+        score = score + strength * rng.normal(size=(size, n_classes))[codes[-1]]
+    y = (score + rng.normal(size=n_classes) / 2 + rng.gumbel(size=score.shape)).argmax(axis=1)
+    indices = np.stack([codes[0], codes[1] + sizes[0]], axis=1).ravel()
+    X = sp.csr_array((np.ones(2 * n_all), indices, np.arange(0, 2 * n_all + 1, 2)), shape=(n_all, sum(sizes)))
+    return X[:n_rows], X[n_rows:], y[:n_rows], y[n_rows:]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("n_rows", "sizes", "n_classes", "strength"),
+    [
+        (15_000, (30, 2470), 3, 0.5),
+        (15_000, (500, 2000), 5, 0.5),
+        (15_000, (500, 2000), 5, 1.0),
+        (5000, (100, 1000), 3, 0.7),
+        (20_000, (500, 3000), 10, 0.7),
+    ],
+)
+def test_ids_are_classified_whatever_the_number_of_classes(n_rows, sizes, n_classes, strength, seed):
+    X, Z, y, z = popular_ids(n_rows, sizes, n_classes, strength, seed)
+    loss = log_loss(z, GDClassifier(random_state=0).fit(X, y).predict_proba(Z))
+    solvers = (LogisticRegression(C=C, max_iter=200, tol=1e-3).fit(X, y) for C in (0.1, 0.3, 1.0))
+    best = min(log_loss(z, solver.predict_proba(Z)) for solver in solvers)
+    prior = log_loss(z, np.tile(np.bincount(y) / n_rows, (len(z), 1)))
+    assert loss <= best + 0.01 * prior
+
+
 def test_what_ids_teach_changes_smoothly_with_their_number():
     """One column more changes no log-loss by more than the draw does."""
     losses = []

@@ -338,6 +338,14 @@ def test_squared_correlations_are_those_of_the_population(seed, correlation):
     assert squared_correlations(some * units - units) == pytest.approx(squared_correlations(some), rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(40, 7), (40, 39), (30, 200), (2, 3)])
+def test_squared_correlations_are_the_variance_of_products_of_two_samples(shape):
+    some = np.random.default_rng(0).exponential(size=shape) @ np.diag(np.geomspace(1.0, 1e3, shape[1]))
+    standardized = (some - some.mean(axis=0)) / some.std(axis=0)
+    products = [a @ b for i, a in enumerate(standardized) for b in standardized[:i]]
+    assert squared_correlations(some) == pytest.approx(np.var(products) / shape[1], rel=1e-9, abs=1e-9)
+
+
 def test_squared_correlations_where_features_outnumber_samples():
     some = np.random.default_rng(0).normal(size=(200, 5000))
     assert squared_correlations(some) == pytest.approx(1.0, rel=0.1)

@@ -17,7 +17,14 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.outliers import medians, squares_of_rows, weights_of_rows, without_outliers, without_outlying_values
+from skgd.outliers import (
+    may_be_outlying,
+    medians,
+    squares_of_rows,
+    weights_of_rows,
+    without_outliers,
+    without_outlying_values,
+)
 
 compiled_columns = pytest.importorskip("skgd.engines.compiled.columns")
 
@@ -275,6 +282,22 @@ def test_what_a_large_row_weighs_is_the_same_in_both_engines():
     assert weights[0] < 0.5
     assert weights[1] < 1e-3
     assert (weights[2:] > 0.99).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e3])
+@pytest.mark.parametrize("times", [1, 5, 6, 8, 30, -30])
+def test_samples_are_not_looked_at_only_if_none_is_outlying(times, offset):
+    X = np.random.default_rng(0).uniform(-1.0, 1.0, (1000, 8))
+    X[0] = times
+    X += offset
+    columns = ColumnStatistics.empty(8).updated(X, None)
+    columns = replace(columns, usual=without_outlying_values(X, None, columns.measures))
+    coordinates = Coordinates.of_columns(columns, sparse=False, fit_intercept=True, dtype=np.float64)
+    weights = weights_of_rows(squares_of_rows(X, coordinates), columns, coordinates, True)
+    assert (weights is not None) == (abs(times) > 4)
+    may_be = may_be_outlying(columns, coordinates, True)
+    assert may_be or weights is None
+    assert may_be == (weights is not None) or offset > 0.0  # only the largest absolute values are known
 
 
 def test_scales_of_rare_words_are_those_without_a_long_text():

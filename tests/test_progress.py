@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -14,6 +14,9 @@ from sklearn.metrics import log_loss, r2_score
 
 from skgd import GDClassifier, GDRegressor
 from skgd.callbacks import EarlyStopping
+from skgd.coordinates import Coordinates
+from skgd.losses import AbsoluteError, LogLoss
+from skgd.objective import Objective
 from skgd.schedules import ReduceOnPlateau
 
 # Some of the cases, not all: docs/defaults.md says what remains.
@@ -22,6 +25,35 @@ from skgd.schedules import ReduceOnPlateau
 both_formats = pytest.mark.parametrize("as_format", [np.asarray, sp.csr_array], ids=["dense", "csr"])
 units = pytest.mark.parametrize("unit", [1e-3, 1e3, 1e6])
 sizes = pytest.mark.parametrize("n_rows", [600, 1200])  # in batches of all rows, and of a few
+
+
+# -- the best constant -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_loss_of_a_constant_is_the_mean_over_samples_of_all_classes(n_classes, weighted):
+    rng = np.random.default_rng(0)
+    y, n_outputs = rng.integers(0, n_classes, 500), 1 if n_classes == 2 else n_classes
+    weight = rng.uniform(0.0, 2.0, 500) if weighted else None
+    loss = LogLoss() if n_classes == 2 else LogLoss().multiclass()
+    objective = Objective(loss, 3, n_outputs, True, 0.0, 0.0, Coordinates(), exclusive_classes=n_classes > 2)
+    scores = rng.normal(size=n_outputs)
+    proba = softmax(scores) if n_classes > 2 else np.array([1.0 - expit(scores[0]), expit(scores[0])])
+    found, within = objective.mean_losses_of_constant(scores, y, weight)
+    assert_allclose(found.sum(), np.average(-np.log(proba[y]), weights=weight), rtol=1e-12)
+    assert_array_equal(found, within)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_of_a_constant_within_a_distance_is_that_of_targets_no_farther(weighted):
+    rng = np.random.default_rng(0)
+    y, weight = rng.standard_t(1, (500, 2)) * [1.0, 100.0], rng.uniform(0.0, 2.0, 500) if weighted else None
+    objective = Objective(AbsoluteError(), 3, 2, True, 0.0, 0.0, Coordinates())
+    found, within = objective.mean_losses_of_constant(np.ones(2), y, weight, within=3.0)
+    distances = np.abs(y - 1.0)
+    assert_allclose(found, np.average(distances, axis=0, weights=weight), rtol=1e-12)
+    assert_allclose(within, np.average(np.minimum(distances, 3.0), axis=0, weights=weight), rtol=1e-12)
 
 
 # -- several targets --------------------------------------------------------------------------------------------------

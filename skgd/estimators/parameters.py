@@ -115,7 +115,8 @@ class TrainingParameters:
         "adopt", "adan", "ademamix", "lion", "ftrl", "schedule_free", or an :class:`~skgd.optimizers.Optimizer` object,
         such as ``SGD(momentum=0.9)``. "auto" is Adam with hidden layers (AdamW in ``fit`` with many dense features);
         for linear models it is Newton steps in ``fit`` on problems with few features,[classifier: plain SGD in ``fit``
-        on text,] and AdaGrad otherwise. See :doc:`/how_to/optimizer`, and :doc:`/defaults` for the rules of "auto".
+        on text and on sparse data with three classes or more,] and AdaGrad otherwise. See :doc:`/how_to/optimizer`, and
+        :doc:`/defaults` for the rules of "auto".
     learning_rate : float, str, Schedule or callable, default=None
         The learning rate: a positive number, "auto" (derived from the data; steps of linear models are then implicit,
         and cannot overshoot), the name of a schedule, a :class:`~skgd.schedules.Schedule` or a function from step
