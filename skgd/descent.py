@@ -226,23 +226,26 @@ def shorter(before: float, after: float) -> float:
 class LBFGS:
     """Limited-memory quasi-Newton steps, of which the first one is a gradient step for the largest ``curvature``.
 
-    With ``path``, they follow the path of gradient descent from there, which regularizes, in few passes. A proximal
+    With ``lengths``, they follow the path of gradient descent from there, which regularizes, in few passes. A proximal
     step goes about to the minimum of the objective plus half a damping times the squared distance from where the step
     begins: an implicit step of Euler's method along the path, which halves the damping from one to the next. It ends
     where what is left of the gradient of this sum is less than nine tenths of the objective's, or after eight passes.
+    ``lengths`` is how long one unit of each parameter is in this distance: all steps are in units of these.
     """
 
     width = 0.0
 
-    def __init__(self, objective: Objective, theta: np.ndarray, curvature: float, *, path: bool = False):
+    def __init__(self, objective: Objective, theta: np.ndarray, curvature: float, lengths: np.ndarray | None = None):
         self._objective = objective
-        self._l1, self._l2 = objective.penalty_by_parameter()
+        self._lengths: np.ndarray | float = 1.0 if lengths is None else lengths
+        l1, l2 = objective.penalty_by_parameter()
+        self._l1, self._l2 = l1 / self._lengths, l2 / self._lengths**2
         worth = np.broadcast_to(objective.unit * objective.worth, objective.n_outputs)
         self._worth = objective.join([(np.tile(worth, (objective.n_features, 1)), worth)], np.float64)
         self._curvature = curvature + self._l2.max()
         self._pairs: deque = deque(maxlen=min(_PAIRS, max(_ENTRIES_OF_PAIRS // len(theta), 3)))
-        self._next = self._here = theta
-        self._step = ProximalStep(theta, _FIRST_DAMPING * self._curvature if path else 0.0)
+        self._next = self._here = theta * self._lengths
+        self._step = ProximalStep(self._here, 0.0 if lengths is None else _FIRST_DAMPING * self._curvature)
         self._value = np.inf
         self._gradient: np.ndarray | None = None
         self._subgradient = self._direction = np.zeros_like(theta)
@@ -259,19 +262,19 @@ class LBFGS:
     @property
     def theta(self) -> np.ndarray:
         """The parameters so far."""
-        return self._here
+        return self._here / self._lengths
 
     @property
     def request(self) -> Request:
         """Where to evaluate next, and what."""
-        return Request(self._next, False)
+        return Request(self._next / self._lengths, False)
 
     def take(self, sums: Sums) -> Evaluation:
         """Take a step, or a shorter one, from the sums at the requested point."""
         here, taken = self._next, self._step
         center, damping, _ = taken
-        gradient = sums.gradient + self._l2 * here
-        of_all = here, sums.losses, float(np.square(gradient).sum())
+        gradient = sums.gradient / self._lengths + self._l2 * here
+        of_all = here / self._lengths, sums.losses, float(np.square(gradient * self._lengths).sum())
         from_center = here - center
         damped = gradient + damping * from_center
         value = float(sums.losses.sum() + (self._l1 * np.abs(here) + 0.5 * self._l2 * here**2).sum())

@@ -535,9 +535,7 @@ def row_major(X: Any) -> Any:
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X
 
 
-def _pieces(
-    X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float, entries: int = _PIECE
-) -> Iterator[Data]:
+def _pieces(X: Matrix, y: np.ndarray, weight: np.ndarray | None, width: float, entries: int = _PIECE) -> Iterator[Data]:
     size = max(64, int(entries / max(width, 1.0)))
     for start in range(0, max(X.shape[0], 1), size):
         yield part_of((X, y, weight), slice(start, start + size))

@@ -31,10 +31,12 @@ With L-BFGS steps and ``tol="auto"`` and ``alpha="auto"``, the minimum would fit
 gradient descent with small steps, from large eigenvalues to small ones, by proximal steps of one to eight passes, each
 to about the minimum of
 
-.. math:: J(\theta) + \tfrac{\delta}{2} \lVert \theta - \theta_0 \rVert^2
+.. math:: J(\theta) + \tfrac{\delta}{2} \lVert D (\theta - \theta_0) \rVert^2
 
 where :math:`\theta_0` is where the step begins, and the damping :math:`\delta` halves after each (*Rockafellar*,
-"Monotone operators and the proximal point algorithm", 1976). 5 % of the samples are held out (at least 1000 and at most
+"Monotone operators and the proximal point algorithm", 1976). The diagonal matrix :math:`D` has the sixteenth roots of
+the mean squares of the standardized features, relative to the largest: rare features, of which the gradients are small,
+are learned sooner, as by AdaGrad, with which ``fit`` trains. 5 % of the samples are held out (at least 1000 and at most
 4096 of them, but no more than 10 %), until two steps have not decreased their loss by two percent (plus 0.06 % of that
 of the best constant model). A step is better than the best one before if their loss is one percent lower. Then the last
 three steps up to the best one, which are seven eighths of the way, and one more are taken again on all samples, from

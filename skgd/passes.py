@@ -16,7 +16,7 @@ import numpy as np
 
 from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows
 from skgd.constant import begun_at_constant, best_constant, is_robust, value_of_zero, yardstick
-from skgd.coordinates import copies_of
+from skgd.coordinates import copies_of, nonzero
 from skgd.curvature import Problem
 from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent, ProximalStep
 from skgd.engines import EpochSummary, initial_iterate
@@ -50,6 +50,8 @@ _AGAIN = 3  # the last ones, taken again on all rows
 _BEYOND = 1  # more than these, because rows held out do not tell by a factor of two how far is best
 _AVERAGED = 2 * _BEYOND + 1  # of the ends of these steps: from as far before the best one
 _POWER_ITERATIONS = 10
+_POWER_OF_LENGTH = 1 / 16  # of the mean square; the damping is that of its square, half way from none to AdaGrad's 1/4
+_LEAST_SHARE = 1e-8  # of the largest mean square
 _FEWEST_HELD_OUT, _MOST_HELD_OUT = 1000, 2**12  # rows, for the end of training
 _SHARE_HELD_OUT, _LARGEST_SHARE_HELD_OUT = 0.05, 0.1
 _SEED = 1  # of these rows, which depend on no random state, and are others than those of the sample
@@ -121,7 +123,8 @@ def train_by_sums(
         known = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED))
     known = replace(known, objective=objective, weight=columns.weight)
     validates = validation is not None or known.held_out is not None
-    descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample), path=path)
+    lengths = _lengths_of(state) if path else None
+    descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample), lengths)
     if newton:
         problem = Problem(objective, *sample)
         descent = NewtonDescent(problem, start.astype(np.float64), columns.rows)
@@ -344,6 +347,19 @@ def _largest_curvature(state: State, sample: Data) -> float:
         size = float(np.sqrt(direction @ direction))
         direction /= size or 1.0
     return objective.loss.curvature * max(size, float(objective.fit_intercept), 1e-100)
+
+
+def _lengths_of(state: State) -> np.ndarray:
+    """Return how long a unit of each parameter is where the path is followed: shorter for rare features.
+
+    Their gradients are small, so that gradient descent learns them last. AdaGrad, by which ``fit`` trains, learns them
+    sooner: it divides by the root mean square, of which this is a power.
+    """
+    objective = state.objective
+    squares = state.columns.mean_squares(objective.coordinates.center, objective.coordinates.scale)
+    shares = np.maximum(squares / nonzero(squares.max()), _LEAST_SHARE)
+    by_feature = np.repeat(shares[:, np.newaxis] ** _POWER_OF_LENGTH, objective.n_outputs, axis=1)
+    return objective.join([(by_feature, np.ones(objective.n_outputs))], np.float64)
 
 
 def _summary_of(state: State, evaluation: Evaluation) -> EpochSummary:

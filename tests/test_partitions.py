@@ -14,9 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, LogisticRegression, QuantileRegressor, Ridge
 
 from skgd import GDClassifier, GDRegressor, partitions
+from skgd.coordinates import Coordinates
 from skgd.descent import LBFGS
-from skgd.losses import Quantile
-from skgd.partition_sums import in_tree
+from skgd.losses import LogLoss, Quantile
+from skgd.objective import Objective
+from skgd.partition_sums import Sums, in_tree
 
 
 def split(X, y, weight=None, *, number=5, seed=0, by=None):
@@ -188,8 +190,8 @@ def test_many_features_by_default(dense):
     assert cut.best_iter_ <= n_held_out < cut.n_iter_
 
 
-# What the first one gains of two steps that fall by less than two percent: nothing, 1.2 %, and 0.1 %: too little.
-@pytest.mark.parametrize(("seed", "n_later"), [(14, 2), (3, 1), (11, 2)])
+# What the first one gains of two steps that fall by less than two percent: nothing, 1.1 %, and 0.5 %: too little.
+@pytest.mark.parametrize(("seed", "n_later"), [(14, 2), (72, 1), (87, 2)])
 def test_the_last_steps_to_the_best_parameters_are_taken_again(seed, n_later, monkeypatch):
     dampings, losses, coefs = [], [], []
     take = LBFGS.take
@@ -226,6 +228,64 @@ def test_small_directions_are_learned_behind_large_ones_that_say_nothing():
     y = (X @ w > 0.0).astype(int)
     model = partitions.fit(GDClassifier(), split(X[:3000], y[:3000]))
     assert model.score(X[3000:], y[3000:]) > 0.8
+
+
+def path_of(X, y, lengths, n_passes, **penalty):
+    """Return what L-BFGS says of each pass over binary labels, and the parameters after them."""
+    settings = {"alpha": 0.0, "l1_ratio": 0.0} | penalty
+    objective = Objective(LogLoss(), X.shape[1], 1, fit_intercept=True, coordinates=Coordinates(), **settings)
+    descent, evaluations = LBFGS(objective, np.zeros(X.shape[1] + 1), 1.0, lengths), []
+    rows = np.column_stack([X, np.ones(len(X))])
+    for _ in range(n_passes):
+        raw = rows @ descent.request.theta
+        losses, slopes = np.logaddexp(0.0, raw) - y * raw, 1.0 / (1.0 + np.exp(-raw)) - y
+        gradient = rows.T @ slopes / len(y)
+        evaluations.append(descent.take(Sums(1.0, np.array([losses.mean()]), gradient, np.zeros_like(gradient))))
+        penalized = np.append(evaluations[-1].theta[:-1], 0.0) * settings["alpha"] * (1.0 - settings["l1_ratio"])
+        assert evaluations[-1].squared_gradient == pytest.approx(np.square(gradient + penalized).sum())
+    return evaluations, descent.theta
+
+
+def test_lengths_of_parameters_are_those_of_columns_divided_by_them():
+    X, y = problem("binary")
+    X, y, lengths = X / X.std(axis=0), (y == "yes").astype(float), np.append(np.linspace(0.3, 1.0, X.shape[1]), 1.0)
+    one, theta = path_of(X, y, lengths, 12)
+    other, scaled = path_of(X / lengths[:-1], y, np.ones_like(lengths), 12)
+    assert sum(each.step is not None for each in one) >= 3
+    assert [each.step is None for each in one] == [each.step is None for each in other]
+    np.testing.assert_allclose(theta * lengths, scaled, rtol=1e-6)
+    np.testing.assert_allclose([each.decrement for each in one], [each.decrement for each in other], rtol=1e-6)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+def test_the_minimum_is_the_same_in_all_lengths(l1_ratio):
+    X, y = problem("binary")
+    X, y, lengths = X / X.std(axis=0), (y == "yes").astype(float), np.append(np.linspace(0.3, 1.0, X.shape[1]), 1.0)
+    penalty = {"alpha": 0.1, "l1_ratio": l1_ratio}
+    minima = [path_of(X, y, each, 80, **penalty)[1] for each in (None, lengths)]
+    np.testing.assert_allclose(*minima, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_coefficients_of_rare_features_are_shorter_on_the_path(sparse, monkeypatch):
+    lengths, begin = [], LBFGS.__init__
+    monkeypatch.setattr(LBFGS, "__init__", lambda self, *args: lengths.append(args[3]) or begin(self, *args))
+    rng = np.random.default_rng(0)
+    shares = 0.3 / np.arange(1, 801) ** 0.8
+    X = np.where(rng.random((600, 800)) < shares, rng.uniform(1.0, 2.0, (600, 800)), 0.0)
+    y = rng.random(600) < 0.5
+    X = sp.csr_array(X) if sparse else 10.0 ** rng.integers(-3, 3, 800) * rng.normal(size=X.shape)
+    partitions.fit(GDClassifier(), split(X, y))
+    partitions.fit(GDClassifier(alpha=1e-2), split(X, y))
+    by_feature, intercept = lengths[0][:-1], lengths[0][-1]
+    assert intercept == 1.0
+    if sparse:
+        assert by_feature[0] > 0.99
+        assert 0.55 < by_feature[-200:].mean() < by_feature[20:40].mean() - 0.1 < 0.8
+        assert by_feature.min() >= 1e-8 ** (1 / 16)
+    else:
+        np.testing.assert_allclose(by_feature, 1.0, rtol=1e-6)
+    assert lengths[1] is None  # which ends at the minimum
 
 
 def test_many_outputs_and_features_in_regression(wide):
