@@ -435,7 +435,12 @@ def has_many_rows(state: State) -> bool:
 
 def is_brief(state: State, plan: Plan) -> bool:
     """Say whether training is SGD on text, by ``optimizer="auto"``: its few epochs of single samples regularize."""
-    return _is_free(plan) and isinstance(state.optimizer, SGD) and state.columns.text_like
+    return has_chosen_sgd(state, plan) and state.columns.text_like
+
+
+def has_chosen_sgd(state: State, plan: Plan) -> bool:
+    """Say whether the optimizer is SGD by ``optimizer="auto"``."""
+    return _is_free(plan) and isinstance(state.optimizer, SGD)
 
 
 def _is_free(plan: Plan) -> bool:
