@@ -71,7 +71,7 @@ _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occ
 
 
 class InvalidEntriesError(ValueError):
-    """X has entries that are not finite, or in columns that it does not have."""
+    """X has entries that are not finite, in columns that it does not have, or several in one place."""
 
 
 class WideStream(WideState):
@@ -293,7 +293,8 @@ class WideStream(WideState):
 
     def _check(self, X: Any) -> None:
         """Look at the entries, which no one has before where a loop is at hand that does."""
-        if not has_valid_entries(X) or has_duplicates(X):
+        looked_at = sp.csr_array((X.data, X.indices, X.indptr), shape=X.shape)  # X may have been canonical once
+        if not has_valid_entries(X) or has_duplicates(looked_at):
             raise InvalidEntriesError(
                 "X contains NaN, infinity, entries in columns that it does not have, or several in one place. Replace "
                 "missing values, for example with sklearn.impute.SimpleImputer. The estimator is unchanged."
