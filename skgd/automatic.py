@@ -53,7 +53,8 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     hidden layers, or averaging of penalized iterates: AdaGrad that updates only the features of a sample (as plain SGD
     and FTRL do there), with sums of squared gradients that start at 1, and one sum per feature for all classes. Why:
     the cost of a sample depends on its nonzero entries, not on n_features; the first steps are not too long; gradients
-    of one class inform the learning rates of all classes.
+    of one class inform the learning rates of all classes. So it goes on after a ``fit`` that took steps of SGD in
+    mini-batches: those of single samples, at the same learning rate, would undo what ``fit`` has learned.
 
     with hidden layers: Adam. Why: the gradients of layers differ in size.
 
