@@ -53,7 +53,8 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     hidden layers, or averaging of penalized iterates: AdaGrad that updates only the features of a sample (as plain SGD
     and FTRL do there), with sums of squared gradients that start at 1, and one sum per feature for all classes. Why:
     the cost of a sample depends on its nonzero entries, not on n_features; the first steps are not too long; gradients
-    of one class inform the learning rates of all classes.
+    of one class inform the learning rates of all classes. So it goes on after a ``fit`` that took steps of SGD in
+    mini-batches: those of single samples, at the same learning rate, would undo what ``fit`` has learned.
 
     with hidden layers: Adam. Why: the gradients of layers differ in size.
 
@@ -435,7 +436,12 @@ def has_many_rows(state: State) -> bool:
 
 def is_brief(state: State, plan: Plan) -> bool:
     """Say whether training is SGD on text, by ``optimizer="auto"``: its few epochs of single samples regularize."""
-    return _is_free(plan) and isinstance(state.optimizer, SGD) and state.columns.text_like
+    return has_chosen_sgd(state, plan) and state.columns.text_like
+
+
+def has_chosen_sgd(state: State, plan: Plan) -> bool:
+    """Say whether the optimizer is SGD by ``optimizer="auto"``."""
+    return _is_free(plan) and isinstance(state.optimizer, SGD)
 
 
 def _is_free(plan: Plan) -> bool:

@@ -177,7 +177,8 @@ def train_lane(before: Lane | None, partition: Partition, number: int, course: C
         if course.combined is not None:
             X = course.combined.rows(X)
         if course.robust:
-            weight = without_outlying_rows(state, plan, (X, y, weight), stream=False)
+            measured = course.combined is None  # the statistics of combinations are those of the sample
+            weight = without_outlying_rows(state, plan, (X, y, weight), stream=False, measured=measured)
         state.engine = choose(
             state.optimizer,
             state.objective,

@@ -106,19 +106,22 @@ def learn(
         combinations=combinations,
     )
     if robust and not newton:
-        weight = without_outlying_rows(state, plan, (X, y, weight), stream=stream)
+        weight = without_outlying_rows(state, plan, (X, y, weight), stream=stream, measured=not stream)
     return state, (X, y, weight)
 
 
-def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool) -> np.ndarray | None:
-    """Return the weights of rows in steps where outliers have no say: less for those far from all others."""
+def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool, measured: bool) -> np.ndarray | None:
+    """Return the weights of rows in steps where outliers have no say: less for those far from all others.
+
+    Where all of them are ``measured`` in the statistics, the largest values may say that there are none.
+    """
     X, _, weight = data
     early = stream or plan.tol == plan.alpha == "auto"
     if not (early and plan.precondition):
         return weight
     inputs, coordinates = state.combined or state.columns, state.objective.coordinates
     fit_intercept = state.objective.fit_intercept
-    if not stream and not may_be_outlying(inputs, coordinates, fit_intercept):  # which saves to look at each sample
+    if measured and not may_be_outlying(inputs, coordinates, fit_intercept):  # which saves to look at each sample
         return weight
     rows, square = (X.astype(np.float64), squares_of_rows) if stream else (X, choose_squares(**least_work(plan, X)))
     counts = weights_of_rows(square(rows, coordinates), inputs, coordinates, fit_intercept)

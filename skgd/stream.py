@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skgd.automatic import base_rate, compares_average, is_brief, is_wide, stream_batch_size, without_weight_decay
+from skgd.automatic import (
+    base_rate,
+    compares_average,
+    has_chosen_sgd,
+    is_wide,
+    stream_batch_size,
+    without_weight_decay,
+)
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
@@ -171,7 +178,7 @@ class Stream:
         if plan.class_weight is not None or not choose_stream(optimizer, objective, X, state.t):
             return None
         if isinstance(alpha, str):
-            alpha = 0.0 if is_brief(state, plan) else -1.0
+            alpha = -2.0 if has_chosen_sgd(state, plan) else -1.0
         together, stride = None, 1
         if follows_correlations(objective, optimizer, plan, X):
             together = state.together or no_moments(state.columns)

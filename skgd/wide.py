@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import wide_decay, wide_optimizer
+from skgd.automatic import has_chosen_sgd, is_brief, wide_decay, wide_optimizer
 from skgd.coordinates import (
     ColumnStatistics,
     Coordinates,
@@ -28,7 +28,15 @@ from skgd.coordinates import (
     standardized_coefficient,
     user_coefficient,
 )
-from skgd.engines import Engine, Iterate, choose_wide, has_duplicates, unless_beyond_numba, wide_loop
+from skgd.engines import (
+    Engine,
+    Iterate,
+    choose_wide,
+    has_duplicates,
+    initial_iterate,
+    unless_beyond_numba,
+    wide_loop,
+)
 from skgd.losses import Loss
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of
@@ -71,7 +79,7 @@ _FEW_ENTRIES = 2**16  # of a call: more are looked through for features that occ
 
 
 class InvalidEntriesError(ValueError):
-    """X has entries that are not finite, or in columns that it does not have."""
+    """X has entries that are not finite, in columns that it does not have, or several in one place."""
 
 
 class WideStream(WideState):
@@ -83,7 +91,11 @@ class WideStream(WideState):
         if isinstance(state, cls):
             return state if state.plan is plan else state.with_plan(plan, state.objective.loss)
         state = state.whole.without_average() if state.comparing else state.whole
-        optimizer = wide_optimizer() if plan.optimizer is None and not state.t else state.optimizer
+        optimizer = state.optimizer
+        if (plan.optimizer is None and not state.t) or (has_chosen_sgd(state, plan) and not is_brief(state, plan)):
+            optimizer = wide_optimizer()  # its sums of squares begin anew after those of a fit
+            slots = initial_iterate(state.iterate.theta, optimizer, averaging=False).slots
+            state = replace(state, iterate=state.iterate._replace(slots=slots))
         objective = replace(state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates())
         n_features, n_outputs = objective.n_features, objective.n_outputs
         n_slots = 0 if is_linear(optimizer) else len(optimizer.slots)
@@ -293,7 +305,8 @@ class WideStream(WideState):
 
     def _check(self, X: Any) -> None:
         """Look at the entries, which no one has before where a loop is at hand that does."""
-        if not has_valid_entries(X) or has_duplicates(X):
+        looked_at = sp.csr_array((X.data, X.indices, X.indptr), shape=X.shape)  # X may have been canonical once
+        if not has_valid_entries(X) or has_duplicates(looked_at):
             raise InvalidEntriesError(
                 "X contains NaN, infinity, entries in columns that it does not have, or several in one place. Replace "
                 "missing values, for example with sklearn.impute.SimpleImputer. The estimator is unchanged."

@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
+from skgd.optimizers import AdaGrad
 
 # Some of the cases, not all: docs/defaults.md says what remains.
 not_yet = pytest.mark.xfail(raises=AssertionError, reason="a limit that docs/defaults.md states", strict=False)
@@ -384,6 +385,18 @@ def test_ids_are_classified_whatever_the_number_of_classes(n_rows, sizes, n_clas
     best = min(log_loss(z, solver.predict_proba(Z)) for solver in solvers)
     prior = log_loss(z, np.tile(np.bincount(y) / n_rows, (len(z), 1)))
     assert loss <= best + 0.01 * prior
+
+
+@pytest.mark.parametrize(("sizes", "n_classes"), [((100, 3000), 3), ((500, 2000), 5)])
+def test_a_stream_of_ids_goes_on_from_a_fit_without_a_loss(sizes, n_classes):
+    """That of very many features with the optimizer of such streams."""
+    X, Z, y, z = popular_ids(15_000, sizes, n_classes, 0.5)
+    model = GDClassifier(random_state=0).fit(X[:5000], y[:5000])
+    losses = [log_loss(z, model.predict_proba(Z))]
+    stream(model, X[5000:], y[5000:])
+    losses.append(log_loss(z, model.predict_proba(Z)))
+    assert losses[1] < losses[0]
+    assert type(model.optimizer_) is AdaGrad
 
 
 def test_what_ids_teach_changes_smoothly_with_their_number():

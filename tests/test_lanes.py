@@ -143,6 +143,16 @@ def test_correlated_features_are_combined(tables):
     assert model.score(X, y) >= GDRegressor().fit(X, y).score(X, y) - 0.01
 
 
+def test_an_outlier_that_the_combinations_are_not_made_from_has_no_say():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40_000, 1)) + 0.03 * rng.normal(size=(40_000, 3))
+    y = (X @ [1.0, -2.0, 1.5] + 0.15 * rng.logistic(size=40_000) > 0.0).astype(int)
+    outlying = X.copy()
+    outlying[39_990] *= -1e4  # a sample of 2 ** 14 or more does not have it
+    models = [fit(GDClassifier(random_state=0), parts_of((each, y)), n_lanes=1) for each in (X, outlying)]
+    np.testing.assert_allclose(*(model.coef_ for model in models), rtol=0.05)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Averages
 # ---------------------------------------------------------------------------------------------------------------------

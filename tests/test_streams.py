@@ -476,6 +476,30 @@ def test_a_copy_learns_on_its_own(hidden):
 
 
 @pytest.mark.usefixtures("plain_python")
+def test_a_stream_that_becomes_one_of_text_loses_its_penalty_at_once():
+    """The one after a fit by SGD, also if it is pickled, and in NumPy."""
+    rng = np.random.default_rng(0)
+    few, many = (sp.random_array((60, 400), density=each, rng=rng, format="csr") for each in (0.1, 0.2))
+    y = rng.integers(0, 3, 60)
+    model = GDClassifier(max_iter=2, tol=None, random_state=0).fit(few, y)
+    assert type(model.optimizer_) is SGD
+    assert model.alpha_ > 0.0
+    models = [copy.deepcopy(model) for _ in range(3)]
+    strengths = []
+    for begin in range(0, 60, 4):
+        rows = slice(begin, begin + 4)
+        models[1] = pickle.loads(pickle.dumps(models[1]))
+        for each, seconds in zip(models, (0.0, 0.0, np.inf), strict=True):
+            with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
+                each.partial_fit(many[rows], y[rows])
+        strengths.append([each.alpha_ for each in models])
+    assert [each.engine_ for each in models] == ["compiled", "compiled", "vectorized"]
+    assert strengths[0][0] > 0.0 == strengths[-1][0]
+    for compiled, pickled, vectorized in strengths:
+        assert compiled == pickled == pytest.approx(vectorized)
+
+
+@pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("hidden", [(), (3, 2)])
 def test_calls_write_over_nothing_that_someone_has(monkeypatch, hidden, sparse):

@@ -638,6 +638,24 @@ def test_entries_in_one_place_are_added_up(compiles_after, n_rows, flag):
 
 
 @pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("compiles_after", [0, 30, np.inf])
+def test_entries_in_one_place_are_named_where_the_matrix_says_there_are_none(compiles_after):
+    """SciPy goes on saying so if someone changes the indices."""
+    X = rows()
+    y = target("binary", X)
+    model = streamed(GDClassifier(), X, y, compiles_after=compiles_after)
+    before = model.coef_.copy(), model.t_
+    row = X[:1].copy()
+    assert row.has_canonical_format
+    assert row.nnz > 1
+    row.indices[1] = row.indices[0]
+    with loop_after(compiles_after), pytest.raises(ValueError, match="several in one place"):
+        model.partial_fit(row, y[:1])
+    assert_array_equal(model.coef_, before[0])
+    assert model.t_ == before[1]
+
+
+@pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("compiles_after", [0, np.inf])
 @pytest.mark.parametrize(
     ("model", "kind"),

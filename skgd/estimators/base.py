@@ -512,7 +512,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
             "suboptimality_": ending.suboptimality,
             "best_iter_": ending.kept,
             "best_score_": ending.score,
-            "alpha_": state.alpha if isinstance(state, WideStream) else state.objective.alpha,
+            "alpha_": state.objective.alpha if isinstance(state, State) else state.alpha,
             "t_": state.t,
             "engine_": state.engine,
             "optimizer_": state.optimizer,

@@ -183,9 +183,9 @@ def take_stream(
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
         filled = 1.0 if combines else filled / n_features  # what is combined is not sparse
-        if alpha < 0.0:
-            strength = auto_alpha(filled, n_classes)
         text_like = is_text_like(filled, n_features)
+        if alpha < 0.0:
+            strength = 0.0 if alpha < -1.0 and text_like else auto_alpha(filled, n_classes)
         if precondition or standardized:
             for j in range(n_features):
                 old_scale[j], change[j] = scale[j], center[j]
@@ -433,7 +433,7 @@ class StreamLoop:
     """The compiled loop of a stream, with all that stays the same from call to call.
 
     What changes lies in two arrays, see `parts_of_numbers` and `parts_of_statistics`: much of the time of a call with
-    one row would go into handing over more of them. Negative ``alpha`` stands for "auto".
+    one row would go into handing over more of them. ``alpha`` is -1 for "auto", and -2 for that of SGD: 0 on text.
     """
 
     def __init__(
