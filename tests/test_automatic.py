@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
 
-from skgd import GDRegressor, automatic, stopping
-from skgd.optimizers import Adam, AdamW
+from skgd import GDClassifier, GDRegressor, automatic, stopping
+from skgd.optimizers import SGD, Adam, AdamW
 
 DOCS = Path(__file__).parents[1] / "docs"
 RULES = runpy.run_path(str(DOCS / "_extensions" / "rules.py"))
@@ -34,6 +34,15 @@ def test_each_rule_has_its_reason(module):
     rules = [rule for _, rules in RULES["rules_of"](inspect.getdoc(module)) for rule in rules]
     assert len(rules) > 5
     assert all(len(rule) == 2 and all(part.endswith(".") for part in rule) for rule in rules)
+
+
+@pytest.mark.parametrize("n_rows", [90, 100, 110, 120, 130, 140])
+def test_rounding_does_not_decide_what_is_text(n_rows):
+    """Samples of fifty entries are; their mean may be a little less."""
+    X = np.kron(np.eye(n_rows), np.ones((1, 50)))
+    models = [GDClassifier(max_iter=1, tol=None).fit(each, np.arange(n_rows) % 2) for each in (X, sp.csr_array(X))]
+    assert [type(model.optimizer_) for model in models] == [SGD, SGD]
+    assert [model.alpha_ for model in models] == [0.0, 0.0]
 
 
 # -- rates ------------------------------------------------------------------------------------------------------------
