@@ -253,8 +253,8 @@ _MOST_STEPS = 16  # that it may take, where no evidence is asked for that they a
 def optimizer_for(state: State, plan: Plan, *, regression: bool) -> Optimizer:
     """Return the optimizer for columns as they turn out to be, before the first step of ``fit``."""
     columns, several = state.columns, state.objective.exclusive_classes
-    brief = columns.text_like or (columns.sparse and several)
-    return SGD() if _is_free(plan) and brief and not regression else state.optimizer
+    suits_sgd = columns.text_like or (columns.sparse and several)
+    return SGD() if _is_free(plan) and suits_sgd and not regression else state.optimizer
 
 
 def optimizer_of_network(state: State, plan: Plan, X: Matrix, rate: float, n_steps: int) -> Optimizer:
