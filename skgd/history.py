@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -29,8 +28,6 @@ def history_keys(n_layers: int) -> tuple[str, ...]:
     by_layer = (f"gradient_norm_layer_{number}" for number in range(1, n_layers + 1))
     return _KEYS if n_layers < 2 else (*_KEYS, *by_layer)
 
-
-_exhaust = deque[None](maxlen=0).extend  # the fastest loop that there is: a stream goes through it in each call
 
 STREAM_HISTORY = 1000  # calls of ``partial_fit``: without a bound, months of a stream would fill the memory
 
@@ -72,7 +69,8 @@ def append(history: dict[str, list[float]], entry: dict[str, float]) -> None:
     """Add one epoch's entry to the history, which an earlier release may have begun with fewer keys."""
     if not history.keys() >= entry.keys():
         history |= {key: [math.nan] * len(history["objective"]) for key in entry if key not in history}
-    _exhaust(map(list.append, map(history.__getitem__, entry), entry.values()))
+    for key, value in entry.items():
+        history[key].append(value)
 
 
 def drop_unfinished(history: dict[str, list[float]]) -> None:
