@@ -93,7 +93,7 @@ class WideStream(WideState):
         state = state.whole.without_average() if state.comparing else state.whole
         optimizer = state.optimizer
         if (plan.optimizer is None and not state.t) or (has_chosen_sgd(state, plan) and not is_brief(state, plan)):
-            optimizer = wide_optimizer()  # its sums of squares begin anew after those of a fit
+            optimizer = wide_optimizer()  # whose sums of squares start at their first value, also after a fit
             slots = initial_iterate(state.iterate.theta, optimizer, averaging=False).slots
             state = replace(state, iterate=state.iterate._replace(slots=slots))
         objective = replace(state.objective, alpha=_alpha(plan), standardized_penalty=False, coordinates=Coordinates())

@@ -206,14 +206,13 @@ def _batches(
     block = size * (max(1, _AT_ONCE // (size * max(objective.layer_sizes))) if dense else 1)
     for first in range(0, len(order), block):
         rows = order[first : first + block]
-        chunks = objective.chunks(X, y, weight, rows)
-        if block == size:
-            yield chunks
-            continue
-        [(Z, targets, column)] = chunks
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
-            yield [(Z[part], targets[part], None if column is None else column[part])]
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+        chunks = list(objective.chunks(X, y, weight, rows)) if block > size else []
+        if len(chunks) == 1:
+            [(Z, targets, column)] = chunks
+            yield from ([(Z[part], targets[part], None if column is None else column[part])] for part in parts)
+        else:
+            yield from (objective.chunks(X, y, weight, rows[part]) for part in parts)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
