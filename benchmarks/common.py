@@ -33,8 +33,8 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def seconds_of_processor(call: Callable[[], object]) -> float:
-    """Return for how long the processor works on a call, whatever else it has to do meanwhile."""
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """Return the CPU time of a call, in seconds."""
     started = time.process_time()
     call()
     return time.process_time() - started

@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.common import Row, duration, printed, seconds_of_processor
+from benchmarks.common import Row, cpu_seconds, duration, printed
 from skgd import GDClassifier, GDRegressor
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 from skgd.optimizers import OPTIMIZERS
 
-TITLE = "Compiling: processor seconds of a first use on a machine, minus those with compiled code on disk"
+TITLE = "Compiling: CPU seconds of a first use on a machine, minus those with compiled code on disk"
 COLUMNS = ("seconds", "nothing compiled", "compiled code on disk")
 _TARGET = 6.0
 _ROWS = 20_000
@@ -70,7 +70,7 @@ def _title(case: dict) -> str:
 
 
 def _measure(method: str, data: str, target: str, parameters: dict) -> float:
-    """Return the processor seconds of a call."""
+    """Return the CPU seconds of a call."""
     rng = np.random.default_rng(0)
     n_features = {"dense": 30, "sparse": 300, "text": 2**16}[data]
     if data == "dense":
@@ -89,9 +89,9 @@ def _measure(method: str, data: str, target: str, parameters: dict) -> float:
     model = kind(random_state=0, **parameters)
     if method == "fit":
         model.set_params(max_iter=3, tol=None)
-        return seconds_of_processor(lambda: model.fit(X, y))
+        return cpu_seconds(lambda: model.fit(X, y))
     known = {} if kind is GDRegressor else {"classes": np.arange(3) if y.ndim == 2 else np.unique(y)}
-    return seconds_of_processor(lambda: model.partial_fit(X, y, **known))
+    return cpu_seconds(lambda: model.partial_fit(X, y, **known))
 
 
 if __name__ == "__main__":

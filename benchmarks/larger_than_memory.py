@@ -13,8 +13,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from threading import Event, Thread
 
 import numpy as np
 
+from benchmarks.common import cpu_seconds
 from skgd import GDClassifier, partitions
 
 N_COLUMNS = 50
@@ -129,13 +128,6 @@ def train(kind: str, folder: Path, n_rows: int, n_partitions: int, limited: bool
     print(f"| {kind} | {of_limit} | {(max(peaks) - base) / size:.2f} | {ended} |", flush=True)
 
 
-def cpu(call: Callable[[], object]) -> float:
-    """Return the CPU time of a call, in seconds."""
-    started = time.process_time()
-    call()
-    return time.process_time() - started
-
-
 def read_all(parts: list) -> None:
     """Read each partition, and forget it."""
     for part in parts:
@@ -165,7 +157,7 @@ def times(folder: Path, n_rows: int, n_partitions: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(3):  # in turns, because other processes come and go
         for name, call in calls.items():
-            seconds[name].append(cpu(call))
+            seconds[name].append(cpu_seconds(call))
             assert np.array_equal(model.coef_, expected)
     least = {name: min(values) for name, values in seconds.items()}
     in_memory, n_passes = least["in memory"], model.n_iter_ + 1

@@ -24,7 +24,8 @@ from threading import Event, Thread
 import numpy as np
 
 import skgd
-from benchmarks.larger_than_memory import N_COLUMNS, cpu, made, read_by_columns, status, write
+from benchmarks.common import cpu_seconds
+from benchmarks.larger_than_memory import N_COLUMNS, made, read_by_columns, status, write
 from skgd import partitions
 
 LARGE = {"MALLOC_TRIM_THRESHOLD_": 2**28, "MALLOC_MMAP_THRESHOLD_": 2**25}
@@ -116,7 +117,7 @@ def times(n_rows: int, n_partitions: int) -> None:
 
     parts = [partial(made, n_rows, number) for number in range(n_partitions)]
     model = skgd.GDClassifier()
-    loop = min(cpu(partial(partitions.fit, model, parts)) for _ in range(2))
+    loop = min(cpu_seconds(partial(partitions.fit, model, parts)) for _ in range(2))
     print(f"| {n_rows * n_partitions:,} x {N_COLUMNS} | CPU seconds | page faults | speed |\n|---|---|---|---|")
     print(f"| plain loop | {loop:.1f} | | 1 |", flush=True)
     for name, settings in (("two workers, as Dask sets them", None), ("two workers, large thresholds", LARGE)):

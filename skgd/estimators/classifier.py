@@ -288,8 +288,7 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         return np.unique(labels)
 
     def _is_ready_target(self, y, n_rows):
-        right = type(y) is np.ndarray and y.dtype == self.classes_.dtype and y.shape == (n_rows,)
-        return right and y.dtype.kind in "iub" and not self._multilabel
+        return is_whole(y) and y.dtype == self.classes_.dtype and len(y) == n_rows and not self._multilabel
 
     def _encode(self, y, name):
         if self._multilabel:
