@@ -81,7 +81,7 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
     frequent = np.flatnonzero(is_frequent(filled) & (unit < 1.0))
     if len(frequent):
         of_frequent = [part[frequent] for part in measures]
-        _, *moments, _ = without_outlying_values(X[:, frequent].toarray(), weight, of_frequent)
+        _, *moments, _ = without_outlying_values(X[:, frequent].toarray(), weight, of_frequent, for_steps=True)
         mean[frequent], variance[frequent] = moments[0] / unit[frequent], moments[1] / np.square(unit[frequent])
     return unit * largest, mean, variance, filled
 
@@ -115,17 +115,18 @@ def _sizes_of_entries(X: sp.csr_array, weight: np.ndarray | None, largest: np.nd
 
 
 def without_outlying_values(
-    X: np.ndarray, weight: np.ndarray | None, measures: Measures, *, sampled: bool = False
+    X: np.ndarray, weight: np.ndarray | None, measures: Measures, *, for_steps: bool = False
 ) -> Measures:
-    """Return the measures of dense features whose outliers do not own mean and variance, perhaps from some samples.
+    """Return the measures of dense features whose outliers do not own mean and variance.
 
     The standard deviation is at most three times a robust one: the usual size of the distances from the median that are
     not zero, in units of that of a normal variable. Where it would be larger, the median takes the place of the mean,
-    too.
+    too. ``for_steps`` at one rate, some samples suffice, and the larger it would be, the closer it is to the robust
+    one: features of a third of the usual size are learned nine times as slowly.
     """
     largest, mean, variance, filled = measures
     all_rows, all_weights, unit = X, weight, nonzero(largest)
-    if sampled:
+    if for_steps:
         some = _some(len(X), X.size, _FOR_SCALES)
         X, weight = X[some], None if weight is None else weight[some]
     center = medians(X, weight)
@@ -140,10 +141,13 @@ def without_outlying_values(
     owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
     if owned.any():
         n_rows = len(all_rows)
-        some = _some(n_rows, n_rows * int(owned.sum()), _FOR_CODES) if sampled else slice(None)
+        some = _some(n_rows, n_rows * int(owned.sum()), _FOR_CODES) if for_steps else slice(None)
         X, weight = all_rows[some][:, owned], None if all_weights is None else all_weights[some]
         owned[owned] = ~_recur(X, np.abs(X - center[owned]) > _FAR * (usual * unit)[owned], weight)
-    return largest, choose(owned, center / unit, mean), choose(owned, np.square(OWNED * usual), variance), filled
+    robust = OWNED * usual
+    if for_steps:
+        robust = np.maximum(usual, np.square(robust) / np.sqrt(nonzero(variance)))
+    return largest, choose(owned, center / unit, mean), choose(owned, np.square(robust), variance), filled
 
 
 def _recur(X: np.ndarray, far: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -300,7 +300,7 @@ def standardized(state: State, plan: Plan, sample: Data, *, newton: bool, scale:
     elif sparse and not newton:
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     elif not newton and is_robust(state.objective, y):
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, sampled=True))
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, for_steps=True))
     state = replace(state, columns=columns)
     return with_coordinates(state, plan, (y, weight), stream=False, newton=newton, sparse=sparse, scale=scale)
 

@@ -81,7 +81,7 @@ def learn(
     elif not stream and sp.issparse(X):
         columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
     elif not stream and not newton and robust:
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, sampled=True))
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, for_steps=True))
     if regression and stream:
         targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
     elif regression:

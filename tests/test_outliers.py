@@ -251,12 +251,38 @@ def test_one_large_row_does_not_hide_the_others(times, loss, as_format):
 
 
 @both_formats
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
 @pytest.mark.parametrize("times", [30, 1e3, 1e6])
 def test_one_large_row_does_not_hide_the_others_in_mini_batches(times, optimizer, as_format):
     model = GDClassifier(optimizer=optimizer, random_state=0)
     accuracy, reference = accuracies_on_cancer(model, times, as_format)
     assert accuracy >= reference - 0.02
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("times", [30, 1e3, 1e6])
+@pytest.mark.parametrize("seed", range(2))
+def test_one_large_row_of_many_features_does_not_slow_the_others_down(seed, times, optimizer):
+    """A scale that is three times too large makes steps nine times too short."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(6000, 300))
+    y = rng.random(6000) < expit(X @ rng.normal(size=300) * 0.12)
+    model = GDClassifier(optimizer=optimizer, random_state=0)
+    scores = [model.fit(A, y[:3000]).score(X[3000:], y[3000:]) for A in (with_large_row(X[:3000], times), X[:3000])]
+    assert scores[0] >= scores[1] - 0.025
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "hinge"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+def test_values_in_another_unit_here_and_there_do_not_hide_the_others(optimizer, loss):
+    """Two values in a thousand, a thousand times as large: of thirty features, six samples in a hundred have one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 30))
+    y = rng.random(6000) < expit(X @ rng.normal(size=30) * 0.36)
+    wrong = np.where(rng.random((3000, 30)) < 0.002, 1000.0, 1.0)
+    model = GDClassifier(loss, optimizer=optimizer, random_state=0)
+    scores = [model.fit(A, y[:3000]).score(X[3000:], y[3000:]) for A in (X[:3000] * wrong, X[:3000])]
+    assert scores[0] >= scores[1] - 0.05
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
