@@ -465,7 +465,7 @@ def alpha_for(state: State, plan: Plan) -> float:
     n_classes = state.objective.n_outputs if state.objective.exclusive_classes else 1
     if is_brief(state, plan) or state.combined is not None:
         return 0.0
-    return auto_alpha(float(state.columns.filled.mean()), n_classes)
+    return auto_alpha(float(state.columns.share_filled), n_classes)
 
 
 def penalty_of_network(objective: Objective, n_samples: float) -> float:

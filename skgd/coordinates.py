@@ -418,9 +418,9 @@ class ColumnStatistics:
 
     def _merged(self, n_rows: int, weight: float, measures: Measures) -> ColumnStatistics:
         total = self.weight + weight
-        if self.rows == 0:
-            return ColumnStatistics(n_rows, total, measures)
-        return ColumnStatistics(self.rows + n_rows, total, merged_measures(self.measures, measures, weight / total))
+        if self.rows:
+            measures = merged_measures(self.measures, measures, weight / total)
+        return ColumnStatistics(self.rows + n_rows, total, measures, self.left_out)
 
     def merged(self, other: ColumnStatistics) -> ColumnStatistics:
         """Return the statistics of the rows of both."""
@@ -430,7 +430,13 @@ class ColumnStatistics:
         """Return the statistics of some of the columns, where the others are empty."""
         subset = tuple(measure[columns] for measure in self.measures)
         usual = None if self.usual is None else tuple(measure[columns] for measure in self.usual)
-        return ColumnStatistics(self.rows, self.weight, subset, len(self.filled) - len(columns), usual)
+        return ColumnStatistics(self.rows, self.weight, subset, self.n_columns - len(columns), usual)
+
+    def of_superset(self, columns: np.ndarray, n_columns: int) -> ColumnStatistics:
+        """Return the statistics of so many columns, of which these are some, and the others empty."""
+        measures = tuple(spread(measure, columns, n_columns, 0.0) for measure in self.measures)
+        usual = None if self.usual is None else tuple(spread(each, columns, n_columns, 0.0) for each in self.usual)
+        return ColumnStatistics(self.rows, self.weight, measures, self.n_columns - n_columns, usual)
 
     @property
     def largest(self) -> np.ndarray:
@@ -465,7 +471,7 @@ class ColumnStatistics:
     @property
     def sparse(self) -> bool:
         """Whether most entries are zero, in whatever format they come."""
-        return bool(is_sparse(self._filled))
+        return bool(is_sparse(self.share_filled))
 
     @property
     def one_hot(self) -> float:
@@ -479,7 +485,7 @@ class ColumnStatistics:
     @property
     def text_like(self) -> bool:
         """Whether most entries are zero, and yet a sample has many."""
-        return bool(is_text_like(self._filled, self.n_columns))
+        return bool(is_text_like(self.share_filled, self.n_columns))
 
     @property
     def n_columns(self) -> int:
@@ -487,7 +493,7 @@ class ColumnStatistics:
         return len(self.filled) + self.left_out
 
     @property
-    def _filled(self) -> float:
+    def share_filled(self) -> float:
         """The share of all entries that are not zero."""
         return self.filled.sum() / self.n_columns
 
@@ -556,6 +562,12 @@ class Coordinates:
     def of_subset(self, columns: np.ndarray) -> Coordinates:
         """Return the coordinates of some of the features."""
         center, scale = (v if isinstance(v, float) else v[columns] for v in (self.center, self.scale))
+        return replace(self, center=center, scale=scale)
+
+    def of_superset(self, columns: np.ndarray, n_features: int) -> Coordinates:
+        """Return the coordinates of so many features, of which these are some, and the others empty."""
+        center = self.center if isinstance(self.center, float) else spread(self.center, columns, n_features, 0.0)
+        scale = self.scale if isinstance(self.scale, float) else spread(self.scale, columns, n_features, 1.0)
         return replace(self, center=center, scale=scale)
 
     @property
@@ -663,6 +675,13 @@ class Coordinates:
         intercept = intercept + self.center @ coef if self.centered else intercept
         standardized = standardized_coefficient(coef, _column(self.scale), self.target_scale)
         return standardized, (intercept - self.target_center) / self.target_scale
+
+
+def spread(values: np.ndarray, places: np.ndarray, size: int, value: float) -> np.ndarray:
+    """Return an array of so many values, with these in some places, and one value in all others."""
+    full = np.full((size, *values.shape[1:]), value, values.dtype)
+    full[places] = values
+    return full
 
 
 def _column(values: np.ndarray | float) -> np.ndarray | float:

@@ -59,7 +59,7 @@ class Epochs:
         )
         packs = not isinstance(X, np.ndarray) and X.nnz > 0 and not state.objective.hidden_layer_sizes
         if state.engine == "compiled" and packs and from_zero and laziness_of(state.optimizer) == "rest":
-            self._packing = Packing(state, X)
+            self._packing = Packing.by_frequency(state, X)
             state, self.data = self._packing.packed(state), (self._packing.rows(X), y, weight)
         self._base, self._longest = base_rate(state, self._plan, from_linear_model=self._evaluates_start)
         state.optimizer = optimizer_of_network(state, self._plan, X, self._base, self.n_steps)

@@ -34,6 +34,7 @@ from skgd.history import append, drop_unfinished, entry_of, history_keys, print_
 from skgd.networks import at_linear_model
 from skgd.newton import NewtonEpochs, problem_of, with_chosen_penalty
 from skgd.optimizers import AdaGrad
+from skgd.packing import Packing, UnpackingObserver
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import DivergenceError, divergence, learn
@@ -65,8 +66,41 @@ def train_epochs(
 
     With validation data, its loss is watched instead, and the parameters of the best epoch are kept. With ``resumed``,
     go on from there, where an earlier call with the same data ended. Return the state, the number of epochs, and why
-    there were no more.
+    there were no more. Features without an entry, of hashed text, are left out meanwhile: they cost nothing.
     """
+    packing = _packing_of(state, data[0], resumed)
+    if packing is None:
+        return _train(state, plan, data, validation, history, random_state, resumed, observer)
+    data = packing.rows(data[0]), *data[1:]
+    validation = None if validation is None else (packing.rows_of_others(validation[0]), *validation[1:])
+    observer = None if observer is None else UnpackingObserver(observer, packing)
+    state, n_epochs, ending = _train(
+        packing.packed(state), plan, data, validation, history, random_state, resumed, observer
+    )
+    return packing.unpacked(state), n_epochs, ending
+
+
+def _packing_of(state: State, X: Matrix, resumed: Progress | None) -> Packing | None:
+    """Return the packing of features with entries, unless training goes on with coefficients of others."""
+    if state.t > (0 if resumed is None else resumed.steps or 0):
+        return None
+    packing = Packing.of_occurring(X)
+    if packing is None or resumed is None:
+        return packing
+    of_all = len(resumed.iterate.theta) == state.objective.n_parameters  # in a checkpoint of an earlier release
+    return None if of_all else packing
+
+
+def _train(
+    state: State,
+    plan: Plan,
+    data: Data,
+    validation: Data | None,
+    history: dict[str, list[float]],
+    random_state: np.random.RandomState,
+    resumed: Progress | None,
+    observer: Observer | None,
+) -> tuple[State, int, Ending]:
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
     epoch, best_iterate, best_epoch, best_score = 0, None, 0, np.nan
@@ -264,7 +298,8 @@ def _at_linear_model(state: State, start: State, plan: Plan, data: Data, random_
 def untrained_linear_model(start: State, random_state: np.random.RandomState) -> State:
     """Return the state before training of the linear model beside a network, with default parameters."""
     objective = replace(start.objective, hidden_layer_sizes=(), activation=Identity())
-    return start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
+    state = start_state(objective, AdaGrad(), start.dtype.type, len(start.class_totals), True, random_state)
+    return replace(state, columns=start.columns)
 
 
 def predicting_like(linear: State, state: State, X: Matrix) -> State:

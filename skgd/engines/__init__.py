@@ -99,8 +99,9 @@ def choose_squares(*, n_epochs: int, n_steps: int, n_entries: int) -> Callable[[
 
 
 def renumbered(X: sp.csr_array, number: np.ndarray) -> np.ndarray:
-    """Return the indices of a CSR matrix, of a training that is compiled, whose columns have new numbers."""
-    return _compiled().renumbered(X, number)
+    """Return the indices of a CSR matrix whose columns have new numbers."""
+    compiled = _compiled_for(USUAL_EPOCHS, 1, X.nnz)
+    return number.take(X.indices) if compiled is None else compiled.renumbered(X, number)
 
 
 def has_duplicates(X: sp.csr_array) -> bool:
