@@ -69,38 +69,10 @@ def train_epochs(
     there were no more. Features without an entry, of hashed text, are left out meanwhile: they cost nothing.
     """
     packing = _packing_of(state, data[0], resumed)
-    if packing is None:
-        return _train(state, plan, data, validation, history, random_state, resumed, observer)
-    data = packing.rows(data[0]), *data[1:]
-    validation = None if validation is None else (packing.rows_of_others(validation[0]), *validation[1:])
-    observer = None if observer is None else UnpackingObserver(observer, packing)
-    state, n_epochs, ending = _train(
-        packing.packed(state), plan, data, validation, history, random_state, resumed, observer
-    )
-    return packing.unpacked(state), n_epochs, ending
-
-
-def _packing_of(state: State, X: Matrix, resumed: Progress | None) -> Packing | None:
-    """Return the packing of features with entries, unless training goes on with coefficients of others."""
-    if state.t > (0 if resumed is None else resumed.steps or 0):
-        return None
-    packing = Packing.of_occurring(X)
-    if packing is None or resumed is None:
-        return packing
-    of_all = len(resumed.iterate.theta) == state.objective.n_parameters  # in a checkpoint of an earlier release
-    return None if of_all else packing
-
-
-def _train(
-    state: State,
-    plan: Plan,
-    data: Data,
-    validation: Data | None,
-    history: dict[str, list[float]],
-    random_state: np.random.RandomState,
-    resumed: Progress | None,
-    observer: Observer | None,
-) -> tuple[State, int, Ending]:
+    if packing is not None:
+        state, data = packing.packed(state), (packing.rows(data[0]), *data[1:])
+        validation = None if validation is None else (packing.rows_of_others(validation[0]), *validation[1:])
+        observer = None if observer is None else UnpackingObserver(observer, packing)
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
     epoch, best_iterate, best_epoch, best_score = 0, None, 0, np.nan
@@ -250,7 +222,19 @@ def _train(
     if best_iterate is not None:
         state.iterate = best_iterate
     n_epochs = len(watched) - began
+    state = state if packing is None else packing.unpacked(state)
     return state, n_epochs, ending._replace(kept=best_epoch or n_epochs, score=best_score)
+
+
+def _packing_of(state: State, X: Matrix, resumed: Progress | None) -> Packing | None:
+    """Return the packing of features with entries, unless training goes on with coefficients of others."""
+    if state.t > (0 if resumed is None else resumed.steps or 0):
+        return None
+    packing = Packing.of_occurring(X)
+    if packing is None or resumed is None:
+        return packing
+    of_all = len(resumed.iterate.theta) == state.objective.n_parameters  # in a checkpoint of an earlier release
+    return None if of_all else packing
 
 
 def begun_with_yardstick(state: State, plan: Plan, data: Data, constant: np.ndarray) -> tuple[State, float, float]:
