@@ -14,9 +14,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     dense or sparse; for losses with kinks, on smoothed losses (means over intervals that become smaller), and in
     classification (hinge) only with a number for ``alpha`` or ``tol``. Features are few if (n_samples + n_features) ·
     n_features² · n_outputs, times 16 unless the loss is the squared error, is at most 2e9 (n_outputs is 1 for a squared
-    error; softmax multiplies n_features by n_classes - 1), and X has at most 4 million entries. Why: they cost less
-    than epochs of mini-batches, and end at the minimum, whatever the correlations, outliers and rare classes. With the
-    hinge loss, predictions for left-out samples, which choose the penalty, are too good if classes are separable.
+    error; softmax multiplies n_features by n_classes - 1), and X has at most 4 million entries. In a sparse matrix of
+    which at most half of the features occur, as of hashed text, only these count. Why: they cost less than epochs of
+    mini-batches, and end at the minimum, whatever the correlations, outliers and rare classes. With the hinge loss,
+    predictions for left-out samples, which choose the penalty, are too good if classes are separable.
 
     the same with more features, if they are dense and correlated (the squared correlations of a feature with the others
     add up to 3 in the mean, by 256 samples), or if there are fewer than 20 samples per feature: up to 5e10 operations
@@ -87,8 +88,10 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     for labels, and losses that grow no faster than linearly: in ``fit`` with mini-batches, the standard deviation of
     dense features is at most three times a robust estimate from some of the samples, and sparse samples that are more
     than seven times as long as usual count as shorter ones. In steps of ``partial_fit``, and of ``fit`` if ``tol`` and
-    ``alpha`` have their defaults, such samples have a smaller weight. Why: a few outliers and heavy tails do not hide
-    the other samples.
+    ``alpha`` have their defaults, such samples have a smaller weight; in ``fit``, the scale of a feature then falls
+    from three robust estimates to one where outliers would increase the standard deviation by factors of three to nine.
+    Why: a few outliers and heavy tails do not hide the other samples; with a scale of three, the learning rate of plain
+    SGD would be nine times too small.
 
     values of dense features that are more than ten times as far away as usual, but recur (at most half of them
     different, and 0.3 % of the samples or more), are codes, such as -9999 for missing values: the standard deviation

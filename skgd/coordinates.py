@@ -433,9 +433,9 @@ class ColumnStatistics:
         return ColumnStatistics(self.rows, self.weight, subset, self.n_columns - len(columns), usual)
 
     def of_superset(self, columns: np.ndarray, n_columns: int) -> ColumnStatistics:
-        """Return the statistics of so many columns, of which these are some, and the others empty."""
-        measures = tuple(spread(measure, columns, n_columns, 0.0) for measure in self.measures)
-        usual = None if self.usual is None else tuple(spread(each, columns, n_columns, 0.0) for each in self.usual)
+        """Return the statistics of so many columns, of which these are some, and the others like the last of them."""
+        measures = tuple(spread(measure, columns, n_columns) for measure in self.measures)
+        usual = None if self.usual is None else tuple(spread(measure, columns, n_columns) for measure in self.usual)
         return ColumnStatistics(self.rows, self.weight, measures, self.n_columns - n_columns, usual)
 
     @property
@@ -565,9 +565,9 @@ class Coordinates:
         return replace(self, center=center, scale=scale)
 
     def of_superset(self, columns: np.ndarray, n_features: int) -> Coordinates:
-        """Return the coordinates of so many features, of which these are some, and the others empty."""
-        center = self.center if isinstance(self.center, float) else spread(self.center, columns, n_features, 0.0)
-        scale = self.scale if isinstance(self.scale, float) else spread(self.scale, columns, n_features, 1.0)
+        """Return the coordinates of so many features, of which these are some, and the others like the last of them."""
+        parts = self.center, self.scale
+        center, scale = (v if isinstance(v, float) else spread(v, columns, n_features) for v in parts)
         return replace(self, center=center, scale=scale)
 
     @property
@@ -677,9 +677,9 @@ class Coordinates:
         return standardized, (intercept - self.target_center) / self.target_scale
 
 
-def spread(values: np.ndarray, places: np.ndarray, size: int, value: float) -> np.ndarray:
-    """Return an array of so many values, with these in some places, and one value in all others."""
-    full = np.full((size, *values.shape[1:]), value, values.dtype)
+def spread(values: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
+    """Return an array of so many values, or rows: these in some places, and in all others the last of them."""
+    full = np.full((size, *values.shape[1:]), values[-1], values.dtype)
     full[places] = values
     return full
 

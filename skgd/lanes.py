@@ -242,7 +242,7 @@ def train_in_lanes(
     linear = untrained_linear_model(given, random_state) if can_start_at_linear_model(given, plan) else None
     begins = linear is not None and minimizes(linear.objective)
     if linear is not None and begins:
-        linear = replace(linear, columns=given.columns, targets=given.targets, class_totals=given.class_totals)
+        linear = replace(linear, targets=given.targets, class_totals=given.class_totals)
         of_linear: dict[str, list[float]] = {key: [] for key in history_keys(1)}
         linear, _, end = train_by_sums(linear, linear_plan(plan), engine, known, found, None, of_linear, None)
         state, interrupted = predicting_like(linear, state, sample[0]), end.reason == "interrupted"

@@ -65,7 +65,9 @@ def _some(n_rows: int, n_values: int, most: int) -> slice:
     return at_regular_distances(n_rows, min(_SOME_ROWS, max(most * n_rows // max(n_values, 1), _FEWEST_ROWS)))
 
 
-def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measures) -> Measures:
+def without_outliers(
+    X: sp.csr_array, weight: np.ndarray | None, measures: Measures, *, closer: bool = False
+) -> Measures:
     """Return the measures of sparse features in units of at most five times the usual size of their entries.
 
     It is estimated from some of the samples. Features that most samples have are measured like dense ones, if they have
@@ -81,7 +83,7 @@ def without_outliers(X: sp.csr_array, weight: np.ndarray | None, measures: Measu
     frequent = np.flatnonzero(is_frequent(filled) & (unit < 1.0))
     if len(frequent):
         of_frequent = [part[frequent] for part in measures]
-        _, *moments, _ = without_outlying_values(X[:, frequent].toarray(), weight, of_frequent, for_steps=True)
+        _, *moments, _ = without_outlying_values(X[:, frequent].toarray(), weight, of_frequent, closer=closer)
         mean[frequent], variance[frequent] = moments[0] / unit[frequent], moments[1] / np.square(unit[frequent])
     return unit * largest, mean, variance, filled
 
@@ -115,18 +117,18 @@ def _sizes_of_entries(X: sp.csr_array, weight: np.ndarray | None, largest: np.nd
 
 
 def without_outlying_values(
-    X: np.ndarray, weight: np.ndarray | None, measures: Measures, *, for_steps: bool = False
+    X: np.ndarray, weight: np.ndarray | None, measures: Measures, *, sampled: bool = False, closer: bool = False
 ) -> Measures:
     """Return the measures of dense features whose outliers do not own mean and variance.
 
-    The standard deviation is at most three times a robust one: the usual size of the distances from the median that are
-    not zero, in units of that of a normal variable. Where it would be larger, the median takes the place of the mean,
-    too. ``for_steps`` at one rate, some samples suffice, and the larger it would be, the closer it is to the robust
-    one: features of a third of the usual size are learned nine times as slowly.
+    The standard deviation s is at most three times a robust one, u: the usual size of the distances from the median
+    that are not zero, in units of that of a normal variable. Where it would be larger, the median takes the place of
+    the mean, too. With ``closer``, it is 9 u² / s there, or u if that is larger: features that seem to be a third of
+    their usual size are learned nine times as slowly at a rate that all share. ``sampled`` estimates u from some rows.
     """
     largest, mean, variance, filled = measures
     all_rows, all_weights, unit = X, weight, nonzero(largest)
-    if for_steps:
+    if sampled:
         some = _some(len(X), X.size, _FOR_SCALES)
         X, weight = X[some], None if weight is None else weight[some]
     center = medians(X, weight)
@@ -141,11 +143,11 @@ def without_outlying_values(
     owned = (usual > 0.0) & (np.sqrt(variance) > OWNED * usual)
     if owned.any():
         n_rows = len(all_rows)
-        some = _some(n_rows, n_rows * int(owned.sum()), _FOR_CODES) if for_steps else slice(None)
+        some = _some(n_rows, n_rows * int(owned.sum()), _FOR_CODES) if sampled else slice(None)
         X, weight = all_rows[some][:, owned], None if all_weights is None else all_weights[some]
         owned[owned] = ~_recur(X, np.abs(X - center[owned]) > _FAR * (usual * unit)[owned], weight)
     robust = OWNED * usual
-    if for_steps:
+    if closer:
         robust = np.maximum(usual, np.square(robust) / np.sqrt(nonzero(variance)))
     return largest, choose(owned, center / unit, mean), choose(owned, np.square(robust), variance), filled
 

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from skgd.coordinates import Matrix, spread
-from skgd.engines import Iterate, renumbered
+from skgd.engines import Iterate, initial_iterate, renumbered
 from skgd.state import State
 
 _ENTRIES = 16  # of samples in a feature, in the mean: with more, nearly all features have some
 
 
 class Packing:
-    """Some features of sparse samples, in any order: no sample has another one, whose coefficients are zero.
+    """Some features of sparse samples, in any order, and one that no sample has, if there is one: it stands for others.
 
     Parameters
     ----------
+    features : ndarray of shape (n_kept,)
+        All features that samples have.
     n_features : int
         The number of all features.
-    kept : ndarray of shape (n_kept,)
-        Which of them there are.
     """
 
-    def __init__(self, n_features: int, kept: np.ndarray):
-        self._n_features, self._kept = n_features, kept
+    def __init__(self, features: np.ndarray, n_features: int):
+        others = np.ones(n_features, bool)
+        others[features] = False
+        self._kept, self._n_features = np.append(features, np.flatnonzero(others)[:1]), n_features
 
     @classmethod
     def of_occurring(cls, X: Matrix) -> Packing | None:
@@ -38,8 +39,8 @@ class Packing:
             return None
         occurs = np.zeros(n_features, bool)
         occurs[X.indices] = True
-        kept = np.flatnonzero(occurs)
-        return cls(n_features, kept) if 2 * len(kept) <= n_features else None
+        features = np.flatnonzero(occurs)
+        return cls(features, n_features) if 2 * len(features) <= n_features else None
 
     @classmethod
     def by_frequency(cls, state: State, X: sp.csr_array) -> Packing:
@@ -47,8 +48,8 @@ class Packing:
         stored = state.columns.largest > 0.0
         if np.count_nonzero(X.data) < X.nnz:  # zeros are stored, too
             stored[X.indices] = True
-        kept = np.flatnonzero(stored)
-        return cls(X.shape[1], kept[np.argsort(-state.columns.filled[kept], kind="stable")])
+        features = np.flatnonzero(stored)
+        return cls(features[np.argsort(-state.columns.filled[features], kind="stable")], X.shape[1])
 
     def rows(self, X: sp.csr_array) -> sp.csr_array:
         """Return samples with fewer features, of which they have no others."""
@@ -60,18 +61,26 @@ class Packing:
         """Return the same of samples that may have others, which count for nothing."""
         return X[:, self._kept]
 
+    def begun(self, state: State) -> State:
+        """Return the state for fewer features before training, in which others have coefficients of zero."""
+        packed = self.packed(state)
+        theta = packed.iterate.theta.copy()
+        packed.objective.layers(theta)[0][0][-1] = 0.0  # of a network
+        iterate = initial_iterate(theta, packed.optimizer, packed.averaging)
+        return replace(packed, iterate=iterate._replace(t=state.t))
+
     def packed(self, state: State) -> State:
         """Return the state for fewer features."""
         before = state.objective
         coordinates = before.coordinates.of_subset(self._kept)
         objective = replace(before, n_features=len(self._kept), coordinates=coordinates)
 
-        def pack(theta: np.ndarray, _: float) -> np.ndarray:
+        def pack(theta: np.ndarray) -> np.ndarray:
             (coef, intercept), *others = before.layers(theta)
             return objective.join([(coef[self._kept], intercept), *others], theta.dtype)
 
         columns = state.columns.of_subset(self._kept)
-        return replace(state, objective=objective, columns=columns, iterate=_each(pack, state))
+        return replace(state, objective=objective, columns=columns, iterate=_each(pack, state.iterate))
 
     def unpacked(self, state: State) -> State:
         """Return the state for all features."""
@@ -79,33 +88,15 @@ class Packing:
         coordinates = before.coordinates.of_superset(self._kept, n_features)
         objective = replace(before, n_features=n_features, coordinates=coordinates)
 
-        def unpack(theta: np.ndarray, value: float) -> np.ndarray:
+        def unpack(theta: np.ndarray) -> np.ndarray:
             (coef, intercept), *others = before.layers(theta)
-            full = spread(coef, self._kept, n_features, value)
-            return objective.join([(full, intercept), *others], theta.dtype)
+            return objective.join([(spread(coef, self._kept, n_features), intercept), *others], theta.dtype)
 
         columns = state.columns.of_superset(self._kept, n_features)
-        return replace(state, objective=objective, columns=columns, iterate=_each(unpack, state))
+        return replace(state, objective=objective, columns=columns, iterate=_each(unpack, state.iterate))
 
 
-class UnpackingObserver:
-    """Tells an observer of the states for all features."""
-
-    def __init__(self, observer: Any, packing: Packing):
-        self._observer, self._packing = observer, packing
-
-    def begin_epoch(self, state: State, progress: Any) -> None:
-        """Be told that an epoch begins."""
-        self._observer.begin_epoch(self._packing.unpacked(state), progress)
-
-    def end_epoch(self, state: State, progress: Any) -> bool:
-        """Be told that an epoch has ended; return whether to stop."""
-        return self._observer.end_epoch(self._packing.unpacked(state), progress)
-
-
-def _each(change: Callable[[np.ndarray, float], np.ndarray], state: State) -> Iterate:
-    """Return the iterate with each of its vectors changed, which is told what features without entries have there."""
-    iterate = state.iterate
-    slots = tuple(map(change, iterate.slots, state.optimizer.initial()))
-    average = None if iterate.average is None else change(iterate.average, 0.0)
-    return iterate._replace(theta=change(iterate.theta, 0.0), slots=slots, average=average)
+def _each(change: Callable[[np.ndarray], np.ndarray], iterate: Iterate) -> Iterate:
+    """Return the iterate with each of its vectors changed."""
+    average = None if iterate.average is None else change(iterate.average)
+    return iterate._replace(theta=change(iterate.theta), slots=tuple(map(change, iterate.slots)), average=average)

@@ -133,6 +133,7 @@ class Run:
         self._root = estimator._init_callback_context(max_subtasks=n_epochs)
         self._root.call_on_fit_task_begin(**self._given)
         self._now: tuple[State, Progress] | None = None
+        self.unpacked: Callable[[State], State] = lambda state: state
 
     def begin_epoch(self, state: State, progress: Progress) -> None:
         """Tell the callbacks that an epoch begins."""
@@ -156,7 +157,8 @@ class Run:
     def _fitted_now(self) -> dict[str, Any]:
         """Return the attributes of an estimator that is fitted as far as training has come."""
         assert self._now is not None
-        return self._attributes(*self._now) | self._unfinished()
+        state, progress = self._now
+        return self._attributes(self.unpacked(state), progress) | self._unfinished()
 
     def _unfinished(self) -> dict[str, Any]:
         """Return, for a `Checkpoint`, where the last complete epoch ended, unless this call had no epoch at all."""

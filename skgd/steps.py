@@ -79,9 +79,11 @@ def learn(
     if newton == X.shape[0]:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not stream and sp.issparse(X):
-        columns = replace(columns, usual=without_outliers(X, weight, columns.measures))
+        closer = robust and discounts_outliers(plan)
+        columns = replace(columns, usual=without_outliers(X, weight, columns.measures, closer=closer))
     elif not stream and not newton and robust:
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, for_steps=True))
+        how = {"sampled": True, "closer": discounts_outliers(plan)}
+        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, **how))
     if regression and stream:
         targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
     elif regression:
@@ -116,8 +118,7 @@ def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool,
     Where all of them are ``measured`` in the statistics, the largest values may say that there are none.
     """
     X, _, weight = data
-    early = stream or plan.tol == plan.alpha == "auto"
-    if not (early and plan.precondition):
+    if not (discounts_outliers(plan) or (stream and plan.precondition)):
         return weight
     inputs, coordinates = state.combined or state.columns, state.objective.coordinates
     fit_intercept = state.objective.fit_intercept
@@ -128,6 +129,11 @@ def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool,
     if counts is None:
         return weight
     return counts if weight is None else counts * weight
+
+
+def discounts_outliers(plan: Plan) -> bool:
+    """Say whether outlying samples count less in steps of ``fit``: where training does not look for the minimum."""
+    return plan.precondition and plan.tol == plan.alpha == "auto"
 
 
 def with_penalty(state: State, plan: Plan) -> State:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from skgd.history import append, drop_unfinished, entry_of, history_keys, print_
 from skgd.networks import at_linear_model
 from skgd.newton import NewtonEpochs, problem_of, with_chosen_penalty
 from skgd.optimizers import AdaGrad
-from skgd.packing import Packing, UnpackingObserver
+from skgd.packing import Packing
 from skgd.plan import Plan
 from skgd.state import Data, Progress, State, start_state
 from skgd.steps import DivergenceError, divergence, learn
@@ -44,6 +45,8 @@ from skgd.subsampling import SubsampledEpochs, columns_vary_in_many_rows, sample
 
 class Observer(Protocol):
     """Who is told when an epoch begins and ends, and may ask to stop."""
+
+    unpacked: Callable[[State], State]  # what makes of a state that it is told the one for all features
 
     def begin_epoch(self, state: State, progress: Progress) -> None:
         """Be told that an epoch begins."""
@@ -70,9 +73,10 @@ def train_epochs(
     """
     packing = _packing_of(state, data[0], resumed)
     if packing is not None:
-        state, data = packing.packed(state), (packing.rows(data[0]), *data[1:])
+        state, data = packing.begun(state), (packing.rows(data[0]), *data[1:])
         validation = None if validation is None else (packing.rows_of_others(validation[0]), *validation[1:])
-        observer = None if observer is None else UnpackingObserver(observer, packing)
+        if observer is not None:
+            observer.unpacked = packing.unpacked
     watched_key = "objective" if validation is None else "validation_loss"
     watched = history[watched_key]
     epoch, best_iterate, best_epoch, best_score = 0, None, 0, np.nan
@@ -227,13 +231,13 @@ def train_epochs(
 
 
 def _packing_of(state: State, X: Matrix, resumed: Progress | None) -> Packing | None:
-    """Return the packing of features with entries, unless training goes on with coefficients of others."""
+    """Return the packing of features with entries, unless training begins with coefficients of others, or did."""
     if state.t > (0 if resumed is None else resumed.steps or 0):
         return None
     packing = Packing.of_occurring(X)
     if packing is None or resumed is None:
         return packing
-    of_all = len(resumed.iterate.theta) == state.objective.n_parameters  # in a checkpoint of an earlier release
+    of_all = len(resumed.iterate.theta) == state.objective.n_parameters  # or those of an earlier release
     return None if of_all else packing
 
 

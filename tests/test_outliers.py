@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from warnings import catch_warnings
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.metrics import log_loss, r2_score
 from sklearn.model_selection import train_test_split
@@ -270,6 +272,31 @@ def test_one_large_row_of_many_features_does_not_slow_the_others_down(seed, time
     model = GDClassifier(optimizer=optimizer, random_state=0)
     scores = [model.fit(A, y[:3000]).score(X[3000:], y[3000:]) for A in (with_large_row(X[:3000], times), X[:3000])]
     assert scores[0] >= scores[1] - 0.025
+
+
+@both_formats
+@pytest.mark.parametrize(
+    ("loss", "params", "scale"),
+    [
+        ("absolute_error", {}, 1.0),
+        ("absolute_error", {"tol": 1e-3}, 3.0),
+        ("absolute_error", {"alpha": 0.01}, 3.0),
+        ("squared_error", {}, None),
+    ],
+)
+def test_scales_are_the_usual_size_only_where_outlying_samples_count_less(loss, params, scale, as_format):
+    """Elsewhere, steps would be longer for the samples that are far away."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 5))
+    X[0, 0] = 1e4
+    y = X[:, 1] + rng.normal(size=2000)
+    model = GDRegressor(loss, optimizer="sgd", max_iter=2, random_state=0, **params)
+    with catch_warnings(action="ignore", category=ConvergenceWarning):
+        found = model.fit(as_format(X), y)._state.objective.coordinates.scale[0]
+    if scale is None:  # least squares are owned by what is far away; in sparse samples, less
+        assert found > 2.9
+    else:
+        assert_allclose(found, scale, rtol=0.1)
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "hinge"])
