@@ -20,6 +20,7 @@ from skgd.optimizers import Adam, Optimizer
 
 numba = pytest.importorskip("numba")
 inlining = pytest.importorskip("skgd.engines.compiled.inlining")
+remembering = pytest.importorskip("skgd.engines.compiled.remembering")
 specialize = pytest.importorskip("skgd.engines.compiled.specialize")
 streams = pytest.importorskip("skgd.engines.compiled.streams")
 workspace = pytest.importorskip("skgd.engines.compiled.workspace")
@@ -287,12 +288,12 @@ def test_compiling_leaves_the_collector_as_it_was(frozen):
 
 
 @pytest.mark.parametrize("body", ["x + 1.0", "x.of_no_number"])
-def test_compiling_leaves_numbas_look_up_as_it_was(body):
-    look_ups = [getattr(*question) for question in inlining._QUESTIONS]
+def test_compiling_leaves_numba_as_it_was(body):
+    usual = [getattr(place, name) for place, name, _ in remembering._CHANGES]
     loop = specialize.Loop(made(f"def function(x): return {body}"), lasting=False)
     with nullcontext() if "+" in body else pytest.raises(specialize.CannotCompile):
         assert loop(1.0) == 2.0
-    assert all(getattr(*each) is usual for each, usual in zip(inlining._QUESTIONS, look_ups, strict=True))
+    assert [getattr(place, name) for place, name, _ in remembering._CHANGES] == usual
 
 
 def test_compiling_is_announced_once(tmp_path):

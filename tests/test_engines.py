@@ -455,6 +455,20 @@ def test_user_rule_and_loss_compile(form, batch_size):
     assert_engines_agree(model, X, y)
 
 
+rule_of_adam = Adam.rule
+
+
+class Halved(Adam):
+    @staticmethod
+    def rule(w, g, lr, t, slots, hyper):
+        return rule_of_adam(w, g, 0.5 * lr, t, slots, hyper)
+
+
+def test_a_users_rule_may_call_one_of_ours():
+    model, X, y = problem(Halved(), "squared_error", "number", "dense", batch_size=7)
+    assert_engines_agree(model, X, y)
+
+
 def shrinking(outer, entry, attribute):
     """Return an optimizer whose rule reads a closure, an entry of a global array and an attribute of a module."""
     config = types.ModuleType("config")

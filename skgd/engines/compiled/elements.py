@@ -14,12 +14,13 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.cpu import CPUContext
 from numba.np.arrayobj import load_item, store_item
 
+from skgd.engines.compiled.calls import ContextForCalls
 
-class ContextForElements(CPUContext):
-    """Numba's context, but for elements of arrays."""
+
+class ContextForElements(ContextForCalls):
+    """And for elements, lengths and shapes of arrays."""
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Callable:
         """Return what generates the code of a function."""
@@ -27,6 +28,10 @@ class ContextForElements(CPUContext):
         if generate is None or self.enable_boundscheck or not _is_known(*sig.args):
             return super().get_function(fn, sig, _firstcall)
         return partial(generate, self, sig)
+
+    def get_getattr(self, typ: Any, attr: str) -> Callable:
+        """Return what generates the code of an attribute."""
+        return _shape if attr == "shape" and isinstance(typ, types.Array) else super().get_getattr(typ, attr)
 
 
 def section(context: Any, builder: Any, kind: Any, array: Any, first: Any, lengths: list[Any]) -> Any:
@@ -47,8 +52,8 @@ def section(context: Any, builder: Any, kind: Any, array: Any, first: Any, lengt
     return builder.insert_value(part, data, places("data"))
 
 
-def _is_known(array: Any, index: Any, value: Any = None) -> bool:
-    """Say whether this is about an element, or reads rows, of an array whose numbers lie one after the other."""
+def _is_known(array: Any, index: Any = types.intp, value: Any = None) -> bool:
+    """Say whether this is about an element, the length or rows of an array whose numbers lie one after the other."""
     if type(array) is not types.Array or array.layout != "C":
         return False
     if isinstance(index, types.SliceType):
@@ -100,6 +105,17 @@ def _write(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any 
     store_item(context, builder, kind, number, _pointer(context, builder, kind, array, first))
 
 
+def _shape(context: Any, builder: Any, kind: Any, array: Any, attribute: str) -> Any:
+    """Return the shape of an array."""
+    return builder.extract_value(array, context.data_model_manager[kind].get_field_position("shape"))
+
+
+def _length(context: Any, signature: Any, builder: Any, arguments: Any, loc: Any = None) -> Any:
+    """Return how many rows or elements an array has."""
+    (kind,), (array,) = signature.args, arguments
+    return builder.extract_value(_shape(context, builder, kind, array, "shape"), 0)
+
+
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, number: Any) -> Any:
     """Return where a number of an array lies."""
     data = builder.extract_value(array, context.data_model_manager[kind].get_field_position("data"))
@@ -123,4 +139,4 @@ def _number_of(context: Any, builder: Any, kind: Any, index: Any, array: Any, at
     return first, lengths[len(kinds) :]
 
 
-_GENERATE = {operator.getitem: _read, operator.setitem: _write}
+_GENERATE = {operator.getitem: _read, operator.setitem: _write, len: _length}

@@ -6,14 +6,12 @@
   environment of Python's objects for each. Each is simplified on its own before, as usual: less of that saves a quarter
   of a second, but then fewer loops become vectors.
 - A program may have closures, context managers, literal loops, parallel loops and expressions of arrays. skgd's own
-  functions have none, so that they do without the passes that look for them, and without asking for how long each
-  variable is needed, for they count no references. A user's functions take all passes.
-- Wherever an operation or an attribute occurs, Numba looks up again what it is for the types of its operands, and what
-  LLVM has for it: it tries one kind of operands after the other, for each of its passes. In a loop, 190 of 3,800 such
-  questions differ. To remember the answers takes a fifth off the time.
-- LLVM's time grows with the code that it is handed. For streams, whose loop has many others within it,
-  `skgd.engines.compiled.elements` and `intrinsics` say in less code than Numba how loops count and where elements lie,
-  and LLVM unrolls none. Both save a quarter of the time. Single-sample steps of `fit` would take half as long again.
+  functions have none, so that they do without the passes that look for them. A user's functions take all passes.
+- `skgd.engines.compiled.remembering` keeps Numba from asking the same again and again: a quarter of the time.
+- LLVM's time grows with the code that it is handed, as does that of generating it. For streams, whose loop has many
+  others within it, `calls` and `variables` make a third less of it, for calls of functions and for what these keep,
+  `elements` and `intrinsics` say in less code than Numba how loops count and where elements lie, and LLVM unrolls none.
+  Single-sample steps of `fit` would take half as long again, and others would have other bits.
 - Meanwhile, objects from before are no garbage. Python's collector leaves them alone: it would go through all imported
   modules again and again, for another tenth of the time. It looks for new garbage less often, too, which is worth a
   twentieth.
@@ -24,21 +22,20 @@ Numba's option ``pipeline_class`` takes these compilers.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import binding
 from llvmlite.binding import parse_assembly
-from numba.core import config, typing
-from numba.core.base import BaseContext
+from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.postproc import PostProcessor
-from numba.core.transforms import canonicalize_cfg
-from numba.core.types import BaseFunction
+from numba.core.typed_passes import NativeLowering
 
 from skgd.engines.compiled.elements import ContextForElements
+from skgd.engines.compiled.remembering import remembering
+from skgd.engines.compiled.variables import Lowering
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of variables begin that Numba sets once a function is compiled
 _THRESHOLDS = 50_000, 1000, 1000  # of the collector
@@ -60,12 +57,6 @@ _NEEDLESS = {
     "NoPythonSupportedFeatureValidation",
     "IRLegalization",
 }
-_QUESTIONS: tuple[tuple[Any, str], ...] = (
-    (BaseFunction, "get_call_type"),
-    (typing.BaseContext, "resolve_getattr"),
-    (BaseContext, "get_function"),
-    (BaseContext, "get_abi_sizeof"),
-)
 
 
 class _Codegen:
@@ -84,6 +75,8 @@ class _Codegen:
 class _OurCompiler(Compiler):
     """Compiles functions of skgd's own."""
 
+    lowering: type = NativeLowering
+
     def define_pipelines(self) -> list[Any]:
         """Return Numba's own steps but for the needless ones."""
         pipelines = super().define_pipelines()
@@ -92,13 +85,15 @@ class _OurCompiler(Compiler):
             for place, (each, description) in enumerate(pipeline.passes):
                 repeated = each.__name__ == _ONCE and place > names.index(_ONCE)
                 if each.__name__ not in _NEEDLESS and not repeated:
-                    passes.append((each, description))
+                    passes.append((self.lowering if each is NativeLowering else each, description))
             pipeline.passes = passes
         return pipelines
 
 
 class _CompactCompiler(_OurCompiler):
     """Compiles them to less code for LLVM."""
+
+    lowering = Lowering
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -135,7 +130,7 @@ class LoopCompiler(_OurCompiler):
 
     def compile_extra(self, func: Any) -> Any:
         """Compile a function."""
-        with _remembering():
+        with remembering():
             return super().compile_extra(func)
 
 
@@ -148,62 +143,6 @@ class CompactLoopCompiler(LoopCompiler, _CompactCompiler):
         state.library = _CompactCode(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         return super().define_pipelines()
-
-
-@contextmanager
-def _remembering() -> Iterator[None]:
-    """Look up each thing once; Numba's lock keeps other threads from compiling meanwhile."""
-    changed: list[tuple[Any, str, Callable]] = [
-        (asked, name, _remembered(getattr(asked, name))) for asked, name in _QUESTIONS
-    ]
-    changed.append((PostProcessor, "run", _without_lifetimes(PostProcessor.run)))
-    usual = [getattr(asked, name) for asked, name, _ in changed]
-    for asked, name, function in changed:
-        setattr(asked, name, function)
-    try:
-        yield
-    finally:
-        for (asked, name, _), function in zip(changed, usual, strict=True):
-            setattr(asked, name, function)
-
-
-def _without_lifetimes(usual: Callable) -> Callable:
-    """Return what tidies up a function after a pass, but leaves out for skgd's own how long each variable is needed."""
-
-    def run(self: Any, *arguments: Any, **options: Any) -> None:
-        function = self.func_ir
-        if not (function.func_id.modname or "").startswith("skgd.") or function.is_generator:
-            usual(self, *arguments, **options)
-            return
-        function.blocks = canonicalize_cfg(function.blocks)
-        function.generator_info = None
-
-    return run
-
-
-def _remembered(look_up: Callable) -> Callable:
-    """Return a method that remembers its answers, and that there is none."""
-    known: dict[Any, Any] = {}
-
-    def remember(*question: Any, **options: Any) -> Any:
-        asked = *map(_hashable, question), _hashable(options)
-        answer = known.get(asked)
-        if answer is None:  # which may change
-            try:
-                answer = look_up(*question, **options)
-            except NotImplementedError as error:
-                answer = error
-            known[asked] = answer
-        if isinstance(answer, NotImplementedError):
-            raise answer.with_traceback(None)
-        return answer
-
-    return remember
-
-
-def _hashable(part: Any) -> Any:
-    """Return what says the same as a part of a question."""
-    return tuple(part) if isinstance(part, list) else tuple(part.items()) if isinstance(part, dict) else part
 
 
 class _InlinedUserCode(JITCodeLibrary):

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import RefType, impl_ret_borrowed, iternext_impl, lower_builtin
+from numba.core.imputils import impl_ret_borrowed, lower_builtin
 from numba.extending import intrinsic, models, register_model
 from numba.np.linalg import call_xxdot, call_xxgemm, call_xxgemv, ensure_blas
 
@@ -182,10 +182,8 @@ def _begin(context, builder, signature, arguments):
 
 
 @lower_builtin("iternext", _RangeIterator)
-@iternext_impl(RefType.UNTRACKED)
-def _go_on(context, builder, signature, arguments, result):
+def _go_on(context, builder, signature, arguments):
     at, stop, step = cgutils.unpack_tuple(builder, arguments[0], 3)
     number = builder.load(at)
-    result.set_valid(builder.icmp_signed("<", number, stop))
-    result.yield_(number)
     builder.store(builder.add(number, step, flags=["nsw"]), at)
+    return cgutils.pack_struct(builder, [number, builder.icmp_signed("<", number, stop)])
