@@ -111,6 +111,7 @@ def test_it_is_what_visiting_all_columns_is(name, weighted):
         assert_allclose(one, other, rtol=1e-8, atol=1e-10 * max(np.abs(other).max(), 1e-300))
     for field in ("largest", "relative_mean", "relative_variance", "filled", "weight", "rows"):
         assert_allclose(getattr(ours.columns, field), getattr(expected.columns, field), rtol=1e-12, atol=1e-15)
+    assert_allclose(ours.columns.memory, expected.columns.memory, rtol=1e-9, atol=1e-9)
     assert_allclose(lazy.history_["learning_rate"], vectorized.history_["learning_rate"], rtol=1e-12)
     # The penalty counts each column as it was when it was last seen.
     assert_allclose(

@@ -47,7 +47,7 @@ from skgd.running import CODE, N_MEMORIES, SHARE_OF_CODES, VOTES, WEIGHT
 from skgd.wide_table import Changes
 
 _NEAR = 0.03  # up to which eight terms of a geometric series are exact
-_NOTHING = 1e-22  # beside one
+_NOTHING, _FAINT = 1e-22, 1e-14  # beside one
 _ROUNDING, _NEARLY = 1e-9, 1e-3
 _NONE = np.empty(0, bool)
 
@@ -72,25 +72,13 @@ def gather_columns(
     """Write what is known of columns, and their parameters, after the steps of the window up to ``stop``.
 
     ``begin`` is the step at which the window begins. ``of_columns`` are arrays for measures, memories, centers and
-    scales, ``of_parameters`` those for coefficients and slots; where they have more room, columns that never were. From
-    ``sums``, the columns' parts are subtracted. What the tables hold of columns that are not ``noted`` yet is copied to
-    what is ``changed``.
+    scales, ``of_parameters`` those for coefficients and slots. From ``sums``, the columns' parts are subtracted. What
+    the tables hold of columns that are not ``noted`` yet is copied to what is ``changed``.
     """
     measures, memory, center, scale = of_columns
     theta, slots = of_parameters
     fading, of_steps = of_drift
     width, n_slots = theta.shape[1], len(slots)
-    for u in range(len(columns), len(scale)):
-        for part in range(N_MEASURES):
-            measures[part, u] = 0.0
-        for part in range(N_MEMORIES):
-            memory[part, u] = np.inf if part == CODE else 0.0
-        center[u], scale[u] = 0.0, 1.0
-        for k in range(width):
-            theta[u, k] = 0.0
-        for part in range(n_slots):
-            for k in range(width):
-                slots[part, u, k] = 0.0
     changed_columns, changed_known, changed_parameters = changed
     for u in range(len(columns)):
         j = columns[u]
@@ -312,6 +300,12 @@ class Few(NamedTuple):
     of_targets: tuple[np.ndarray, ...]  # and of all rows
     above: np.ndarray  # parameters and slots of the other layers
 
+    def clear(self, first: int) -> None:
+        """Let columns from the first one on be such as no row has had."""
+        self.measures[:, first:], self.memory[:, first:], self.memory[CODE, first:] = 0.0, 0.0, np.inf
+        self.center[first:], self.scale[first:] = 0.0, 1.0
+        self.theta[first : len(self.scale)], self.slots[:, first : len(self.scale)] = 0.0, 0.0
+
     @property
     def n_parameters(self) -> int:
         """The number of coefficients and slots of a column."""
@@ -348,7 +342,9 @@ class FewColumns:
         width = objective.layer_sizes[1]
         self._loop, self.begin, self._in_user_units = gather_loop(kind), begin, in_user_units
         self._hyper = optimizer.hyper()
-        self._of_drift = drifts(optimizer, begin, WINDOW + 1, width)[:2]
+        fading, of_steps, *_ = drifts(optimizer, begin, WINDOW + 1, width)
+        ends = max(int(np.count_nonzero(fading[0] > _FAINT * fading[1])), 2)  # what is left moves nothing
+        self._of_drift = fading[:, :ends].copy(), of_steps
         self._width = width
 
     def empty(self, n_columns: int, n_parts: int, n_above: int, n_outputs: int, dtype: Any) -> Few:
@@ -371,6 +367,7 @@ class FewColumns:
         Note in ``changes`` what these hold of columns that are not ``noted`` yet.
         """
         known, parameters = tables
+        few.clear(len(columns))
         changed: Any = np.zeros(1, np.int64), known[:0], parameters[:0]
         if changes:
             changed = changes[0].columns, changes[0].rows, changes[1].rows
