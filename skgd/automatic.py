@@ -225,6 +225,7 @@ from skgd.state import State
 STREAM_BATCH = 8
 _STREAM_BATCH_OF_WIDE_NETWORK = 32
 _WIDE = 2**11
+_WIDE_OF_NETWORK = 2**12  # with fewer, a batch has most columns, and gathering them takes longer than visiting all
 _WIDE_ACCUMULATOR, _WIDE_DECAY = 1.0, 6e-6
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
@@ -550,7 +551,7 @@ def visits_few_columns(state: Any, plan: Plan, *, regression: bool, l1_ratio: fl
     l1_ratio = objective.l1_ratio if l1_ratio is None else l1_ratio
     given = plan.alpha if not isinstance(plan.alpha, str) else 1.0
     known = not given * l1_ratio and not (regression and given and given is plan.alpha)
-    wide = objective.n_features >= _WIDE and bool(objective.hidden_layer_sizes)
+    wide = objective.n_features >= _WIDE_OF_NETWORK and bool(objective.hidden_layer_sizes)
     return wide and alone and drifts and known
 
 

@@ -53,7 +53,7 @@ def targets(X, kind):
 def narrow():
     """Let few columns count as many, and windows be short."""
     with ExitStack() as patches:
-        patches.enter_context(mock.patch("skgd.automatic._WIDE", 10))
+        patches.enter_context(mock.patch("skgd.automatic._WIDE_OF_NETWORK", 10))
         patches.enter_context(mock.patch("skgd.lazy_stream._FEWEST", 8))
         patches.enter_context(mock.patch("skgd.lazy_stream.WINDOW", 7))
         yield
