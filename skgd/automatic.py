@@ -228,6 +228,7 @@ from skgd.state import State
 STREAM_BATCH = 8
 _STREAM_BATCH_OF_WIDE_NETWORK = 32
 _WIDE = 2**11
+_WIDE_OF_NETWORK = 2**12  # with fewer, a batch has most columns, and gathering them takes longer than visiting all
 _WIDE_ACCUMULATOR, _WIDE_DECAY = 1.0, 6e-6
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 256
@@ -540,6 +541,21 @@ def is_wide(state: Any, plan: Plan, X: Matrix) -> bool:
     if state.averaging and not state.comparing:  # what features missed is known in closed form as long as they rest
         keeps, repeats = keeps and plan.alpha in ("auto", 0.0), False
     return plan.batch_size in ("auto", 1) and not plan.hidden_layer_sizes and (keeps or repeats)
+
+
+def visits_few_columns(state: Any, plan: Plan, *, regression: bool, l1_ratio: float | None = None) -> bool:
+    """Say whether the steps of a network's stream visit but the columns that rows have, among so many.
+
+    What the others miss has a closed form: in the user's units, the penalty of a regression depends on the target.
+    """
+    objective, optimizer = state.objective, plan.optimizer or state.optimizer
+    alone = plan.class_weight is None and not plan.averages_on(state.averaging) and not state.comparing
+    drifts = laziness_of(optimizer) == "drift" and optimizer.proximal
+    l1_ratio = objective.l1_ratio if l1_ratio is None else l1_ratio
+    given = plan.alpha if not isinstance(plan.alpha, str) else 1.0
+    known = not given * l1_ratio and not (regression and given and given is plan.alpha)
+    wide = objective.n_features >= _WIDE_OF_NETWORK and bool(objective.hidden_layer_sizes)
+    return wide and alone and drifts and known
 
 
 def wide_optimizer() -> Optimizer:

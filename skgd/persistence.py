@@ -17,6 +17,7 @@ from skgd.activations import ACTIVATIONS
 from skgd.combinations import Combinations, CoMoments
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Iterate
+from skgd.lazy_stream import LazyStream, SavedLazyStream
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, SoftmaxLoss
 from skgd.objective import Objective
 from skgd.optimizers import OPTIMIZERS
@@ -42,6 +43,7 @@ _PARTS = (
     Objective,
     Past,
     Progress,
+    SavedLazyStream,
     SavedWideStream,
     State,
     Unfinished,
@@ -52,7 +54,8 @@ _KIND = "skgd kind"  # the key of the name
 
 def packed(value: Any) -> Any:
     """Return plain data instead of skgd's objects, in dicts and tuples too; all else as it is."""
-    value = value.whole if isinstance(value, Stream) else value.saved if isinstance(value, WideStream) else value
+    lasting = isinstance(value, (LazyStream, WideStream))
+    value = value.whole if isinstance(value, Stream) else value.saved if lasting else value
     kind = type(value)
     if kind is dict:
         return {key: packed(inner) for key, inner in value.items()}
@@ -86,7 +89,7 @@ def unpacked(value: Any) -> Any:
         return value
     inner = {key: unpacked(part) for key, part in value.items() if key != _KIND}
     made = _KINDS[value[_KIND]](**inner) if _KIND in value else inner
-    return made.restored() if isinstance(made, SavedWideStream) else made
+    return made.restored() if isinstance(made, (SavedLazyStream, SavedWideStream)) else made
 
 
 def saved(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ _LATEST, _FEWER = 16.0, 12.0  # rows, of which most are outlying where the unit 
 _FEWEST, _MOST = 16.0, 128.0  # samples of a window
 FALLEN = 0.03  # of the standard deviation
 _ROUNDING = 1e-9
-_CODE, _OTHER, _SHARE_OF_CODES = 4.0, 2.0 / 3.0, 0.001  # votes, of batches with values far away; of the rows
+_CODE, _OTHER, SHARE_OF_CODES = 4.0, 2.0 / 3.0, 0.001  # votes, of batches with values far away; of the rows
 _RARE = 0.2  # of the values: more that are far away may be another unit
 _EXPECTED, _FARTHEST = 8.0, 1e6  # samples with a code in a window; standard deviations
 
@@ -101,7 +101,7 @@ def remembered(
     latest_rows, present = (_LATEST if bounded else _FEWER), np.maximum(new[3], outlying)
     before = before + np.minimum(present * total / (latest_rows * row), 1.0) * (outlying / nonzero(present) - before)
     grown = before > 0.5
-    votes = np.maximum(votes - _SHARE_OF_CODES * (total / row), 0.0)
+    votes = np.maximum(votes - SHARE_OF_CODES * (total / row), 0.0)
     votes = choose(outlying > 0.0, choose(far == code, votes + 1.0, votes - _OTHER), votes)
     code, votes = choose(votes < 0.0, far, code), choose(votes < 0.0, 1.0, votes)
     votes = choose((votes >= _CODE) & (before < _RARE) & (reach == REACH), np.inf, votes)
@@ -114,7 +114,7 @@ def remembered(
     # A code has most of the variance, so that this says how rare it is.
     away = np.minimum(np.abs(code / nonzero(measures[0]) - measures[1]) / nonzero(np.sqrt(measures[2])), _FARTHEST)
     coded = choose(votes == np.inf, _EXPECTED * row * away * away, 0.0)
-    complete = (entries >= enough) & (of_latest >= coded)
+    complete = (entries >= (1.0 - _ROUNDING) * enough) & (of_latest >= coded)  # of whole numbers, however rounded
     smaller = np.sqrt(latest[2]) * latest[0] < FALLEN * np.sqrt(measures[2]) * measures[0]
     fallen = complete & smaller & varies(latest[1], latest[2]) & (latest[3] >= 0.5 * measures[3])
     measures = (

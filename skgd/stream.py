@@ -23,6 +23,7 @@ from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, Iterate, choose_stream, stream_loop, unless_beyond_numba
 from skgd.history import entry_from, print_entry
+from skgd.lazy_stream import LazyStream
 from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
@@ -35,8 +36,8 @@ from skgd.wide import WideStream
 
 
 def train_stream(
-    state: State | Stream | WideStream, plan: Plan, data: Data
-) -> tuple[State | Stream | WideStream, dict[str, float]]:
+    state: State | Stream | LazyStream | WideStream, plan: Plan, data: Data
+) -> tuple[State | Stream | LazyStream | WideStream, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
     Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
@@ -55,7 +56,9 @@ def train_stream(
     return state, _entry_of_call(state, plan, sums, len(y), rate, started)
 
 
-def go_on(stream: Stream | WideStream, plan: Plan, data: Data) -> tuple[Stream | WideStream, dict[str, float]] | None:
+def go_on(
+    stream: Stream | LazyStream | WideStream, plan: Plan, data: Data
+) -> tuple[Stream | LazyStream | WideStream, dict[str, float]] | None:
     """Return the same for samples with which a stream goes on as before, or None where `train_stream` is to do it."""
     started = time.perf_counter()
     taken = stream.continued(data)
@@ -66,7 +69,12 @@ def go_on(stream: Stream | WideStream, plan: Plan, data: Data) -> tuple[Stream |
 
 
 def _entry_of_call(
-    state: State | Stream | WideStream, plan: Plan, sums: Sequence[float], n_rows: int, rate: float, started: float
+    state: State | Stream | LazyStream | WideStream,
+    plan: Plan,
+    sums: Sequence[float],
+    n_rows: int,
+    rate: float,
+    started: float,
 ) -> dict[str, float]:
     """Return the entry of a call in the history, after the state that the call has come to has taken note of it."""
     loss, *squares, penalty, progress = sums if n_rows == 1 else [total / n_rows for total in sums]
@@ -79,8 +87,8 @@ def _entry_of_call(
 
 
 def _in_batches(
-    state: State | Stream | WideStream, plan: Plan, data: Data
-) -> tuple[State | Stream, Sequence[float], float]:
+    state: State | Stream | LazyStream | WideStream, plan: Plan, data: Data
+) -> tuple[State | Stream | LazyStream, Sequence[float], float]:
     """Return the state after some rows, the sums over them, and the last rate.
 
     The sums are those of the loss, the squares of the layers' gradients, the penalty, and both by their worth.
@@ -88,7 +96,7 @@ def _in_batches(
     X, y, weight = data = canonical(data[0]), *data[1:]
     n_rows = X.shape[0]
     size = stream_batch_size(plan, X)
-    if not (isinstance(state, Stream) and state.plan is plan):
+    if not (isinstance(state, (Stream, LazyStream)) and state.plan is plan):
         state = _compared(state.whole, plan)
     sums: Any = None
     rate, start, failed = np.nan, 0, False
@@ -100,7 +108,7 @@ def _in_batches(
         return X[start:stop], y[start:stop], None if weight is None else weight[start:stop]
 
     while start < n_rows:
-        stream = None if failed else Stream.of(now, plan, X, y)
+        stream: Any = None if failed else LazyStream.of(now, plan, X, y) or Stream.of(now, plan, X, y)
         stop = start if stream is None else start + stream.rows_to_go(n_rows - start, size)
         taken: Any = None if stream is None or stop == start else stream.after(rows(stop), size)
         if stream is not None and taken is not None:
@@ -169,7 +177,7 @@ class Stream:
         return bool(self.objective.hidden_layer_sizes)
 
     @classmethod
-    def of(cls, state: State | Stream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
+    def of(cls, state: State | Stream | LazyStream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
         """Return the stream that goes on from a state, or None where compiled loops are not for it."""
         if isinstance(state, cls) and state.plan is plan and state.loop.takes(X):
             return state

@@ -105,10 +105,10 @@ class OutdatedError(LookupError):
 class Changes:
     """What the rows of a table held before a call has changed them."""
 
-    def __init__(self, size: int, width: int):
+    def __init__(self, size: int, array: np.ndarray):
         # The number of changes, and the column of each, and what its row held; the loop writes one more, not to count.
         self.columns = np.zeros(2 + size, np.int64)
-        self.rows = np.empty((1 + size, width))
+        self.rows = np.empty((1 + size, array.shape[1]), array.dtype)
 
     def add(self, array: np.ndarray, columns: np.ndarray) -> None:
         """Note what the table holds of some columns."""
@@ -132,7 +132,7 @@ class Table:
         self._array, self.lock = array, threading.RLock()
         self._version = object()
         self._before: object = None  # the last version, to which what changed leads back
-        self._changes = Changes(0, array.shape[1])
+        self._changes = Changes(0, array)
         self._complete = True
 
     @property
@@ -151,7 +151,7 @@ class Table:
             return other.begin(other.version, size)
         self._before = None
         if len(self._changes.rows) <= size:
-            self._changes = Changes(size, self._array.shape[1])
+            self._changes = Changes(size, self._array)
         self._changes.columns[0] = 0
         self._before, self._complete = self._version, False
         return self, self._array, self._changes

@@ -51,6 +51,7 @@ def plain_python():
     """Run compiled loops as the plain Python that they are: to compile one takes seconds."""
     numba, compiled = pytest.importorskip("numba"), pytest.importorskip("skgd.engines.compiled")
     loops = {"epochs": "loop_for", "streams": "stream_loop", "wide": "wide_loop", "columns": "kernel"}
+    loops["few_columns"] = "gather_loop"
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(numba.config, "DISABLE_JIT", True))
         for room, name in loops.items():  # not what is compiled already

@@ -40,6 +40,7 @@ __all__ = [
     "choose_squares",
     "choose_stream",
     "choose_wide",
+    "few_columns",
     "has_duplicates",
     "increasing_weights",
     "initial_iterate",
@@ -197,6 +198,11 @@ def _loops() -> Any:
 def stream_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:
     """Return the compiled loop of a stream, or None for a rule beyond Numba."""
     return unless_beyond_numba(objective, optimizer, _compiled().StreamLoop, objective, optimizer, *arguments)
+
+
+def few_columns(objective: Objective, optimizer: Optimizer, begin: int, in_user_units: bool) -> Any:
+    """Return what gathers columns of a stream that visits few of them."""
+    return _loops().FewColumns(objective, optimizer, begin, in_user_units)
 
 
 def wide_loop(objective: Objective, optimizer: Optimizer, *arguments: Any) -> Any:

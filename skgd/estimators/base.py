@@ -39,6 +39,7 @@ from skgd.estimators.published import (
 )
 from skgd.evaluation import validation_losses
 from skgd.history import append, bounded, history_keys
+from skgd.lazy_stream import LazyStream
 from skgd.losses import Loss
 from skgd.names import with_advice
 from skgd.networks import Layer, forward
@@ -161,7 +162,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
     loss_: Loss
     history_: dict[str, list[float]]
     classes_: np.ndarray
-    _state: State | Stream | WideStream
+    _state: State | Stream | LazyStream | WideStream
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, also nested ones such as ``optimizer__beta1``.
@@ -204,7 +205,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         if "history_" in copy.__dict__:
             copy.history_ = {key: list(values) for key, values in self.history_.items()}
         state = copy.__dict__.get("_state")
-        if isinstance(state, WideStream):
+        if isinstance(state, (LazyStream, WideStream)):
             copy._state = state.copied()
         return copy
 
@@ -245,7 +246,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         stream: bool,
         resumed: bool,
         classes: ArrayLike | None = None,
-    ) -> tuple[State | Stream | WideStream, Plan, Loss, Data]:
+    ) -> tuple[State | Stream | LazyStream | WideStream, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         state = self._resume(plan, loss) if resumed else None
@@ -318,7 +319,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         """
         attributes = self.__dict__
         state: Any = attributes.get("_state")
-        if type(state) not in (Stream, WideStream) or not state.is_at_hand or not self._is_resolved(True):
+        if type(state) not in (Stream, LazyStream, WideStream) or not state.is_at_hand or not self._is_resolved(True):
             return False
         plan, loss = self._resolved
         if not state.plan is plan is self._trained_with or not is_untouched(attributes):
@@ -390,7 +391,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         averaging = plan.averaging is not None
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
-    def _resume(self, plan: Plan, loss: Loss) -> State | Stream | WideStream:
+    def _resume(self, plan: Plan, loss: Loss) -> State | Stream | LazyStream | WideStream:
         """Return the state to go on from: the last one, with the parameters of this call."""
         untouched = is_untouched(vars(self))
         if untouched and self._trained_with is plan:
@@ -408,7 +409,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
                     "Train a new model: clone(estimator).fit(...)."
                 )
         l1_ratio = float(self.l1_ratio)
-        if isinstance(self._state, WideStream) and untouched and self._state.goes_on_with(plan, l1_ratio):
+        if isinstance(self._state, (LazyStream, WideStream)) and untouched and self._state.goes_on_with(plan, l1_ratio):
             return self._state.with_plan(plan, loss, l1_ratio=l1_ratio)
         state = self._state.whole
         coordinates = state.objective.coordinates
@@ -494,7 +495,11 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         return layers
 
     def _publish(
-        self, state: State | Stream | WideStream, n_iter: int, history: dict[str, list[float]], ending: Ending
+        self,
+        state: State | Stream | LazyStream | WideStream,
+        n_iter: int,
+        history: dict[str, list[float]],
+        ending: Ending,
     ) -> None:
         """Set the fitted attributes, all at once, so that another thread that predicts never sees half of them."""
         attributes = self.__dict__ | self._fitted_attributes(state, n_iter, ending)
@@ -503,7 +508,9 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
             del attributes[name]
         self.__dict__ = attributes
 
-    def _fitted_attributes(self, state: State | Stream | WideStream, n_iter: int, ending: Ending) -> dict[str, Any]:
+    def _fitted_attributes(
+        self, state: State | Stream | LazyStream | WideStream, n_iter: int, ending: Ending
+    ) -> dict[str, Any]:
         """Return the attributes of an estimator that has learned until ``state``."""
         fitted = {
             "n_iter_": n_iter,
@@ -629,7 +636,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
                 product = X @ coef.T if type(coef) is np.ndarray else safe_sparse_dot(X, coef.T, dense_output=True)
                 raw = product + intercept
             else:
-                *_, raw = forward(layers_shown(self, fitted), X, fitted["_state"].objective.activation)
+                *_, raw = forward(*layers_shown(self, fitted, X), fitted["_state"].objective.activation)
             return representable(raw)
 
     @available_if(is_linear)
@@ -674,7 +681,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         )
 
 
-def _empty_history(state: State | Stream | WideStream) -> dict[str, list[float]]:
+def _empty_history(state: State | Stream | LazyStream | WideStream) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
 

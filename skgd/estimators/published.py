@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from skgd.coordinates import Matrix
+from skgd.lazy_stream import LazyStream
 from skgd.networks import Layer
 from skgd.strategy import plain_repr
 from skgd.stream import Stream
@@ -75,13 +77,15 @@ def of_all_layers(estimator: Any, name: str) -> list[np.ndarray]:
     return [layer[name == "intercepts_"] for layer in estimator._layers()]
 
 
-def layers_shown(estimator: Any, fitted: Mapping[str, Any]) -> list[Layer]:
-    """Return the layers to predict with, from a copy of an estimator's attributes."""
+def layers_shown(estimator: Any, fitted: Mapping[str, Any], X: Matrix) -> tuple[list[Layer], Matrix]:
+    """Return the layers to predict with, from a copy of an estimator's attributes, and rows for them, X or the same."""
     coefs, intercepts = fitted.get("coefs_"), fitted.get("intercepts_")
     if coefs is None and intercepts is None and fitted["_state"].on_demand:
-        return fitted["_state"].published()
+        if isinstance(fitted["_state"], LazyStream):
+            return estimator._read_state(lambda state: state.shown_for(X))[1]
+        return fitted["_state"].published(), X
     coefs = estimator.coefs_ if coefs is None else coefs
-    return list(zip(coefs, estimator.intercepts_ if intercepts is None else intercepts, strict=True))
+    return list(zip(coefs, estimator.intercepts_ if intercepts is None else intercepts, strict=True)), X
 
 
 def to_be_saved(estimator: Any, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def to_be_saved(estimator: Any, attributes: dict[str, Any]) -> dict[str, Any]:
     state = attributes.get("_state")
     if isinstance(state, WideStream) and is_untouched(attributes):
         return {name: value for name, value in attributes.items() if name not in ON_DEMAND}
-    if isinstance(state, Stream) and state.on_demand:
+    if isinstance(state, (Stream, LazyStream)) and state.on_demand:
         return with_fingerprint(estimator._parameter_attributes(state.published())) | attributes
     return attributes
 

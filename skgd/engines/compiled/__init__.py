@@ -10,12 +10,14 @@ no strategy. Numba is imported by what compiles only.
 
 from skgd.engines.compiled.columns import has_duplicates, measure_columns, renumbered, squares_of_rows
 from skgd.engines.compiled.epochs import run_epoch
+from skgd.engines.compiled.few_columns import FewColumns
 from skgd.engines.compiled.specialize import CannotCompile, are_ours
 from skgd.engines.compiled.streams import StreamLoop
 from skgd.engines.compiled.wide import WideLoop
 
 __all__ = [
     "CannotCompile",
+    "FewColumns",
     "StreamLoop",
     "WideLoop",
     "are_ours",

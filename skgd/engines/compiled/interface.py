@@ -95,6 +95,7 @@ gathers = False  # of streams: whether co-moments of the columns are kept
 combines = False  # whether combinations of the columns take their place
 averages = True  # whether an average of the iterates may be kept
 compares = False  # of streams: whether the average is compared with the last iterate
+shows = True  # of streams: whether the parameters to predict with are written
 automatic_rate = True  # whether learning_rate is "auto"
 
 

@@ -90,16 +90,20 @@ def rescale_slots(slots, layer_sizes, old_scale, scale, hyper):
             strategies.keep_slots(slots, 0, i, strategies.rescaled(ratio, strategies.slots_of(slots, 0, i), hyper))
 
 
-def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_units, around, norms):
+def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_units, around, norms, elsewhere):
     """Write the penalty of each parameter, as `Penalty` holds it; return the penalty in the user's units, and by worth.
 
-    Without ``in_user_units``, it is one on the optimizer's coefficients.
+    Without ``in_user_units``, it is one on the optimizer's coefficients. ``elsewhere`` are the squares of those of the
+    first layer that are not at hand.
     """
     scale, target_scale, unit, worth = around
     penalty, progress, mean_unit, mean_worth = 0.0, 0.0, 0.0, 0.0
     for k in range(len(unit)):
         mean_unit += unit[k] / len(unit)
         mean_worth += worth[k] / len(unit)
+    if hidden:
+        second = penalty_rates(strength, l1_ratio, 1.0, 1.0, mean_unit if in_user_units else 1.0)[1]
+        penalty, progress = 0.5 * second * elsewhere * mean_unit, 0.5 * second * elsewhere * mean_worth
     last, begin, at = len(layer_sizes) - 2, 0, 0
     for layer in range(last + 1):
         n_inputs, n_neurons = layer_sizes[layer], layer_sizes[layer + 1]

@@ -52,6 +52,7 @@ from skgd.engines.compiled.interface import (
     rescales,
     robust,
     rows,
+    shows,
     single,
     standardized,
     strategies,
@@ -69,15 +70,16 @@ from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.sparse import most_entries, note_centered
 from skgd.engines.compiled.specialize import Loop, announced, specialized
 from skgd.engines.compiled.steps import take_steps
+from skgd.engines.compiled.stream_parts import measures_of, parts_of_numbers, parts_of_statistics
 from skgd.engines.compiled.workspace import Former, Shape, work_for
 from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
 from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear
 from skgd.outliers import limit_of, weight_of_row
-from skgd.running import CODE, N_MEMORIES, REACH, REACH_OF_TARGETS, VOTES, WEIGHT, bounds_of, memory_of, remembered
+from skgd.running import CODE, REACH, REACH_OF_TARGETS, VOTES, WEIGHT, bounds_of, memory_of, remembered
 
-_NONE = np.empty(0)
+_NONE, _NOTHING_ELSE = np.empty(0), np.zeros(6)
 _KEPT = 2**18  # numbers, for the next call: more would be a burden where batches are large
 
 
@@ -100,11 +102,29 @@ def have_units(of_units, degree, known_worth, hypers):
 
 
 def take_stream(
-    data, y, weight, order, size, t, averaged, numbers, statistics, rates, shares, hypers, given, arrays, work, sums
+    data,
+    y,
+    weight,
+    order,
+    size,
+    t,
+    averaged,
+    numbers,
+    statistics,
+    rates,
+    shares,
+    hypers,
+    given,
+    elsewhere,
+    arrays,
+    work,
+    sums,
 ):
     """Learn the columns from each ``size`` rows, then take a step with them: what `skgd.stream.train_stream` does.
 
-    ``numbers`` and ``statistics``, see `parts_of_numbers` and `parts_of_statistics`, are changed in place. Return
+    ``numbers`` and ``statistics``, see `skgd.engines.compiled.stream_parts`, are changed in place. Of a step of
+    a `skgd.lazy_stream`, they hold few of the columns, and ``elsewhere`` has sums over the others: their number, their
+    filled shares, those of indicators and those in few rows, the mean squares, and the squares of coefficients. Return
     whether all numbers are finite, how many steps were taken, and whether they end early, for combinations of columns
     have outgrown what they were made from; then, how many iterates the average holds, the strength of the penalty and
     the rate of the last step. ``sums``, zeros at first, become those over the rows: loss, squares of the layers'
@@ -177,13 +197,13 @@ def take_stream(
         w = weights[: end - begin]
         for i in range(end - begin):
             w[i] = given_weights[i] / (totals[1] / totals[0])
-        filled, one_hot, entries = 0.0, 0.0, 0.0
+        filled, one_hot, entries = elsewhere[1], elsewhere[2], elsewhere[3]
         for j in range(n_features):
             filled += columns[3, j]
             one_hot += indicated(measures_of(columns, j))
             entries += in_few(measures_of(columns, j))
-        filled = 1.0 if combines else filled / n_features  # what is combined is not sparse
-        text_like = is_text_like(filled, n_features)
+        filled = 1.0 if combines else filled / (n_features + elsewhere[0])  # what is combined is not sparse
+        text_like = is_text_like(filled, n_features + elsewhere[0])
         if alpha < 0.0:
             strength = 0.0 if alpha < -1.0 and text_like else auto_alpha(filled, n_classes)
         if precondition or standardized:
@@ -212,7 +232,7 @@ def take_stream(
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
             return False, done, outgrown, averaged, strength, rate[0]
-        squares: Any = 0.0
+        squares: Any = elsewhere[4]
         if centered:
             if hidden:
                 note_centered(work[-1][0][-1], center)
@@ -230,7 +250,7 @@ def take_stream(
             around = scale, target_scale, unit, worth
             if hidden and not ((precondition or standardized) and t + step > 0):
                 write_norms(theta, layer_sizes, norms)
-            of_penalty = strength, l1_ratio, alpha >= 0.0, around, norms
+            of_penalty = strength, l1_ratio, alpha >= 0.0, around, norms, elsewhere[5]
             penalty, of_worth = write_penalties(theta, layer_sizes, l1, l2, *of_penalty)
             sums[last - 1] += (end - begin) * penalty
             sums[last] += (end - begin) * of_worth
@@ -277,14 +297,16 @@ def take_stream(
         if combines and are_outgrown(measures, together[4]):
             outgrown = True
             break
-    of_average = theta.dtype.type(share_of_average(totals[2], totals[3])) if compares else theta.dtype.type(1.0)
-    iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0], of_average)
-    coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
-    write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
-    if combines:
-        coef = part_of(shown, 0, (n_features, n_outputs))
-        write_of_columns(coef, part_of(shown, n_coefficients, (n_outputs,)), combinations, scratch[0])
-    finite = np.isfinite(totals[1]) and all_finite(theta) and all_finite(shown)
+    finite = np.isfinite(totals[1]) and all_finite(theta)
+    if shows:
+        of_average = theta.dtype.type(share_of_average(totals[2], totals[3])) if compares else theta.dtype.type(1.0)
+        iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0], of_average)
+        coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
+        write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
+        if combines:
+            coef = part_of(shown, 0, (n_features, n_outputs))
+            write_of_columns(coef, part_of(shown, n_coefficients, (n_outputs,)), combinations, scratch[0])
+        finite = finite and all_finite(shown)
     return finite, done, outgrown, averaged, strength, rate[0]
 
 
@@ -293,47 +315,6 @@ def standardize(y, begin, end, center, scale, goals):
     for i in range(end - begin):
         for k in range(len(center)):
             goals[i, k] = (y[begin + i, k] - center[k]) / scale[k]
-
-
-def parts_of_numbers(numbers, sizes):
-    """Return views of what is stored in X's own precision.
-
-    These are parameters, slots, average, center and scale of the columns, and the parameters to predict with, in the
-    units of X and y: the coefficients of the layers, then the intercepts, zeros if there are none.
-    """
-    n_features, _, n_parameters, n_slots, n_averages = sizes[:5]
-    a = n_parameters
-    b = a + n_slots * n_parameters
-    c = b + n_averages * n_parameters
-    d, e = c + n_features, c + 2 * n_features
-    theta, slots = part_of(numbers, 0, (a,)), part_of(numbers, a, (n_slots, n_parameters))
-    average, center = part_of(numbers, b, (c - b,)), part_of(numbers, c, (n_features,))
-    scale, shown = part_of(numbers, d, (n_features,)), part_of(numbers, e, (len(numbers) - e,))
-    return theta, slots, average, center, scale, shown
-
-
-def parts_of_statistics(statistics, sizes):
-    """Return views of the measures of columns and targets, center and scale of the targets, and rows and weight.
-
-    The slopes of the loss from the last iterate to the average are behind the weight. What is remembered of columns and
-    targets follows, see `skgd.running`, and then what `parts_of_moments` returns.
-    """
-    n_features, n_outputs = sizes[:2]
-    a = 4 * n_features
-    b = a + 4 * n_outputs
-    c, d = b + n_outputs, b + 2 * n_outputs
-    e = d + 4
-    f = e + N_MEMORIES * n_features
-    columns, targets = part_of(statistics, 0, (4, n_features)), part_of(statistics, a, (4, n_outputs))
-    target_center, target_scale = part_of(statistics, b, (n_outputs,)), part_of(statistics, c, (n_outputs,))
-    memory = part_of(statistics, e, (N_MEMORIES, n_features))
-    of_targets = part_of(statistics, f, (N_MEMORIES, n_outputs))
-    return columns, targets, target_center, target_scale, part_of(statistics, d, (4,)), memory, of_targets
-
-
-def measures_of(measures, j):
-    """Return the measures of one column."""
-    return measures[0, j], measures[1, j], measures[2, j], measures[3, j]
 
 
 def learn_columns(measures, memory, data, begin, end, weight, total, totals, reach, scratch):
@@ -401,7 +382,7 @@ def all_finite(values):
 def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
     """Return the compiled `take_stream` for the classes of an optimizer and a loss, and a kind of stream."""
     names = "regression", "precondition", "standardized", "automatic_rate", "dense", "robust"
-    of_stream = dict(zip((*names, "gathers", "combines", "averages", "compares", "alike"), flags, strict=True))
+    of_stream = dict(zip((*names, "gathers", "combines", "averages", "compares", "alike", "shows"), flags, strict=True))
     rescales = kind.optimizer.rescaled is not Optimizer.rescaled
     rest = {"rescales": rescales, "log_link": log_link, "take_batch": take_steps, "shuffled": False}
     return specialized(take_stream, {**kind.filled_in(), **of_stream, **rest}, compact=True)
@@ -432,7 +413,7 @@ class _Scratch(NamedTuple):
 class StreamLoop:
     """The compiled loop of a stream, with all that stays the same from call to call.
 
-    What changes lies in two arrays, see `parts_of_numbers` and `parts_of_statistics`: much of the time of a call with
+    What changes lies in two arrays, see `skgd.engines.compiled.stream_parts`: much of the time of a call with
     one row would go into handing over more of them. ``alpha`` is -1 for "auto", and -2 for that of SGD: 0 on text.
     """
 
@@ -451,6 +432,7 @@ class StreamLoop:
         robust: bool,
         together: CoMoments | None,
         stride: int,
+        shown: bool = True,
     ):
         loss, automatic, sparse = objective.loss, isinstance(learning_rate, str), not isinstance(X, np.ndarray)
         network = bool(objective.hidden_layer_sizes)
@@ -477,7 +459,7 @@ class StreamLoop:
         self._together, self._combines = together, objective.coordinates.combinations is not None
         of_average = averaging, comparing
         self._loop = stream_loop(
-            kind, (*flags, together is not None, self._combines, *of_average, alike), loss.log_link
+            kind, (*flags, together is not None, self._combines, *of_average, alike, shown), loss.log_link
         )
         self._settings, self._kind = settings, kind
         self._averages = averaging and not comparing  # by shares that are known beforehand
@@ -529,6 +511,7 @@ class StreamLoop:
         t: int,
         averaged: int,
         factors: np.ndarray | None,
+        elsewhere: np.ndarray = _NOTHING_ELSE,
     ) -> tuple[bool, int, bool, int, float, float, list[float]]:
         """Take the steps of a call of ``partial_fit``, in place; return what `take_stream` does, and the sums.
 
@@ -560,6 +543,7 @@ class StreamLoop:
             shares,
             self._hypers,
             self._given,
+            elsewhere,
             scratch.arrays,
             scratch.work,
             sums,

@@ -52,7 +52,8 @@ from skgd.engines.compiled.kinds import Kind
 from skgd.engines.compiled.loss import target_of
 from skgd.engines.compiled.row_steps import take_row_step
 from skgd.engines.compiled.specialize import CannotCompile, Loop, announced, are_ours, interpreted, specialized
-from skgd.engines.compiled.streams import have_units, measures_of, standardize
+from skgd.engines.compiled.stream_parts import measures_of
+from skgd.engines.compiled.streams import have_units, standardize
 from skgd.engines.vectorized import StepSettings
 from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point
 from skgd.optimizers import Optimizer, is_linear, laziness_of
