@@ -27,13 +27,13 @@ from skgd.losses import SquaredError
 from skgd.newton import with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
-from skgd.outliers import without_outliers, without_outlying_values
+from skgd.outliers import without_outlying_values
 from skgd.partition_sums import HeldOut, HeldOutSums, Known, Sums, Survey, sums
 from skgd.penalty import minimum
 from skgd.plan import Plan
 from skgd.run import Run
 from skgd.state import Data, Progress, State
-from skgd.steps import discounts_outliers, with_coordinates, with_penalty
+from skgd.steps import usual_in_steps, with_coordinates, with_penalty
 from skgd.stopping import Ending, Stopping, goal_of
 from skgd.strategy import plain_repr
 
@@ -294,15 +294,11 @@ def sample_of(known: Known, found: Survey, *, dense: bool) -> Data:
 def standardized(state: State, plan: Plan, sample: Data, *, newton: bool, scale: np.ndarray | None = None) -> State:
     """Return the state in the coordinates of the statistics; what outliers would change, by the sample."""
     X, y, weight = sample
-    columns, sparse, robust = state.columns, not isinstance(X, np.ndarray), is_robust(state.objective, y)
+    columns, sparse = state.columns, not isinstance(X, np.ndarray)
     if newton and not has_many_rows(state):
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
-    elif sparse and not newton:
-        closer = robust and discounts_outliers(plan)
-        columns = replace(columns, usual=without_outliers(X, weight, columns.measures, closer=closer))
-    elif not newton and robust:
-        how = {"sampled": True, "closer": discounts_outliers(plan)}
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, **how))
+    elif not newton:
+        columns = usual_in_steps(columns, plan, X, weight, robust=is_robust(state.objective, y))
     state = replace(state, columns=columns)
     return with_coordinates(state, plan, (y, weight), stream=False, newton=newton, sparse=sparse, scale=scale)
 

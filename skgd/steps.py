@@ -78,12 +78,8 @@ def learn(
         columns = state.columns.updated(X, weight, measure, exact=True)
     if newton == X.shape[0]:
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
-    elif not stream and sp.issparse(X):
-        closer = robust and discounts_outliers(plan)
-        columns = replace(columns, usual=without_outliers(X, weight, columns.measures, closer=closer))
-    elif not stream and not newton and robust:
-        how = {"sampled": True, "closer": discounts_outliers(plan)}
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures, **how))
+    elif not stream and not newton:
+        columns = usual_in_steps(columns, plan, X, weight, robust=robust)
     if regression and stream:
         targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
     elif regression:
@@ -110,6 +106,19 @@ def learn(
     if robust and not newton:
         weight = without_outlying_rows(state, plan, (X, y, weight), stream=stream, measured=not stream)
     return state, (X, y, weight)
+
+
+def usual_in_steps(
+    columns: ColumnStatistics, plan: Plan, X: Matrix, weight: np.ndarray | None, *, robust: bool
+) -> ColumnStatistics:
+    """Return the statistics with what they are without outliers, by the samples of mini-batches, or some of them."""
+    closer = robust and discounts_outliers(plan)
+    if sp.issparse(X):
+        return replace(columns, usual=without_outliers(X, weight, columns.measures, closer=closer))
+    if not robust:
+        return columns
+    usual = without_outlying_values(X, weight, columns.measures, sampled=True, closer=closer)
+    return replace(columns, usual=usual)
 
 
 def without_outlying_rows(state: State, plan: Plan, data: Data, *, stream: bool, measured: bool) -> np.ndarray | None:

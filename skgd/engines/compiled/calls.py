@@ -116,12 +116,16 @@ def _is_contiguous(kind: Any) -> bool:
 
 def _array(context: Any, builder: Any, kind: Any, data: Any, lengths: list[Any]) -> Any:
     """Return an array whose numbers lie one after the other, from where they lie and its shape."""
-    places = context.data_model_manager[kind].get_field_position
     array = ir.Constant(context.get_value_type(kind), None)  # of which no references are counted
     stride = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    size = context.get_constant(types.intp, 1)
-    array = builder.insert_value(array, stride, places("itemsize"))
-    for axis in reversed(range(kind.ndim)):
+    place = context.data_model_manager[kind].get_field_position("itemsize")
+    return shaped(context, builder, kind, builder.insert_value(array, stride, place), stride, data, lengths)
+
+
+def shaped(context: Any, builder: Any, kind: Any, array: Any, stride: Any, data: Any, lengths: list[Any]) -> Any:
+    """Return an array of such items with another shape, whose numbers lie one after the other, and where they do."""
+    places, size = context.data_model_manager[kind].get_field_position, context.get_constant(types.intp, 1)
+    for axis in reversed(range(len(lengths))):
         array = builder.insert_value(array, lengths[axis], (places("shape"), axis))
         array = builder.insert_value(array, stride, (places("strides"), axis))
         size = builder.mul(size, lengths[axis], flags=["nsw"])

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.np.arrayobj import load_item, store_item
 
-from skgd.engines.compiled.calls import ContextForCalls
+from skgd.engines.compiled.calls import ContextForCalls, shaped
 
 
 class ContextForElements(ContextForCalls):
@@ -41,15 +41,8 @@ def section(context: Any, builder: Any, kind: Any, array: Any, first: Any, lengt
     for name in ("meminfo", "parent", "itemsize"):
         field = builder.extract_value(array, places(name))
         part = builder.insert_value(part, field, places(name))
-    stride, size = field, context.get_constant(types.intp, 1)  # of an item
-    for axis in reversed(range(len(lengths))):
-        part = builder.insert_value(part, lengths[axis], (places("shape"), axis))
-        part = builder.insert_value(part, stride, (places("strides"), axis))
-        size = builder.mul(size, lengths[axis], flags=["nsw"])
-        stride = builder.mul(stride, lengths[axis]) if axis else stride
-    part = builder.insert_value(part, size, places("nitems"))
     data = builder.gep(builder.extract_value(array, places("data")), [first])
-    return builder.insert_value(part, data, places("data"))
+    return shaped(context, builder, kind, part, field, data, lengths)  # by the size of an item
 
 
 def _is_known(array: Any, index: Any = types.intp, value: Any = None) -> bool:
