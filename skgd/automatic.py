@@ -462,6 +462,14 @@ def chooses_penalty(state: State, plan: Plan, *, regression: bool) -> bool:
     return plan.alpha == "auto" and may_predict and not (isinstance(loss, SquaredError) and has_many_rows(state))
 
 
+def penalizes_standardized(state: State, plan: Plan, *, regression: bool) -> bool:
+    """Say whether the scales of features in Newton's steps decide how much each coefficient is penalized."""
+    objective = state.objective
+    return chooses_penalty(state, plan, regression=regression) or (
+        objective.standardized_penalty and objective.alpha > 0.0
+    )
+
+
 def alpha_for(state: State, plan: Plan) -> float:
     """Return the strength of the penalty."""
     if not isinstance(plan.alpha, str):

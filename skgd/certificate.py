@@ -94,8 +94,8 @@ class Certificate:
 class _LazyProblem(Problem):
     """The problem for samples that are sparse or many: standardized in pieces, each time they are read."""
 
-    def _standardized(self, objective: Objective, X: Matrix) -> Any:
-        return _Rows(objective, X)
+    def _standardized(self, X: Matrix) -> Any:
+        return _Rows(self.objective, X)
 
     def product(self, point: Point) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
         """Return what multiplies by the Hessian, and about its diagonal."""

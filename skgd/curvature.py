@@ -17,6 +17,7 @@ S. Boyd and L. Vandenberghe, "Convex Optimization", 2004, section 9.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from skgd.workspace import Workspace
 
 _EPS = float(np.finfo(np.float64).eps)
 _DIFFERENCE = _EPS ** (1 / 3)  # the step of central differences, for the least error
+_PIECE = 2**17  # entries of the rows that are multiplied at once: they stay in the processor's cache meanwhile
 _HALVINGS = 40
 WIDTHS = 0.25 ** np.arange(-4.0, 10.0)  # of intervals around kinks, in units of the standardized prediction
 _ENOUGH = 1e-4  # of the fall that the slope promises (Armijo)
@@ -76,7 +78,7 @@ class Problem:
         self.l1, self.l2 = self._penalties()
 
     def _take(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None) -> None:
-        self.rows = self.standardized = self._standardized(self.objective, X)
+        self.rows = self.standardized = self._standardized(X)
         self.target = self.objective.target(y)
         weight = np.ones(len(y)) if weight is None else weight
         self.share = weight / (weight.sum() if total is None else total)
@@ -87,18 +89,19 @@ class Problem:
         other._take(X, y, weight, total)
         return other
 
-    def _standardized(self, objective: Objective, X: Matrix) -> Any:
-        Z = objective.coordinates.standardized(X, self._workspace)
-        if not objective.fit_intercept:
-            return np.ascontiguousarray(Z, dtype=np.float64)
-        rows = (self._workspace or Workspace()).array("rows", (len(Z), Z.shape[1] + 1))
-        rows[:, :-1], rows[:, -1] = Z, 1.0
+    def _standardized(self, X: Matrix) -> Any:
+        objective, n_features = self.objective, self.objective.n_features
+        workspace = self._workspace or Workspace()
+        rows = workspace.array("rows", (len(X), n_features + objective.fit_intercept))
+        for piece in pieces_of(rows):
+            rows[piece, :n_features] = objective.coordinates.standardized(X[piece], workspace)
+        rows[:, n_features:] = 1.0
         return rows
 
-    def weighted(self, by_row: np.ndarray) -> np.ndarray:
-        """Return the rows, each times a number: with a workspace, until the next call."""
-        out = None if self._workspace is None else self._workspace.array("weighted", self.rows.shape)
-        return np.multiply(by_row[:, np.newaxis], self.rows, out=out)
+    def _weighted(self, rows: np.ndarray, by_row: np.ndarray) -> np.ndarray:
+        """Return rows, each times a number: with a workspace, until the next call."""
+        out = None if self._workspace is None else self._workspace.array("weighted", rows.shape)
+        return np.multiply(by_row[:, np.newaxis], rows, out=out)
 
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
@@ -253,20 +256,29 @@ class Problem:
         """Return the Hessian of each output, or of all together where they share a loss."""
         if self.coupled:
             return [self._coupled_hessian(curvatures)]
-        roots = np.sqrt(self.share[:, np.newaxis] * curvatures)
-        halves = map(self.weighted, roots.T)  # of a matrix by itself, BLAS computes one half
-        return [half.T @ half + np.diag(l2) for half, l2 in zip(halves, self.l2.T[: curvatures.shape[1]], strict=True)]
+        roots, l2 = np.sqrt(self.share[:, np.newaxis] * curvatures), self.l2[:, : curvatures.shape[1]]
+        return [self._summed(self._moments, root) + np.diag(column) for root, column in zip(roots.T, l2.T, strict=True)]
 
     def _coupled_hessian(self, curvatures: np.ndarray) -> np.ndarray:
         n_columns, n_inputs = curvatures.shape[1], self.rows.shape[1]
         hessian = np.empty((n_columns, n_inputs, n_columns, n_inputs))
         for j in range(n_columns):
             for k in range(j + 1):
-                hessian[j, :, k] = hessian[k, :, j] = self._products(curvatures[:, j, k])
+                hessian[j, :, k] = hessian[k, :, j] = self._summed(self._products, self.share * curvatures[:, j, k])
         return hessian.reshape(n_columns * n_inputs, -1) + np.diag(self.l2.T.ravel())
 
-    def _products(self, curvature: np.ndarray) -> np.ndarray:
-        return self.rows.T @ self.weighted(self.share * curvature)
+    def _summed(self, product: Callable[[np.ndarray, np.ndarray], np.ndarray], by_row: np.ndarray) -> Any:
+        """Return the sum of a product over all rows, with a number for each."""
+        if self.rows.size <= _PIECE:
+            return product(self.rows, by_row)
+        return sum(product(self.rows[piece], by_row[piece]) for piece in pieces_of(self.rows))
+
+    def _products(self, rows: np.ndarray, by_row: np.ndarray) -> np.ndarray:
+        return rows.T @ self._weighted(rows, by_row)
+
+    def _moments(self, rows: np.ndarray, root: np.ndarray) -> np.ndarray:
+        half = self._weighted(rows, root)
+        return half.T @ half  # of which BLAS computes one half
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
         """Return the point after a step, halved until the objective falls as its slope promises, or the same point.
@@ -292,6 +304,13 @@ class Problem:
         of_losses = (self.share @ (self.slopes(point.raw) * scores)).sum()
         of_norm = -(self.l1 * _slopes_of_norm(point.parameters, -step)).sum()
         return float(of_losses + of_norm + (self.l2 * point.parameters * step).sum())
+
+
+def pieces_of(rows: np.ndarray) -> Iterator[slice]:
+    """Return the pieces in which rows are read."""
+    n_rows, n_columns = rows.shape
+    size = max(1, _PIECE // max(n_columns, 1))
+    return (slice(start, start + size) for start in range(0, n_rows, size))
 
 
 def _slopes_of_norm(parameters: np.ndarray, step: np.ndarray) -> np.ndarray:

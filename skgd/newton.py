@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH, spans
-from skgd.curvature import WIDTHS, Point, Problem
+from skgd.curvature import WIDTHS, Point, Problem, Solve, pieces_of
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
+from skgd.losses import SquaredError
 from skgd.outliers import weights_of_rows
 from skgd.penalty import chosen
 from skgd.plan import Plan
@@ -62,6 +63,7 @@ class NewtonEpochs:
     def __init__(self, problem: Problem, plan: Plan, data: Data, random_state: np.random.RandomState):
         self._problem, self.data, n_rows = problem, data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
+        self._solves: list[Solve] | None = None  # where the Hessian is the same everywhere
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
@@ -77,14 +79,17 @@ class NewtonEpochs:
         return self._problem.width
 
     def whole(self, state: State) -> State:
-        """Return the state for all features."""
+        """Return the state for all features, with what a stream goes on with."""
+        state.iterate = state.iterate._replace(slots=self._slots(state))
         return state
 
     def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
         """Take an epoch; return its batch, its rate and its summary."""
         problem, before = self._problem, self._point
         gradient = problem.gradient(before)
-        step, falls = problem.newton_step(before, gradient)
+        if isinstance(state.objective.loss, SquaredError) and not problem.l1.any():
+            self._solves = self._solves or problem.inverses(problem.curvatures(before.raw))
+        step, falls = problem.newton_step(before, gradient, self._solves)
         self._point = problem.moved(before, step, gradient)
         fall = float(falls @ problem.worth)
         added = float(problem.share @ problem.smoothing(before.raw) @ problem.worth) if problem.width else 0.0
@@ -92,8 +97,7 @@ class NewtonEpochs:
             self._point = min(before, self._point, key=lambda point: point.value)
             problem.width = narrower(problem.width)
         theta = problem.flat(self._point.parameters).astype(state.dtype)
-        slots = self._slots(state, self._point)
-        state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1, slots=slots)
+        state.iterate = initial_iterate(theta, state.optimizer, state.averaging)._replace(t=state.t + 1)
         decrement = fall + 2.0 * added  # at the minimum, more samples are at kinks than here
         summary = self._summary(before, gradient)._replace(decrement=decrement)
         n_rows = len(problem.rows)
@@ -105,9 +109,10 @@ class NewtonEpochs:
         record = np.array([[losses.sum(), np.square(gradient).sum(), (losses * objective.worth).sum()]])
         return summarized(n_rows * record, penalties_of(objective, self._problem.flat(point.parameters)), n_rows)
 
-    def _slots(self, state: State, point: Point) -> tuple[np.ndarray, ...]:
+    def _slots(self, state: State) -> tuple[np.ndarray, ...]:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the samples."""
         problem, n_rows = self._problem, len(self._problem.rows)
-        slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(point.raw)) @ problem.basis.T
-        total = np.square(problem.standardized).T @ np.square(slopes) / STREAM_BATCH**2
-        return (problem.joined(total).astype(state.dtype),)
+        slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(self._point.raw)) @ problem.basis.T
+        rows, squares = problem.standardized, np.square(slopes)
+        total = sum(np.square(rows[piece]).T @ squares[piece] for piece in pieces_of(rows))
+        return (problem.joined(total / STREAM_BATCH**2).astype(state.dtype),)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for
+from skgd.automatic import alpha_for, base_rate, batch_size, least_work, optimizer_for, penalizes_standardized
 from skgd.combinations import Combinations
 from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is_robust, without_outlying_targets
 from skgd.coordinates import (
@@ -76,9 +76,7 @@ def learn(
     elif columns is None:
         measure = measure_columns if newton else choose_measure(**least_work(plan, X))
         columns = state.columns.updated(X, weight, measure, exact=True)
-    if newton == X.shape[0]:
-        columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
-    elif not stream and not newton:
+    if not stream and not newton:
         columns = usual_in_steps(columns, plan, X, weight, robust=robust)
     if regression and stream:
         targets, _ = learned(targets, y, weight, REACH_OF_TARGETS, bounded=robust)
@@ -91,6 +89,9 @@ def learn(
     if not (stream or state.t):
         state = with_optimizer(state, optimizer_for(state, plan, regression=regression))
     state, combinations = with_penalty(state, plan), None
+    if newton == X.shape[0] and penalizes_standardized(state, plan, regression=regression):
+        usual = without_outlying_values(X, given_weight, columns.measures)
+        state = replace(state, columns=replace(columns, usual=usual))
     if stream:
         state, combinations = combined(state, plan, X, counted, given_weight, bounded=robust)
     state = with_coordinates(

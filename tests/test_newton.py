@@ -229,6 +229,47 @@ def test_the_gradient_is_the_finite_difference():
     assert (at_hand.gradient(at_hand.at(there)) * direction).sum() == pytest.approx(slope, rel=1e-7)
 
 
+@pytest.mark.parametrize("loss", [SquaredError(), LogLoss(), SoftmaxLoss()], ids=repr)
+@pytest.mark.parametrize("piece", [2**17, 200])
+def test_the_hessian_is_the_finite_difference_of_the_gradient(loss, piece, monkeypatch):
+    monkeypatch.setattr("skgd.curvature._PIECE", piece)
+    n_outputs = 3 if isinstance(loss, SoftmaxLoss) else 1
+    y = np.digitize(PROGRESSION, [100.0, 180.0]) if n_outputs == 3 else (PROGRESSION > 140.0).astype(int)
+    y = PROGRESSION[:, np.newaxis] / 77.0 if isinstance(loss, SquaredError) else y
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, len(y))
+    at_hand = problem(loss, y, n_outputs, weight=weight)
+    there, direction = 0.3 * np.random.default_rng(0).normal(size=(2, DIABETES.shape[1] + 1, at_hand.basis.shape[1]))
+    before, after = (at_hand.gradient(at_hand.at(there + h * direction)) for h in (-1e-6, 1e-6))
+    [hessian] = at_hand.hessians(at_hand.curvatures(at_hand.at(there).raw))
+    product = (hessian @ direction.T.ravel()).reshape(direction.shape[::-1]).T
+    np.testing.assert_allclose(product, (after - before) / 2e-6, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("y", [PROGRESSION, PROGRESSION > 140.0], ids=["regression", "classification"])
+def test_pieces_make_no_difference(y, monkeypatch):
+    model = GDRegressor() if y.dtype == float else GDClassifier()
+    whole = clone(model).fit(DIABETES, y)
+    monkeypatch.setattr("skgd.curvature._PIECE", 200)
+    in_pieces = clone(model).fit(DIABETES, y)
+    np.testing.assert_allclose(in_pieces.coef_, whole.coef_, rtol=1e-9)
+    np.testing.assert_allclose(in_pieces._state.iterate.slots[0], whole._state.iterate.slots[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_rows_have_least_squares_whatever_outliers_do_to_scales(weighted):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 6)) @ rng.normal(size=(6, 6)) + 5.0
+    X[0] *= 1e4
+    X[1, 2] = 1e6
+    Y = X @ rng.normal(size=(6, 2)) + rng.normal(size=(3000, 2))
+    weight = rng.uniform(0.1, 3.0, 3000) if weighted else None
+    root = np.sqrt(np.ones(3000) if weight is None else weight)[:, np.newaxis]
+    solver = np.linalg.lstsq(root * np.column_stack([X, np.ones(3000)]), root * Y, rcond=None)[0]
+    model = GDRegressor().fit(X, Y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, solver[:-1].T, rtol=1e-6)
+    np.testing.assert_allclose(model.intercept_, solver[-1], rtol=1e-6)
+
+
 # -- rows left out ----------------------------------------------------------------------------------------------------
 
 
