@@ -105,7 +105,7 @@ class NewtonDescent:
         self._tried, self._damping = [self._next], 0  # the ends of the steps, and which of them is next
         self._best: tuple[float, np.ndarray] = (np.inf, self._next)
         self._model: _Model | None = None
-        self._share, self._narrowed = 1.0, False
+        self._by_damping, self._accepted, self._narrowed = True, True, False
 
     @property
     def request(self) -> Request:
@@ -115,8 +115,9 @@ class NewtonDescent:
 
     @property
     def theta(self) -> np.ndarray:
-        """The parameters so far: after the last step, or with kinks, where steps are less certain, the best ones."""
-        return self._problem.flat(self._next if self._problem.objective.loss.smooth else self._best[1])
+        """The parameters so far: after the last step or, with kinks or a step too long, the best ones."""
+        follows = self._problem.objective.loss.smooth and self._accepted
+        return self._problem.flat(self._next if follows else self._best[1])
 
     def take(self, sums: Sums) -> Evaluation:
         """Take a step, or a shorter one, from the sums at the requested point."""
@@ -135,13 +136,15 @@ class NewtonDescent:
         self._narrowed = False
         if value < self._best[0]:
             self._best = value, here
-        if self._model is not None and not self._is_enough(value, gradient):
+        self._accepted = self._model is None or self._is_enough(value, gradient)
+        if not self._accepted:
             self._shorten(gradient, lowest, values[id(self._tried[lowest])])
             return Evaluation(*of_all, np.inf, False)
         model = self._model = self._model_at(here, value, gradient, sums)
         undamped, falls = self._step(model, 0.0)
         fall = float(falls @ problem.worth)
-        self._share, self._damping = 1.0, lowest if len(self._tried) > 1 else self._damping
+        if self._by_damping and len(self._tried) > 1:
+            self._damping = lowest
         self._try(undamped)
         if self._exact:  # the quadratic function is known: its gradient, and so the decrement, at the next point, too
             columns = [h @ column for h, column in zip(model.hessians, undamped.T, strict=True)]
@@ -168,14 +171,12 @@ class NewtonDescent:
         hessians = [hessian + damping * np.eye(len(hessian)) for hessian in model.hessians]
         return self._problem.step_by_hessians(point, model.gradient, hessians, self._n_rows)
 
-    def _try(self, undamped: np.ndarray | None = None) -> None:
+    def _try(self, undamped: np.ndarray) -> None:
         """Prepare the ends of the steps with all dampings."""
         model = self._model
         assert model is not None
-        steps = [self._step(model, damping)[0] for damping in self._dampings[undamped is not None :]]
-        if undamped is not None:
-            steps.insert(0, undamped)
-        self._tried = [model.parameters + self._share * step for step in steps]
+        steps = [undamped, *(self._step(model, damping)[0] for damping in self._dampings[1:])]
+        self._tried, self._by_damping = [model.parameters + step for step in steps], True
         self._next = self._tried[self._damping]
 
     def _is_enough(self, value: float, gradient: np.ndarray) -> bool:
@@ -195,17 +196,19 @@ class NewtonDescent:
         return float((gradient * step).sum() + (self._problem.l1 * of_norm).sum())
 
     def _shorten(self, gradient: np.ndarray, lowest: int, value: float) -> None:
-        """Try the damping with the lowest objective or, if none led down, steps of a fraction of the length."""
+        """Try the end of a step with the lowest objective or, if none led down, steps of fractions of the length."""
         model = self._model
         assert model is not None
         if value < model.value and self._tried[lowest] is not self._next:
-            self._damping, self._next = lowest, self._tried[lowest]
+            self._damping = lowest if self._by_damping else self._damping
+            self._next = self._tried[lowest]
             self._tried = [self._next]
             return
         step = self._next - model.parameters
         before, after = self._slope(model.parameters, model.gradient, step), self._slope(self._next, gradient, step)
-        self._share *= shorter(before, after)
-        self._try()
+        shares = shorter(before, after) * _SHORTEST ** np.arange(len(self._dampings))
+        self._tried, self._by_damping = [model.parameters + share * step for share in shares], False
+        self._next = self._tried[0]
 
 
 class _Model(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows
+from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows, penalizes_standardized
 from skgd.constant import begun_at_constant, best_constant, is_robust, value_of_zero, yardstick
 from skgd.coordinates import copies_of, nonzero
 from skgd.curvature import Problem
@@ -295,7 +295,7 @@ def standardized(state: State, plan: Plan, sample: Data, *, newton: bool, scale:
     """Return the state in the coordinates of the statistics; what outliers would change, by the sample."""
     X, y, weight = sample
     columns, sparse = state.columns, not isinstance(X, np.ndarray)
-    if newton and not has_many_rows(state):
+    if newton and penalizes_standardized(state, plan, regression=y.dtype.kind == "f"):
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not newton:
         columns = usual_in_steps(columns, plan, X, weight, robust=is_robust(state.objective, y))

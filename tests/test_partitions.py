@@ -15,8 +15,9 @@ from sklearn.linear_model import Lasso, LogisticRegression, QuantileRegressor, R
 
 from skgd import GDClassifier, GDRegressor, partitions
 from skgd.coordinates import Coordinates
-from skgd.descent import LBFGS
-from skgd.losses import LogLoss, Quantile
+from skgd.curvature import Problem
+from skgd.descent import LBFGS, NewtonDescent
+from skgd.losses import LogLoss, Poisson, Quantile
 from skgd.objective import Objective
 from skgd.partition_sums import Sums, in_tree
 
@@ -102,6 +103,55 @@ def test_minimum_of_other_solvers(weighted):
     model = partitions.fit(GDClassifier(alpha=0.01, tol=1e-10), split(X, labels, weight, by=labels))
     logistic = LogisticRegression(C=1.0 / (0.01 * total), tol=1e-12, max_iter=10_000).fit(X, labels, weight)
     np.testing.assert_allclose(model.coef_, logistic.coef_, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_that_say_nothing_do_not_keep_a_class_from_being_learned(seed):
+    """Misrecorded values of the right sign cost nothing: only a penalty in their units would mind."""
+    X, w, rng = outlying(seed)
+    y = X @ w + rng.logistic(size=len(X)) > 0.0
+    for column, sign in enumerate(w > 0.0):
+        X[np.flatnonzero(y == sign)[column], column] = 1e5
+    model = partitions.fit(GDClassifier(), split(X, y))
+    others = rng.normal(size=(5000, len(w)))
+    best = ((others @ w > 0.0) == (others @ w + rng.logistic(size=5000) > 0.0)).mean()
+    assert model.score(others, others @ w + rng.logistic(size=5000) > 0.0) > best - 0.02
+
+
+@pytest.mark.parametrize("loss", ["huber", "absolute_error"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_enormous_row_changes_no_more_than_in_fit(loss, seed):
+    X, w, rng = outlying(seed)
+    X[0] *= 1e4
+    y = X @ w + rng.normal(size=len(X))
+    y[0] = 1.0
+    expected, model = GDRegressor(loss).fit(X, y), partitions.fit(GDRegressor(loss), split(X, y))
+    assert model.score(X[1:], y[1:]) == pytest.approx(expected.score(X[1:], y[1:]), abs=1e-3)
+
+
+def test_a_step_that_was_too_long_is_taken_back_and_shortened_until_it_leads_down():
+    """Of Poisson's loss at -5, the second derivative is tiny, and Newton's step ends where the loss is enormous."""
+    objective = Objective(Poisson(), 0, 1, True, 0.0, 0.0, Coordinates())
+    descent = NewtonDescent(Problem(objective, np.zeros((1, 0)), np.ones((1, 1)), None), np.array([-5.0]), 1)
+
+    def loss(theta):
+        return float(np.exp(theta[0]) - theta[0])
+
+    losses = []
+    for _ in range(30):
+        [theta], others = descent.request.theta, descent.request.others
+        slope, at_others = np.array([[np.exp(theta) - 1.0]]), tuple(map(loss, others))
+        losses.append(loss([theta]))
+        sums = Sums(1.0, np.array([losses[-1]]), slope, np.zeros(1), 0.0, (np.exp([[theta]]),), at_others)
+        if not descent.take(sums).accepted:
+            assert loss(descent.theta) == min(losses)
+    assert descent.theta == pytest.approx(0.0, abs=1e-6)
+    assert max(losses) > 1e3
+
+
+def outlying(seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(10_000, 5)), 2.0 * rng.normal(size=5), rng
 
 
 def test_multinomial_minimum():
