@@ -185,7 +185,7 @@ def main() -> None:
         kind, folder, n_rows, n_partitions, limited = arguments.train
         train(kind, Path(folder), int(n_rows), int(n_partitions), limited == "True")
         return
-    n_rows, n_partitions = (12_500 if arguments.quick else 250_000), (4 if arguments.quick else 44)
+    n_rows, n_partitions = (12_500 if arguments.quick else 250_000), (4 if arguments.quick else 56)
     print("| Partitions | Data set | Peak, in partitions | |\n|---|---|---|---|", flush=True)
     with TemporaryDirectory() as folder:
         write(Path(folder), n_rows, n_partitions)
