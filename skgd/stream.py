@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from operator import add
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -34,10 +34,11 @@ from skgd.steps import Batches, learn, rates_of, run
 from skgd.validation import canonical
 from skgd.wide import WideStream
 
+# What training goes on from: what ``fit`` leaves, or a stream.
+AnyState: TypeAlias = "State | Stream | LazyStream | WideStream"
 
-def train_stream(
-    state: State | Stream | LazyStream | WideStream, plan: Plan, data: Data
-) -> tuple[State | Stream | LazyStream | WideStream, dict[str, float]]:
+
+def train_stream(state: AnyState, plan: Plan, data: Data) -> tuple[AnyState, dict[str, float]]:
     """Take one step for each batch of rows, in the given order, learning the coordinates on the way.
 
     Return the state and this call's entry of the history. An interrupt is passed on, unlike that of ``fit``: a loop
@@ -69,7 +70,7 @@ def go_on(
 
 
 def _entry_of_call(
-    state: State | Stream | LazyStream | WideStream,
+    state: AnyState,
     plan: Plan,
     sums: Sequence[float],
     n_rows: int,
@@ -86,9 +87,7 @@ def _entry_of_call(
     return entry
 
 
-def _in_batches(
-    state: State | Stream | LazyStream | WideStream, plan: Plan, data: Data
-) -> tuple[State | Stream | LazyStream, Sequence[float], float]:
+def _in_batches(state: AnyState, plan: Plan, data: Data) -> tuple[State | Stream | LazyStream, Sequence[float], float]:
     """Return the state after some rows, the sums over them, and the last rate.
 
     The sums are those of the loss, the squares of the layers' gradients, the penalty, and both by their worth.
@@ -177,7 +176,7 @@ class Stream:
         return bool(self.objective.hidden_layer_sizes)
 
     @classmethod
-    def of(cls, state: State | Stream | LazyStream | WideStream, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
+    def of(cls, state: AnyState, plan: Plan, X: Matrix, y: np.ndarray) -> Stream | None:
         """Return the stream that goes on from a state, or None where compiled loops are not for it."""
         if isinstance(state, cls) and state.plan is plan and state.loop.takes(X):
             return state

@@ -52,7 +52,7 @@ from skgd.state import Data, Progress, State, part_of, start_state
 from skgd.steps import Walk
 from skgd.stopping import Ending
 from skgd.strategy import plain_repr, strategies_of
-from skgd.stream import Stream, go_on, train_stream
+from skgd.stream import AnyState, Stream, go_on, train_stream
 from skgd.training import train_epochs
 from skgd.validation import (
     all_finite,
@@ -162,7 +162,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
     loss_: Loss
     history_: dict[str, list[float]]
     classes_: np.ndarray
-    _state: State | Stream | LazyStream | WideStream
+    _state: AnyState
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, also nested ones such as ``optimizer__beta1``.
@@ -246,7 +246,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         stream: bool,
         resumed: bool,
         classes: ArrayLike | None = None,
-    ) -> tuple[State | Stream | LazyStream | WideStream, Plan, Loss, Data]:
+    ) -> tuple[AnyState, Plan, Loss, Data]:
         """Return what training begins with: the state, new or that of the last call, parameters, loss and data."""
         plan, loss = self._plan(stream=stream)
         state = self._resume(plan, loss) if resumed else None
@@ -391,7 +391,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         averaging = plan.averaging is not None
         return start_state(objective, optimizer, X.dtype.type, n_classes, averaging, random_state)
 
-    def _resume(self, plan: Plan, loss: Loss) -> State | Stream | LazyStream | WideStream:
+    def _resume(self, plan: Plan, loss: Loss) -> AnyState:
         """Return the state to go on from: the last one, with the parameters of this call."""
         untouched = is_untouched(vars(self))
         if untouched and self._trained_with is plan:
@@ -496,7 +496,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
 
     def _publish(
         self,
-        state: State | Stream | LazyStream | WideStream,
+        state: AnyState,
         n_iter: int,
         history: dict[str, list[float]],
         ending: Ending,
@@ -508,9 +508,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
             del attributes[name]
         self.__dict__ = attributes
 
-    def _fitted_attributes(
-        self, state: State | Stream | LazyStream | WideStream, n_iter: int, ending: Ending
-    ) -> dict[str, Any]:
+    def _fitted_attributes(self, state: AnyState, n_iter: int, ending: Ending) -> dict[str, Any]:
         """Return the attributes of an estimator that has learned until ``state``."""
         fitted = {
             "n_iter_": n_iter,
@@ -681,7 +679,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         )
 
 
-def _empty_history(state: State | Stream | LazyStream | WideStream) -> dict[str, list[float]]:
+def _empty_history(state: AnyState) -> dict[str, list[float]]:
     """Return a history without an epoch."""
     return {key: [] for key in history_keys(len(state.objective.layer_sizes) - 1)}
 
