@@ -106,9 +106,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     but by at most three times a robust estimate from the values that differ from the median, if ``alpha="auto"`` is a
     penalty and the Hessian is not that of a subsample, and features with a single nonzero value by at least a quarter
     of that. Why: Newton steps do not depend on the scale, without such a penalty nothing does, and with it, it means
-    the same for each feature, whatever its outliers; divided by their
-    standard deviations, rare categories would hardly be penalized beside numbers. With 200 samples of 200 categories
-    and three numbers, the log loss is .55 (.71 without the bound, .54 with logistic regression on unscaled features).
+    the same for each feature, whatever its outliers; divided by their standard deviations, rare categories would hardly
+    be penalized beside numbers. With 200 samples of 200 categories and three numbers, the log loss is .55 (.71 without
+    the bound, .54 with logistic regression on unscaled features).
 
     otherwise, in ``fit`` of a linear model with few dense features, or more if they are correlated (see ``optimizer``),
     whose second moments have a condition number above 200, uncorrelated combinations replace the features if training
