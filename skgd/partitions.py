@@ -41,7 +41,8 @@ are learned sooner, as by AdaGrad, with which ``fit`` trains. 5 % of the samples
 of the best constant model). A step is better than the best one before if their loss is one percent lower. Then the last
 three steps up to the best one, which are seven eighths of the way, and one more are taken again on all samples, from
 where the first of them began and with what was known of the Hessian there, so that they lead as far as they did. The
-ends of the last three are averaged: how far is best is not known better than to a factor of two.
+ends of the last three are averaged: how far is best is not known better than to a factor of two. Samples far from all
+others count less, as in the mini-batches of ``fit``, see `skgd.outliers`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from skgd.coordinates import Coordinates
 from skgd.descent import LBFGS
 from skgd.losses import LogLoss, Quantile
 from skgd.objective import Objective
-from skgd.partition_sums import Sums, in_tree
+from skgd.partition_sums import HeldOut, Sums, in_tree
 
 
 def split(X, y, weight=None, *, number=5, seed=0, by=None):
@@ -188,6 +188,23 @@ def test_many_features_by_default(dense):
         cut = partitions.fit(GDClassifier(max_iter=n_held_out + 1), parts)
     assert (cut.stop_reason_, cut.converged_) == ("max_iter", False)
     assert cut.best_iter_ <= n_held_out < cut.n_iter_
+
+
+@pytest.mark.parametrize("factor", [1e3, -1e3])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_outliers_have_no_say_with_many_features(factor, held_out):
+    rng = np.random.default_rng(1)
+    X = sparse_rows(rng, 5000).toarray()
+    y = (X @ rng.normal(size=800) + 0.5 * rng.normal(size=5000) > 0.0).astype(int)
+    outlying = np.arange(4)
+    if held_out:  # a tenth of the samples
+        outlying = np.concatenate([HeldOut(0.1, 1).mask(number, 1000) for number in range(4)]).nonzero()[0][:4]
+    scores = []
+    for by in (1.0, factor):
+        X[outlying] *= by
+        parts = [(sp.csr_array(X[start : start + 1000]), y[start : start + 1000]) for start in range(0, 4000, 1000)]
+        scores.append(partitions.fit(GDClassifier(), parts).score(X[4000:], y[4000:]))
+    assert scores[1] >= scores[0] - 0.03
 
 
 # What the first one gains of two steps that fall by less than two percent: nothing, 1.1 %, and 0.5 %: too little.
