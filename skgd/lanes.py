@@ -233,9 +233,11 @@ def train_in_lanes(
         state = with_optimizer(state, optimizer_for(state, plan, regression=regression))
     state = standardized(with_penalty(state, plan), plan, sample, newton=False)
     known = replace(known, objective=state.objective, weight=columns.weight)
-    combined = _combinations(state, plan, sample)
+    combined = _combinations(state, plan, _in_steps(state, plan, sample, None) if robust else sample)
     if combined is not None:
         state, sample = _begun_in_combinations(combined, given, plan, state.optimizer, sample)
+    if robust and watched is not None and validation is None:
+        watched = _in_steps(state, plan, watched, combined)
     constant = best_constant(state, *targets)
     state, of_outliers, unit = begun_with_yardstick(state, plan, (sample[0], *targets), constant)
     interrupted = False
@@ -353,6 +355,13 @@ def train_in_lanes(
         state.iterate = best.iterate
     n_passes = len(history["objective"]) - began
     return state, n_passes, ending._replace(kept=n_passes if best is None else best_epoch, score=best_score)
+
+
+def _in_steps(state: State, plan: Plan, data: Data, combined: Decorrelation | None) -> Data:
+    """Return samples with the weights that they have in steps, perhaps in combinations of the features."""
+    X, y, weight = data
+    rows = X if combined is None else combined.rows(X)
+    return X, y, without_outlying_rows(state, plan, (rows, y, weight), stream=False, measured=combined is None)
 
 
 def _combinations(state: State, plan: Plan, sample: Data) -> Decorrelation | None:

@@ -9,8 +9,8 @@ shorter ones.
 In steps, a sample more than seven times as long as usual has a smaller weight, as in Mallows' estimators: it depends on
 x alone, so that what is estimated stays the same. It holds for labels, and for numbers whose loss grows no faster than
 linearly, in streams, and in ``fit`` with mini-batches and the defaults of ``tol`` and ``alpha``, where training does
-not look for the minimum. Newton steps do: there, such samples have a smaller weight only where the loss on left-out
-samples chooses the penalty.
+not look for the minimum, nor do L-BFGS steps on partitions then. Newton steps do: there, such samples have a smaller
+weight only where the loss on left-out samples chooses the penalty.
 
 References
 ----------
@@ -220,6 +220,11 @@ def limit_of(squares: float, fit_intercept: bool) -> float:
     return _OUTLYING * (norm * norm)
 
 
+def limit_in(columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool) -> float:
+    """Return the same for samples of features with such statistics."""
+    return limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
+
+
 def weight_of_row(square: Any, limit: float) -> Any:
     """Return the weight of a sample in a step, from the square of its norm."""
     return np.sqrt(np.minimum(limit / np.maximum(square, limit), 1.0))
@@ -228,8 +233,7 @@ def weight_of_row(square: Any, limit: float) -> Any:
 def may_be_outlying(columns: ColumnStatistics, coordinates: Coordinates, fit_intercept: bool) -> bool:
     """Say whether a sample of the largest entries of all features would not have its whole weight in a step."""
     farthest = (columns.largest + np.abs(coordinates.center)) / coordinates.scale
-    limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
-    return bool(np.square(farthest).sum() > limit)
+    return bool(np.square(farthest).sum() > limit_in(columns, coordinates, fit_intercept))
 
 
 def weights_of_rows(
@@ -239,8 +243,7 @@ def weights_of_rows(
 
     It is less than one for samples far from all others.
     """
-    limit = limit_of(columns.mean_squares(coordinates.center, coordinates.scale).sum(), fit_intercept)
-    counts = weight_of_row(squares, limit)
+    counts = weight_of_row(squares, limit_in(columns, coordinates, fit_intercept))
     return None if (counts == 1.0).all() else counts
 
 

@@ -31,6 +31,7 @@ from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
 from skgd.networks import forward
 from skgd.objective import Objective
+from skgd.outliers import squares_of_rows, weight_of_row
 from skgd.plan import Plan
 from skgd.state import Data, part_of
 from skgd.strategy import plain_repr
@@ -93,10 +94,14 @@ def merge(one: Any, other: Any) -> Any:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Which rows are held out for validation: each with this probability, by the numbers of its partition and row."""
+    """Which rows are held out for validation: each with this probability, by the numbers of its partition and row.
+
+    Where nobody has ``chosen`` them, outliers count in their loss as they do in steps.
+    """
 
     fraction: float
     seed: int
+    chosen: bool = True
 
     def mask(self, number: int, n_rows: int) -> np.ndarray:
         """Return whether each row of a partition is held out."""
@@ -295,7 +300,7 @@ class Survey:
 
 def of_sample(fraction: float) -> HeldOut:
     """Return which rows are held out where they are part of the sample: those with the smallest random numbers."""
-    return HeldOut(fraction, _SEED_OF_SAMPLE)
+    return HeldOut(fraction, _SEED_OF_SAMPLE, chosen=False)
 
 
 def survey(
@@ -372,7 +377,8 @@ def without_zeros(data: Data) -> Data:
 class Known:
     """What a pass knows of the whole: how to read and to weigh a partition, and the objective.
 
-    ``weight`` is that of all rows, with the weights of their classes.
+    ``weight`` is that of all rows, with the weights of their classes. ``limit`` is the square of the standardized norm
+    up to which a row has its whole weight in sums without Hessians.
     """
 
     reader: Any
@@ -382,6 +388,7 @@ class Known:
     objective: Objective
     weight: float
     held_out: HeldOut | None
+    limit: float = np.inf
 
     def rows(self, partition: Partition, number: int) -> tuple[Data, Data | None] | None:
         """Return the rows of a partition to train on, with the weights of their classes, and those held out."""
@@ -587,6 +594,9 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
     for X, y, weight in _pieces(*data, max(entries, n_outputs), max(_PIECE, len(request.theta))):
         Z = objective.coordinates.standardized(X, workspace)
         Z = workspace.doubled(Z) if isinstance(Z, np.ndarray) else Z.astype(np.float64, copy=False)
+        Z_squared = _squared(Z, workspace)
+        if known.limit < np.inf:
+            weight = _with_limit(known, weight, Z_squared.sum(axis=1))
         raw = objective.normalized(objective.predictor(Z @ coef + intercept))
         target = objective.target(y)
         share = (np.ones(len(y)) if weight is None else weight)[:, np.newaxis] / known.weight
@@ -597,8 +607,14 @@ def _sums(known: Known, request: Request, data: Data) -> Sums:
         gradient += Z.T @ slopes
         slopes *= known.weight
         slopes_squared += np.square(slopes).sum(axis=0)
-        squares += _squared(Z, workspace).T @ np.square(slopes)
+        squares += Z_squared.T @ np.square(slopes)
     return Sums(total, losses, by_parameter, squared)
+
+
+def _with_limit(known: Known, weight: np.ndarray | None, squares: np.ndarray) -> np.ndarray:
+    """Return the weights of rows where those far from all others count less, from the squares of their norms."""
+    counts = weight_of_row(squares, known.limit)
+    return counts if weight is None else counts * weight
 
 
 def _squared(Z: Matrix, workspace: Workspace) -> Matrix:
@@ -620,6 +636,8 @@ def _held_out_sums(known: Known, theta: np.ndarray, data: Data) -> HeldOutSums:
     (X, y, given), objective = data, known.objective
     X = row_major(X)
     weight = known.plan.row_weights(y, given, known.class_totals)
+    if known.limit < np.inf and known.held_out is not None and not known.held_out.chosen:
+        weight = _with_limit(known, weight, squares_of_rows(X, objective.coordinates))
     total = float(len(y) if weight is None else weight.sum())
     losses = objective.mean_losses(theta, X, y, weight) * total
     *_, raw = forward(objective.to_user(theta), X, objective.activation)

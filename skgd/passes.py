@@ -27,13 +27,13 @@ from skgd.losses import SquaredError
 from skgd.newton import with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad
-from skgd.outliers import without_outlying_values
+from skgd.outliers import limit_in, may_be_outlying, without_outlying_values
 from skgd.partition_sums import HeldOut, HeldOutSums, Known, Sums, Survey, sums
 from skgd.penalty import minimum
 from skgd.plan import Plan
 from skgd.run import Run
 from skgd.state import Data, Progress, State
-from skgd.steps import usual_in_steps, with_coordinates, with_penalty
+from skgd.steps import discounts_outliers, usual_in_steps, with_coordinates, with_penalty, without_outlying_rows
 from skgd.stopping import Ending, Stopping, goal_of
 from skgd.strategy import plain_repr
 
@@ -120,14 +120,21 @@ def train_by_sums(
     objective, columns = state.objective, state.columns
     holds_out = path and known.held_out is None and validation is None
     if holds_out:
-        known = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED))
+        known = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED, chosen=False))
     known = replace(known, objective=objective, weight=columns.weight)
+    if path and discounts_outliers(plan) and is_robust(objective, sample[1]):
+        of_rows = columns, objective.coordinates, objective.fit_intercept
+        if may_be_outlying(*of_rows):
+            known = replace(known, limit=limit_in(*of_rows))
+            sample = *sample[:2], without_outlying_rows(state, plan, sample, stream=False, measured=True)
     validates = validation is not None or known.held_out is not None
-    lengths = _lengths_of(state) if path else None
-    descent: Descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample), lengths)
+    descent: Descent
     if newton:
         problem = Problem(objective, *sample)
         descent = NewtonDescent(problem, start.astype(np.float64), columns.rows)
+    else:
+        lengths = _lengths_of(state) if path else None
+        descent = LBFGS(objective, start.astype(np.float64), _largest_curvature(state, sample), lengths)
     goal = goal_of(objective, plan, validates)
     stopping = Stopping(
         state,
@@ -144,6 +151,7 @@ def train_by_sums(
     steps: deque[ProximalStep] = deque(maxlen=_AGAIN)  # the last ones, up to the best parameters
     best_steps: list[ProximalStep] = []
     n_steps, flat = 0, np.inf
+    last, fall = np.nan, 0.0  # the loss after the last step, and by how much that decreased it
     again = 0  # how many of them are still to be taken again, on all rows
     ends: deque[np.ndarray] = deque(maxlen=_AVERAGED)  # of those that were
     before, began = state.t, len(history["objective"])
@@ -194,6 +202,8 @@ def train_by_sums(
             elif path and epoch > 1 and (evaluation.step is None or begins):
                 pass  # parameters in the midst of a step tell less, and the first steps may be too short to learn
             elif evaluation.accepted or validates:
+                if path and last - value > max(fall, 0.0):  # each step gains more than the one before
+                    stopping.waited = 0
                 lowest = stopping.observe(value, state, None, summary)
                 if path:
                     lowest = value < (1.0 - _LEAST_GAIN) * best_value
@@ -206,6 +216,8 @@ def train_by_sums(
                 assert isinstance(descent, LBFGS)
                 descent, known = descent.begun_at(best_steps[0]), replace(known, held_out=None)
                 holds_out, validates, again = False, False, len(best_steps) + _BEYOND
+            if evaluation.step is not None and validates:
+                last, fall = value, last - value
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)

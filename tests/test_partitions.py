@@ -19,7 +19,7 @@ from skgd.curvature import Problem
 from skgd.descent import LBFGS, NewtonDescent
 from skgd.losses import LogLoss, Poisson, Quantile
 from skgd.objective import Objective
-from skgd.partition_sums import Sums, in_tree
+from skgd.partition_sums import HeldOut, Sums, in_tree
 
 
 def split(X, y, weight=None, *, number=5, seed=0, by=None):
@@ -240,6 +240,23 @@ def test_many_features_by_default(dense):
     assert cut.best_iter_ <= n_held_out < cut.n_iter_
 
 
+@pytest.mark.parametrize("factor", [1e3, -1e3])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_outliers_have_no_say_with_many_features(factor, held_out):
+    rng = np.random.default_rng(1)
+    X = sparse_rows(rng, 5000).toarray()
+    y = (X @ rng.normal(size=800) + 0.5 * rng.normal(size=5000) > 0.0).astype(int)
+    outlying = np.arange(4)
+    if held_out:  # a tenth of the samples
+        outlying = np.concatenate([HeldOut(0.1, 1).mask(number, 1000) for number in range(4)]).nonzero()[0][:4]
+    scores = []
+    for by in (1.0, factor):
+        X[outlying] *= by
+        parts = [(sp.csr_array(X[start : start + 1000]), y[start : start + 1000]) for start in range(0, 4000, 1000)]
+        scores.append(partitions.fit(GDClassifier(), parts).score(X[4000:], y[4000:]))
+    assert scores[1] >= scores[0] - 0.03
+
+
 # What the first one gains of two steps that fall by less than two percent: nothing, 1.1 %, and 0.5 %: too little.
 @pytest.mark.parametrize(("seed", "n_later"), [(14, 2), (72, 1), (87, 2)])
 def test_the_last_steps_to_the_best_parameters_are_taken_again(seed, n_later, monkeypatch):
@@ -278,6 +295,16 @@ def test_small_directions_are_learned_behind_large_ones_that_say_nothing():
     y = (X @ w > 0.0).astype(int)
     model = partitions.fit(GDClassifier(), split(X[:3000], y[:3000]))
     assert model.score(X[3000:], y[3000:]) > 0.8
+
+
+def test_training_goes_on_while_steps_gain_more_and_more():
+    rng = np.random.default_rng(4)
+    X = 4.0 * rng.normal(size=(4000, 1)) + rng.normal(size=(4000, 600))
+    w = rng.normal(size=600)
+    score = X @ (w - 0.5 * w.mean())  # what features have in common says a little, and is learned first
+    y = (score > 0.3 * score.std() * rng.logistic(size=4000)).astype(int)
+    model = partitions.fit(GDClassifier(), split(X[:3000], y[:3000]))
+    assert model.score(X[3000:], y[3000:]) > 0.75
 
 
 def path_of(X, y, lengths, n_passes, **penalty):
