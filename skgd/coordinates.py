@@ -307,13 +307,20 @@ def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple
     return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
-def kept_target(old: tuple, target: tuple) -> tuple[Any, Any]:
+def begun_scale(old_scale: Any, scale: Any, largest: Any) -> Any:
+    """Return the scale that a feature's coefficients are taken to be in: the new one, if all values so far are 0."""
+    return choose(largest > 0.0, old_scale, scale)
+
+
+def kept_target(old: tuple, target: tuple, largest: Any) -> tuple[Any, Any]:
     """Return the center and the scale of a stream's target that its parameters are taken to be in.
 
-    Where the scale falls more than tenfold at once, another was learned, and standardized predictions stay.
+    Where the scale falls more than tenfold at once, another was learned, and standardized predictions stay. Zeros have
+    no unit: if all values so far are, nothing was learned, and predictions begin at the mean.
     """
     fallen = old[1] > _FALLEN * target[1]
-    return choose(fallen, target[0], old[0]), choose(fallen, target[1], old[1])
+    scale = choose(largest > 0.0, choose(fallen, target[1], old[1]), 0.0 * target[1])
+    return choose(fallen | (largest == 0.0), target[0], old[0]), scale
 
 
 def relearned(old_scale: Any, scale: Any, narrow: bool, coded: Any = False) -> Any:

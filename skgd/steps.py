@@ -16,6 +16,7 @@ from skgd.coordinates import (
     ColumnStatistics,
     Coordinates,
     Matrix,
+    begun_scale,
     kept_target,
     measure_columns,
     newton_coordinates,
@@ -63,7 +64,7 @@ def learn(
     takes the place of the features' own, and ``measured`` of their statistics.
     """
     X, y, weight = data
-    regression = y.dtype.kind == "f"
+    before, regression = state, y.dtype.kind == "f"
     class_totals = state.class_totals
     if plan.class_weight is not None:
         class_totals = class_totals + np.bincount(y, weight, len(class_totals))
@@ -103,6 +104,7 @@ def learn(
         sparse=sp.issparse(X),
         scale=scale,
         combinations=combinations,
+        before=before,
     )
     if robust and not newton:
         weight = without_outlying_rows(state, plan, (X, y, weight), stream=stream, measured=not stream)
@@ -162,10 +164,12 @@ def with_coordinates(
     sparse: bool,
     scale: np.ndarray | None = None,
     combinations: Combinations | None = None,
+    before: State | None = None,
 ) -> State:
     """Return the state of the same model in the coordinates that follow from its statistics.
 
-    ``targets`` are y and the weights of its rows, whose median takes the place of the mean where outliers own that.
+    ``targets`` are y and the weights of its rows, whose median takes the place of the mean where outliers own that. The
+    state ``before`` has the statistics without these rows.
     """
     objective, fit_intercept, dtype = state.objective, state.objective.fit_intercept, state.dtype.type
     coordinates, (y, weight) = Coordinates(), targets
@@ -184,7 +188,7 @@ def with_coordinates(
         )
         if not stream and fit_intercept and has_linear_tails(objective):
             coordinates = without_outlying_targets(coordinates, y, weight)
-    state = _expressed_in(state, coordinates, stream)
+    state = _expressed_in(state, coordinates, stream, before or state)
     unit = state.objective.unit
     if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
         raise without_unit(state.objective)
@@ -218,8 +222,11 @@ def with_optimizer(state: State, optimizer: Optimizer) -> State:
     return replace(state, optimizer=optimizer, iterate=iterate)
 
 
-def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State:
-    """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them."""
+def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: State) -> State:
+    """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them.
+
+    So do coefficients of features that had no value but zero ``before``, and so no unit.
+    """
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, *_ = state.iterate
     if state.t == 0:
@@ -227,14 +234,18 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
 
     if stream and not isinstance(coordinates.target_scale, float):
         targets_of = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
-        center, scale = kept_target(*targets_of)
+        center, scale = kept_target(*targets_of, before.targets.largest)
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
-    before, after = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     recombined = coordinates.combinations is not old.coordinates.combinations
+    if stream and not (recombined or isinstance(coordinates.scale, float)):
+        inputs = before.combined or before.columns
+        scale = begun_scale(old.coordinates.scale, coordinates.scale, inputs.largest)
+        old = replace(old, coordinates=replace(old.coordinates, scale=scale))
+    old_scale, scale = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     kept: Any = 1.0
     if stream and not recombined:
         coded = memory_of(state.combined or state.columns)[8] == np.inf
-        kept = relearned(before, after, True, coded)[:, np.newaxis]
+        kept = relearned(old_scale, scale, True, coded)[:, np.newaxis]
     if recombined:
         slots = _slots_anew(slots, optimizer, new)
 
@@ -246,7 +257,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool) -> State
     slots = optimizer.rebase(transform, theta, slots, optimizer.hyper())
     if stream and not recombined and type(optimizer).rescaled is not Optimizer.rescaled:
         ratio = np.ones(new.n_parameters)
-        new.layers(ratio)[0][0][:] = rescaling(before, after)[:, np.newaxis]
+        new.layers(ratio)[0][0][:] = rescaling(old_scale, scale)[:, np.newaxis]
         slots = tuple(slot.astype(theta.dtype) for slot in optimizer.rescaled(ratio, slots, optimizer.hyper()))
     average = None if average is None else transform(average)
     return replace(

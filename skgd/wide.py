@@ -328,6 +328,7 @@ class WideStream(WideState):
         """Take the step of one sample: this defines what a step is. Return the sums and the rate."""
         X, y, weight = data
         numbers, s = self.numbers, 1.0 if weight is None else float(weight[0])
+        known = self.target_measures[0] > 0.0
         if self.regression:
             self.target_measures[:] = self._targets().updated(y, weight).measures
         numbers[CLOCK] += self.alpha * numbers[RATE] if self.decay else 0.0
@@ -337,6 +338,9 @@ class WideStream(WideState):
         unit, worth = objective.unit, objective.unit * objective.progress_worth
         if not (np.all(np.isfinite(unit)) and np.all(unit > 0.0)):
             raise without_unit(objective)
+        if self.regression and not isinstance(objective.coordinates.target_center, float):
+            begins = (self.target_measures[0] > 0.0) & ~known  # after zeros, which have no unit: the model at the mean
+            self._intercept[begins] = objective.coordinates.target_center[begins]
         columns, x = self._with_centered(X, array)
         rows = array.take(columns, axis=0)
         before, [share] = (self._coef(rows).copy(), self._intercept.copy()), self._shares_of_average(1)

@@ -83,6 +83,12 @@ def assert_unchanged(scaled, plain):
     assert difference < 1e-6
 
 
+def stream_in_calls(model, X, y, size=50):
+    for start in range(0, len(y), size):
+        model.partial_fit(X[start : start + size], y[start : start + size])
+    return model
+
+
 def learn(model, method, X, y, **first):
     return getattr(clone(model), method)(X, y, **(first if method == "partial_fit" else {}))
 
@@ -176,6 +182,49 @@ def test_units_do_not_matter_in_single_precision(loss, as_format):
     scaled = GDRegressor(loss, random_state=0).fit(as_format(X * scale), y * 2.0**20).predict(as_format(X * scale))
     difference = np.max(np.abs(scaled / 2.0**20 - plain)) / np.ptp(plain)
     assert difference < 1e-3
+
+
+@both_formats
+@pytest.mark.parametrize("layers", [(), (5,)], ids=["linear", "network"])
+@pytest.mark.parametrize("n_columns", [20, 5000])
+@pytest.mark.parametrize("size", [1, 30])
+def test_units_of_what_begins_with_zeros_do_not_matter_in_a_stream(size, n_columns, layers, as_format):
+    """Neither columns that only later samples have, nor counts of which the first are zero."""
+    if n_columns > 1000 and as_format is np.asarray:
+        pytest.skip("dense rows are for few columns")
+    rng = np.random.default_rng(0)
+    category = rng.integers(0, n_columns, 120) % 40
+    X = sp.csr_array((np.ones(120), category, np.arange(121)), shape=(120, n_columns))
+    counts = rng.poisson(1.0, 120).astype(float)
+    counts[:2] = 0.0
+    labels = category % 2
+    scale, unit = 2.0 ** np.resize([-30, 7, 0, 20, -5], n_columns), 2.0**-20
+    found = []
+    for columns, of_target in ((np.ones(n_columns), 1.0), (scale, unit)):
+        A = as_format((X * columns).toarray()) if as_format is np.asarray else sp.csr_array(X * columns)
+        classifier = GDClassifier(hidden_layer_sizes=layers, random_state=0)
+        regressor = GDRegressor("poisson", hidden_layer_sizes=layers, random_state=0)
+        for start in range(0, 120, size):
+            rows = slice(start, start + size)
+            classifier.partial_fit(A[rows], labels[rows], classes=[0, 1])
+            regressor.partial_fit(A[rows], counts[rows] * of_target)
+        found.append((classifier.decision_function(A), regressor.predict(A) / of_target))
+    for scaled, plain in zip(*found[::-1], strict=True):
+        assert_unchanged(scaled, plain)
+
+
+@both_formats
+@pytest.mark.parametrize("loss", ["poisson", "tweedie"])
+def test_a_stream_of_counts_that_begins_with_zeros_learns_the_others(loss, as_format):
+    """Its first mean is no unit: predictions begin at the mean when there is one, however many zeros came before."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4))
+    mean = np.exp(X @ [0.4, -0.3, 0.2, 0.1])
+    y = np.append(np.zeros(1000), rng.poisson(mean[1000:]).astype(float))
+    for unit in (1e-6, 1.0, 1e6):
+        model = stream_in_calls(GDRegressor(loss), as_format(X), y * unit)
+        predicted = model.predict(as_format(X)) / unit
+        assert np.mean(np.square(np.log(predicted / mean))) < 0.1
 
 
 # -- prices of goods --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from skgd.combinations import CoMoments
 from skgd.coordinates import (
     Matrix,
     auto_alpha,
+    begun_scale,
     in_few,
     indicated,
     is_sparse,
@@ -151,10 +152,11 @@ def take_stream(
         shift,
         norms,
     ) = arrays
-    inverse, old_scale, change = by_column[0], by_column[1], by_column[2]
+    inverse, old_scale, change, largest = by_column[0], by_column[1], by_column[2], by_column[3]
     l1, l2 = by_parameter[0], by_parameter[1]
     unit, old_target_center, old_target_scale, worth = by_target[0], by_target[1], by_target[2], by_target[3]
     divisor, predictor_center, predictor_scale = by_target[4], by_target[5], by_target[6]
+    largest_target = by_target[7]
     by_place = part_of(slots, 0, (len(slots), 1, len(theta)))
     parameters = (
         part_of(theta, 0, as_chunks),
@@ -172,6 +174,10 @@ def take_stream(
         inputs, measures, kept_of_measures = rewritten[1], of_combinations, kept_of_combinations
     for step in range(len(rates)):
         begin, end = step * size, min((step + 1) * size, n_rows)
+        for j in range(n_features):
+            largest[j] = measures[0, j]
+        for k in range(n_outputs if regression else 0):
+            largest_target[k] = targets[0, k]
         given_weights = weight[begin:end]
         total = 0.0
         for i in range(end - begin):
@@ -213,6 +219,7 @@ def take_stream(
                     c, s = rows.coordinates_of(measures_of(measures, j), has_intercept, text_like)
                     center[j] = c
                     scale[j] = normal_scale(theta.dtype.type(s), tiny)
+                old_scale[j] = begun_scale(old_scale[j], scale[j], largest[j])
                 change[j] = center[j] - change[j]
             for k in range(n_outputs):
                 old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
@@ -220,7 +227,7 @@ def take_stream(
                     found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                     target_center[k], target_scale[k] = found
                     before, after = (old_target_center[k], old_target_scale[k]), (target_center[k], target_scale[k])
-                    old_target_center[k], old_target_scale[k] = kept_target(before, after)
+                    old_target_center[k], old_target_scale[k] = kept_target(before, after, largest_target[k])
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
                 for part in range(0 if averages else 1, 2):  # the norms that stay are those of the last one
@@ -390,7 +397,7 @@ def stream_loop(kind: Kind, flags: tuple[bool, ...], log_link: bool) -> Loop:
 
 def _of_outputs(n_outputs: int) -> np.ndarray:
     """Return arrays of a number for each output; two of them are a center of 0 and a scale of 1."""
-    arrays = np.zeros((7, n_outputs))
+    arrays = np.zeros((8, n_outputs))
     arrays[6] = 1.0
     return arrays
 
@@ -588,7 +595,7 @@ class StreamLoop:
         _, _, _, as_bounds, as_penalty = self._given[0]
         relative = np.empty((1, 4 * n_features) if self._kind.sparse else (1 + size, n_features))
         arrays = (
-            np.empty((3, n_features), dtype),
+            np.empty((4, n_features), dtype),
             np.zeros((2, math.prod(as_penalty))),
             np.empty(math.prod(as_bounds), dtype),
             _of_outputs(n_outputs),

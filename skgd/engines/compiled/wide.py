@@ -165,12 +165,14 @@ def take_wide(
         inverse_total = 1.0 / total
         one_weight[0] = s / (total / numbers[ROWS])
         for k in range(n_outputs):
-            target_center[k], target_scale[k] = 0.0, 1.0
+            target_center[k], target_scale[k], known = 0.0, 1.0, targets[0, k] > 0.0 if regression else True
             if regression:
                 learn_target(targets, k, y[step, k], s / total)
             if regression and (precondition or standardized):
                 found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                 target_center[k], target_scale[k] = found
+                if targets[0, k] > 0.0 and not known:  # after zeros, which have no unit, the model begins at the mean
+                    numbers[N_NUMBERS + k] = target_center[k]
         of_units = target_center, target_scale, predictor_center, predictor_scale, divisor, unit, worth
         if not have_units(of_units, degree, known_worth, hypers):
             return step, rate, (loss, square_of_gradient, penalty, progress)
