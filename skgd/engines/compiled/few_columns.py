@@ -307,6 +307,11 @@ class Few(NamedTuple):
         self.theta[first : len(self.scale)], self.slots[:, first : len(self.scale)] = 0.0, 0.0
 
     @property
+    def parameters(self) -> np.ndarray:
+        """The parameters and slots of all layers, as a view."""
+        return self.numbers[: self.theta.size * len(self.above)]
+
+    @property
     def n_parameters(self) -> int:
         """The number of coefficients and slots of a column."""
         return len(self.above) * self.theta.shape[1]
