@@ -245,7 +245,7 @@ def decayed(model, t):
     "optimizer", [Yogi(initial_accumulator=0.0) if name == "yogi" else name for name in OPTIMIZERS], ids=str
 )
 def test_no_number_stays_subnormal(optimizer, engine, method, dtype, request, monkeypatch):
-    """Processors are slow with them, and 0.9 times the smallest one is rounded to itself: it would be there for good."""
+    """Processors are slow with them, and 0.9 times the smallest one is rounded to itself, so that it never ends."""
     if engine == "compiled":
         request.getfixturevalue("plain_python")
         monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", 0.0)

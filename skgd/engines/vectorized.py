@@ -115,9 +115,7 @@ def without_subnormal(iterate: Iterate) -> Iterate:
     """Return an iterate with zeros for subnormal numbers."""
     theta, average = iterate.theta, iterate.average
     slots = tuple(map(_cleared, iterate.slots))
-    return iterate._replace(
-        theta=_cleared(theta), slots=slots, average=None if average is None else _cleared(average)
-    )
+    return iterate._replace(theta=_cleared(theta), slots=slots, average=None if average is None else _cleared(average))
 
 
 def _cleared(numbers: np.ndarray) -> np.ndarray:
