@@ -36,6 +36,7 @@ from skgd.column_table import (
 from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.engines import Engine, Iterate, choose_stream, few_columns, stream_loop, unless_beyond_numba
+from skgd.engines.vectorized import clear_subnormal
 from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, idle_slots
@@ -116,7 +117,7 @@ class LazyStream:
             center,
             scale,
         )
-        of_all = few.numbers[: few.theta.size * len(busy)].reshape(len(busy), -1)
+        of_all = few.parameters.reshape(len(busy), -1)
         of_all[:, : objective.n_parameters], of_all[:, objective.n_parameters :] = busy, 0.0
         totals = np.array([columns.rows, columns.weight, 0.0, 0.0])
         of_targets = np.array(targets.measures), *of_target, totals, memory_of(targets)
@@ -132,7 +133,7 @@ class LazyStream:
             objective.alpha,
             state.past,
             {place: slots[place] for place in idle},
-            few.above.copy(),
+            few.above,
             of_targets,
             in_user_units=in_user_units,
             plan=plan,
@@ -224,6 +225,8 @@ class LazyStream:
 
     def _begin_window(self, few: Any) -> None:
         """Begin a window with all columns up to date, in new tables: those so far stay what they are, to be read."""
+        clear_subnormal(few.parameters)
+        self.above = few.above.copy()
         self.begin, n_features = self.t, self.objective.n_features
         total = self.of_targets[3][1]
         self.window = np.zeros((N_WINDOW, WINDOW + 1))

@@ -22,6 +22,7 @@ from skgd.constant import is_robust
 from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, Iterate, choose_stream, stream_loop, unless_beyond_numba
+from skgd.engines.vectorized import clear_subnormal, is_to_clear
 from skgd.history import entry_from, print_entry
 from skgd.lazy_stream import LazyStream
 from skgd.networks import Layer
@@ -239,6 +240,8 @@ class Stream:
         if not finite:
             return None
         self.loop.former.keep(self.numbers, self.statistics)
+        if is_to_clear(self.t, self.t + n_steps):
+            clear_subnormal(self.loop.trained_in(numbers))
         rows = self.rows + min(n_steps * size, n_rows)
         stream = self._with(
             numbers=numbers,

@@ -355,3 +355,28 @@ def test_without_numba_a_saved_stream_can_be_read():
         few_columns.gather_loop.cache_clear()
     assert_allclose(ours.iterate.theta, expected.iterate.theta, rtol=1e-12)
     assert_allclose(ours.columns.measures, expected.columns.measures, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("name", ["amsgrad", "momentum"])
+def test_no_number_stays_subnormal(name, monkeypatch):
+    """What has decayed for long is zero once all columns are brought up to date."""
+    monkeypatch.setattr(skgd.lazy_stream, "WINDOW", 8)
+    model, kind = MODELS[name]
+    X, tiny = rows(), np.finfo(float).tiny
+    y = targets(X, kind)
+    model = streamed(model, X, y)
+    before = model._state
+    for numbers in (before.parameters._array, before.above):
+        numbers[np.abs(numbers) < 1e-3] = tiny / 8
+
+    def subnormal():
+        stream = model._state
+        numbers = np.concatenate([stream.parameters._array.ravel(), stream.above.ravel()])
+        return np.count_nonzero((numbers != 0.0) & (np.abs(numbers) < tiny))
+
+    model.partial_fit(X[:4], y[:4])
+    assert subnormal()
+    while model._state.begin == before.begin:
+        model.partial_fit(X[:4], y[:4])
+    assert not subnormal()

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import skgd.engines
 from skgd import GDClassifier, GDRegressor, history, stream
-from skgd.optimizers import ADOPT, OPTIMIZERS, AdaMax
+from skgd.optimizers import ADOPT, OPTIMIZERS, AdaMax, Yogi, idle_slots
 from skgd.schedules import SCHEDULES, Exponential, ReduceOnPlateau
 
 rng = np.random.default_rng(0)
@@ -208,3 +208,53 @@ def test_compiled_loops_count_as_far():
     assert [model.t_ for model in results] == [2**40 + 6] * 2
     assert_allclose(results[0].coef_, results[1].coef_, rtol=1e-10)
     assert_allclose(results[0].history_["learning_rate"], results[1].history_["learning_rate"], rtol=1e-12)
+
+
+# -- numbers that decay without end -----------------------------------------------------------------------------------
+
+
+def subnormal_in(state):
+    """Return how many numbers of a state are below the smallest normal one, but not zero."""
+    iterate = state.whole.iterate
+    numbers = np.concatenate([iterate.theta, *iterate.slots, *([] if iterate.average is None else [iterate.average])])
+    return np.count_nonzero((numbers != 0.0) & (np.abs(numbers) < np.finfo(numbers.dtype).tiny))
+
+
+def decayed(model, t):
+    """Return a model after t steps, of which the last thousands had nothing in the last feature."""
+    state = model._state.whole
+    iterate = state.iterate._replace(t=t)
+
+    def small(numbers):
+        numbers = numbers.copy()
+        if numbers[2] == 0.0:  # and not the number of steps, say
+            numbers[2] = np.finfo(numbers.dtype).tiny / 8
+        return numbers
+
+    idle = idle_slots(state.optimizer)  # which no step changes
+    slots = tuple(slot if place in idle else small(slot) for place, slot in enumerate(iterate.slots))
+    average = None if iterate.average is None else small(iterate.average)
+    model._state = replace(state, iterate=iterate._replace(theta=small(iterate.theta), slots=slots, average=average))
+    return model
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+@pytest.mark.parametrize("engine", ["vectorized", "compiled"])
+@pytest.mark.parametrize(
+    "optimizer", [Yogi(initial_accumulator=0.0) if name == "yogi" else name for name in OPTIMIZERS], ids=str
+)
+def test_no_number_stays_subnormal(optimizer, engine, method, dtype, request, monkeypatch):
+    """Processors are slow with them, and 0.9 times the smallest one is rounded to itself, so that it never ends."""
+    if engine == "compiled":
+        request.getfixturevalue("plain_python")
+        monkeypatch.setattr(skgd.engines, "REPAYS_SECONDS", 0.0)
+    data = (X * [1.0, 1.0, 0.0]).astype(dtype), Y
+    model = GDRegressor(optimizer=optimizer, precondition=False, learning_rate=1e-3, batch_size=SIZE, random_state=0)
+    model.set_params(warm_start=True, max_iter=1, tol=None).partial_fit(*data)
+    getattr(decayed(model, 1000), method)(*data)
+    assert subnormal_in(model._state)
+    getattr(decayed(model, 1022), method)(*data)
+    assert model.t_ == 1025
+    assert not subnormal_in(model._state)
+    assert model.engine_ == engine or (method == "partial_fit" and optimizer in ("ftrl", "schedule_free"))

@@ -22,7 +22,9 @@ from skgd.engines.vectorized import (
     StepSettings,
     increasing_weights,
     initial_iterate,
+    is_to_clear,
     readout,
+    without_subnormal,
 )
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
@@ -219,12 +221,15 @@ def run_epoch(engine: Engine, *arguments: Any) -> tuple[EpochSummary, Engine]:
 
     The arguments are those of `skgd.engines.vectorized.run_epoch`, which takes over where a rule cannot be compiled.
     """
-    objective, optimizer, *_ = arguments
+    objective, optimizer, _, holder, *_ = arguments
+    before, summary = holder.iterate.t, None
     if engine == "compiled":
         summary = unless_beyond_numba(objective, optimizer, _compiled().run_epoch, *arguments)
-        if summary is not None:
-            return summary, "compiled"
-    return vectorized.run_epoch(*arguments), "vectorized"
+    if summary is None:
+        engine, summary = "vectorized", vectorized.run_epoch(*arguments)
+    if is_to_clear(before, holder.iterate.t):
+        holder.iterate = without_subnormal(holder.iterate)
+    return summary, engine
 
 
 def unless_beyond_numba(objective: Objective, optimizer: Optimizer, call: Callable, *arguments: Any) -> Any:

@@ -58,6 +58,7 @@ def _fmin(a, b):
 NUMPY = SimpleNamespace(
     inf=math.inf,
     float64=float,
+    int64=int,
     abs=abs,
     exp=_exp,
     expm1=_expm1,

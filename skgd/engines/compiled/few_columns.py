@@ -99,7 +99,7 @@ def gather_columns(
                 slots[part, u, k] = parameters[j, (1 + part) * width + k]
         for part in range(len(sums)):
             sums[part] -= known[j, SUMS + part]
-        learned, start = int(known[j, LEARNED]) - begin, int(known[j, MOVED]) - begin
+        learned, start = np.int64(known[j, LEARNED]) - begin, np.int64(known[j, MOVED]) - begin
         passed = window[WEIGHTS, stop] - window[WEIGHTS, learned]
         for part in range(N_MEMORIES):
             memory[part, u] = known[j, MEMORY + part]
@@ -199,7 +199,7 @@ def gather_columns(
 def fetch(known, parameters, columns, u):
     """Ask for all that is known of a column."""
     if u < len(columns):
-        for part in range(0, known.shape[1], 64 // known.itemsize):
+        for part in range(0, known.shape[1], 8):  # numbers of 8 bytes in lines of 64
             prefetch(known, (columns[u], part))
         for k in range(0, parameters.shape[1], 64 // parameters.itemsize):
             prefetch(parameters, (columns[u], k))
@@ -305,6 +305,11 @@ class Few(NamedTuple):
         self.measures[:, first:], self.memory[:, first:], self.memory[CODE, first:] = 0.0, 0.0, np.inf
         self.center[first:], self.scale[first:] = 0.0, 1.0
         self.theta[first : len(self.scale)], self.slots[:, first : len(self.scale)] = 0.0, 0.0
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The parameters and slots of all layers, as a view."""
+        return self.numbers[: self.theta.size * len(self.above)]
 
     @property
     def n_parameters(self) -> int:

@@ -166,6 +166,25 @@ class InlinedCode(_InlinedUserCode):
     def __init__(self, codegen: Any, name: str):
         super().__init__(_Codegen(codegen), name)
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Simplify the function, but do not prepare to do so for those that it calls."""
+        if not hasattr(self._codegen, "_pass_builder"):  # of older ones
+            super()._optimize_functions(ll_module)
+            return
+        ll_module.data_layout = self._codegen._data_layout
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                manager, builder = self._codegen._function_pass_manager()
+                manager.run(function, builder)
+
+    def _get_module_for_linking(self) -> Any:
+        """Return the code, which others take over as it is: no one else needs it."""
+        self._ensure_finalized()
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == binding.Linkage.external:
+                function.linkage = "linkonce_odr"
+        return self._final_module
+
     def _finalize_final_module(self) -> None:
         """Make no machine code."""
         self._finalize_dynamic_globals()

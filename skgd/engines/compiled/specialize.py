@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -135,9 +136,15 @@ class _Specializer:
         if function not in self._done:
             self._done[function] = None
             copy, tells_all = self.copy(function)
-            options = {**self._options, "_nrt": not _is_ours(function)}
-            compiled = self._to_be_inlined(copy, options, _is_ours(function)) if self._compiled else copy
-            self._done[function] = compiled, copy.__qualname__ if tells_all else _UNKNOWN
+            name = copy.__qualname__ if tells_all else _UNKNOWN
+            same = function.__module__, name
+            compiled = _shared.get(same) if self._compiled else copy
+            if compiled is None:
+                options = {**self._options, "_nrt": not _is_ours(function)}
+                compiled = self._to_be_inlined(copy, options, _is_ours(function))
+                if tells_all:
+                    _shared[same] = compiled
+            self._done[function] = compiled, name
         done = self._done[function]
         if done is None:
             raise CannotCompile(f"{function.__name__} calls itself.")
@@ -153,6 +160,7 @@ class _Specializer:
 
 
 _UNKNOWN: Any = object()
+_shared: Any = WeakValueDictionary()  # what is inlined, by module and name, as long as a loop has it
 
 
 def _is_ours(function: FunctionType) -> bool:

@@ -668,6 +668,11 @@ class StreamLoop:
         """Return co-moments, and what is known and remembered of the combinations, None for none, from `arrays_of`."""
         return moments_from(statistics, self._sizes, rows, due)
 
+    def trained_in(self, numbers: np.ndarray) -> np.ndarray:
+        """Return a view of parameters, slots and average."""
+        _, _, n_parameters, n_slots, n_averages, *_ = self._sizes
+        return numbers[: (1 + n_slots + n_averages) * n_parameters]
+
     def shown_in(self, numbers: np.ndarray) -> list[Layer]:
         """Return views of the layers to predict with."""
         layers, begin = [], len(numbers) - self._n_coefficients - sum(self._layer_sizes[1:])
