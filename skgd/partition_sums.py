@@ -378,7 +378,7 @@ class Known:
     """What a pass knows of the whole: how to read and to weigh a partition, and the objective.
 
     ``weight`` is that of all rows, with the weights of their classes. ``limit`` is the square of the standardized norm
-    up to which a row has its whole weight in sums without Hessians.
+    up to which a row has its whole weight.
     """
 
     reader: Any
@@ -557,6 +557,8 @@ def _sums_with_hessians(known: Known, request: Request, data: Data) -> Sums:
     entries = max(objective.n_features + 1, n_outputs**2 if objective.loss.normalized else n_outputs)
     for X, y, weight in _pieces(*data, entries):
         X = X if isinstance(X, np.ndarray) else X.toarray()
+        if known.limit < np.inf:
+            weight = _with_limit(known, weight, squares_of_rows(X, objective.coordinates))
         if problem is None:
             problem = Problem(objective, X, y, weight, known.weight, workspace)
             problem.width = request.width

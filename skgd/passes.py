@@ -122,7 +122,7 @@ def train_by_sums(
     if holds_out:
         known = replace(known, held_out=HeldOut(share_held_out(columns.rows), _SEED, chosen=False))
     known = replace(known, objective=objective, weight=columns.weight)
-    if path and discounts_outliers(plan) and is_robust(objective, sample[1]):
+    if (path or newton) and _discounts_outliers(state, plan, sample[1], newton=newton):
         of_rows = columns, objective.coordinates, objective.fit_intercept
         if may_be_outlying(*of_rows):
             known = replace(known, limit=limit_in(*of_rows))
@@ -307,12 +307,20 @@ def standardized(state: State, plan: Plan, sample: Data, *, newton: bool, scale:
     """Return the state in the coordinates of the statistics; what outliers would change, by the sample."""
     X, y, weight = sample
     columns, sparse = state.columns, not isinstance(X, np.ndarray)
-    if newton and penalizes_standardized(state, plan, regression=y.dtype.kind == "f"):
+    penalizes = penalizes_standardized(state, plan, regression=y.dtype.kind == "f")
+    if newton and (penalizes or _discounts_outliers(state, plan, y, newton=True)):
         columns = replace(columns, usual=without_outlying_values(X, weight, columns.measures))
     elif not newton:
         columns = usual_in_steps(columns, plan, X, weight, robust=is_robust(state.objective, y))
     state = replace(state, columns=columns)
     return with_coordinates(state, plan, (y, weight), stream=False, newton=newton, sparse=sparse, scale=scale)
+
+
+def _discounts_outliers(state: State, plan: Plan, y: np.ndarray, *, newton: bool) -> bool:
+    """Say whether outlying samples count less: as in the mini-batches of ``fit``, but not in its Newton steps."""
+    if not (discounts_outliers(plan) and is_robust(state.objective, y)):
+        return False
+    return not (newton and chooses_penalty(state, plan, regression=y.dtype.kind == "f"))
 
 
 def _begun_in_sample(state: State, plan: Plan, sample: Data, found: Survey) -> tuple[State, np.ndarray]:

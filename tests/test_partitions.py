@@ -118,6 +118,17 @@ def test_values_that_say_nothing_do_not_keep_a_class_from_being_learned(seed):
     assert model.score(others, others @ w + rng.logistic(size=5000) > 0.0) > best - 0.02
 
 
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_outliers_count_less_where_they_do_in_fit(size):
+    for seed in range(3):
+        X, w, rng = outlying(seed)
+        y = X @ w + rng.logistic(size=len(X)) > 0.0
+        expected = GDClassifier("hinge", random_state=0).fit(X, y).score(X, y)
+        X[rng.integers(len(X), size=5), range(5)] = size
+        model = partitions.fit(GDClassifier("hinge"), split(X, y))
+        assert model.score(X, y) > expected - 0.005
+
+
 @pytest.mark.parametrize("loss", ["huber", "absolute_error"])
 @pytest.mark.parametrize("seed", range(3))
 def test_an_enormous_row_changes_no_more_than_in_fit(loss, seed):
