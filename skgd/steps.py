@@ -233,8 +233,8 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: 
         return replace(state, objective=new)
 
     if stream and not isinstance(coordinates.target_scale, float):
-        targets_of = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
-        center, scale = kept_target(*targets_of, before.targets.largest)
+        of_old, of_new = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
+        center, scale = kept_target(of_old, of_new, before.targets.largest)
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     recombined = coordinates.combinations is not old.coordinates.combinations
     if stream and not (recombined or isinstance(coordinates.scale, float)):
