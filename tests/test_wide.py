@@ -816,3 +816,12 @@ def test_divergence_is_told():
     with pytest.raises(DivergenceError, match=r"partial_fit at step \d+ \(learning rate"):
         model.partial_fit(X, y)
     assert not hasattr(model, "coef_")
+
+
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("loss", ["poisson", "squared_error"])
+def test_both_engines_begin_at_the_mean_after_zeros(loss):
+    X = rows()
+    y = np.abs(target("number", X)) * (np.arange(N_ROWS) >= 20)
+    args = GDRegressor(loss), X, y
+    assert_agree(streamed(*args, compiles_after=0), streamed(*args), 1e-8)
