@@ -247,6 +247,16 @@ def test_small_directions_are_learned_behind_large_ones_that_say_nothing():
     assert model.score(X[3000:], y[3000:]) > 0.8
 
 
+def test_training_goes_on_while_steps_gain_more_and_more():
+    rng = np.random.default_rng(4)
+    X = 4.0 * rng.normal(size=(4000, 1)) + rng.normal(size=(4000, 600))
+    w = rng.normal(size=600)
+    score = X @ (w - 0.5 * w.mean())  # what features have in common says a little, and is learned first
+    y = (score > 0.3 * score.std() * rng.logistic(size=4000)).astype(int)
+    model = partitions.fit(GDClassifier(), split(X[:3000], y[:3000]))
+    assert model.score(X[3000:], y[3000:]) > 0.75
+
+
 def path_of(X, y, lengths, n_passes, **penalty):
     """Return what L-BFGS says of each pass over binary labels, and the parameters after them."""
     settings = {"alpha": 0.0, "l1_ratio": 0.0} | penalty
