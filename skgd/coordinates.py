@@ -307,9 +307,9 @@ def moved_intercept(intercept: Any, shift: Any, old_target: tuple, target: tuple
     return (old_target[0] - target[0] + old_target[1] * intercept + shift) / target[1]
 
 
-def begun_scale(old_scale: Any, scale: Any, largest: Any) -> Any:
-    """Return the scale that a feature's coefficients are taken to be in: the new one, if all values so far are 0."""
-    return choose(largest > 0.0, old_scale, scale)
+def begun_scale(old_scale: Any, before: Any, largest: Any) -> Any:
+    """Return the scale that coefficients are taken to be in: of features of zeros before, the largest value now."""
+    return choose(before > 0.0, old_scale, nonzero(largest))
 
 
 def kept_target(old: tuple, target: tuple, largest: Any) -> tuple[Any, Any]:

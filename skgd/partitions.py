@@ -38,12 +38,12 @@ where :math:`\theta_0` is where the step begins, and the damping :math:`\delta` 
 the mean squares of the standardized features, relative to the largest: rare features, of which the gradients are small,
 are learned sooner, as by AdaGrad, with which ``fit`` trains. 5 % of the samples are held out (at least 1000 and at most
 4096 of them, but no more than 10 %), until two steps have not decreased their loss by two percent (plus 0.06 % of that
-of the best constant model), unless the second one decreased it by more than the first. A step is better than the best
-one before if their loss is one percent lower. Then the last three steps up to the best one, which are seven eighths of
-the way, and one more are taken again on all samples, from where the first of them began and with what was known of the
-Hessian there, so that they lead as far as they did. The ends of the last three are averaged: how far is best is not
-known better than to a factor of two. Samples far from all others count less, as in the mini-batches of ``fit``, see
-`skgd.outliers`.
+of the best constant model), unless each decreased it, and the objective, by more than the one before. A step is better
+than the best one before if their loss is one percent lower. Then the last three steps up to the best one, which are
+seven eighths of the way, and one more are taken again on all samples, from where the first of them began and with what
+was known of the Hessian there, so that they lead as far as they did. The ends of the last three are averaged: how far
+is best is not known better than to a factor of two. Samples far from all others count less, as in the mini-batches of
+``fit``, see `skgd.outliers`.
 """
 
 from __future__ import annotations

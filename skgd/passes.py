@@ -151,7 +151,7 @@ def train_by_sums(
     steps: deque[ProximalStep] = deque(maxlen=_AGAIN)  # the last ones, up to the best parameters
     best_steps: list[ProximalStep] = []
     n_steps, flat = 0, np.inf
-    last, fall = np.nan, 0.0  # the loss after the last step, and by how much that decreased it
+    last, falls = np.full((2, 2), np.nan)  # the loss of other rows and the objective after the last step, and its gain
     again = 0  # how many of them are still to be taken again, on all rows
     ends: deque[np.ndarray] = deque(maxlen=_AVERAGED)  # of those that were
     before, began = state.t, len(history["objective"])
@@ -202,8 +202,8 @@ def train_by_sums(
             elif path and epoch > 1 and (evaluation.step is None or begins):
                 pass  # parameters in the midst of a step tell less, and the first steps may be too short to learn
             elif evaluation.accepted or validates:
-                if path and last - value > max(fall, 0.0):  # each step gains more than the one before
-                    stopping.waited = 0
+                if path and (last - (value, summary.progress) > np.maximum(falls, 0.0)).all():
+                    stopping.waited = 0  # each step gains more than the one before
                 lowest = stopping.observe(value, state, None, summary)
                 if path:
                     lowest = value < (1.0 - _LEAST_GAIN) * best_value
@@ -217,7 +217,8 @@ def train_by_sums(
                 descent, known = descent.begun_at(best_steps[0]), replace(known, held_out=None)
                 holds_out, validates, again = False, False, len(best_steps) + _BEYOND
             if evaluation.step is not None and validates:
-                last, fall = value, last - value
+                falls = last - (value, summary.progress)
+                last = np.array([value, summary.progress])
             entry = entry_of(summary, 1.0, started, validated, stopping.approach.suboptimality)
             append(history, entry)
             state.past = state.past.followed_by({"objective": summary.progress}, plan.schedule)

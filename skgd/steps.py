@@ -238,8 +238,8 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: 
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     recombined = coordinates.combinations is not old.coordinates.combinations
     if stream and not (recombined or isinstance(coordinates.scale, float)):
-        inputs = before.combined or before.columns
-        scale = begun_scale(old.coordinates.scale, coordinates.scale, inputs.largest)
+        largest = ((part.combined or part.columns).largest for part in (before, state))
+        scale = begun_scale(old.coordinates.scale, *largest)
         old = replace(old, coordinates=replace(old.coordinates, scale=scale))
     old_scale, scale = (np.broadcast_to(part.coordinates.scale, new.n_features) for part in (old, new))
     kept: Any = 1.0
