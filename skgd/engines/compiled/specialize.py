@@ -137,7 +137,7 @@ class _Specializer:
             self._done[function] = None
             copy, tells_all = self.copy(function)
             name = copy.__qualname__ if tells_all else _UNKNOWN
-            same = function.__module__, name
+            same = function.__module__, name, is_plain_python()
             compiled = _shared.get(same) if self._compiled else copy
             if compiled is None:
                 options = {**self._options, "_nrt": not _is_ours(function)}
