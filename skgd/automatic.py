@@ -98,17 +98,22 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
     then remains what it is (not in streams). Why: as outliers, samples with codes would hardly have a say, and
     predictions for them would be far too confident.
 
+    in streams, what has only been zero has no unit: the coefficients of a network for such a feature begin in the unit
+    of its largest value when there is one, and predictions of counts at their mean. Why: until then, the scale is 1, in
+    the user's unit.
+
     in streams of 2048 sparse features or more: the root mean square of a feature's nonzero entries replaces their
     maximum absolute value, and dense features are centered after 20 samples. Why: it changes little with single
     entries.
 
     with Newton steps: all features are centered and divided by their standard deviation, also those of sparse matrices,
     but by at most three times a robust estimate from the values that differ from the median, if ``alpha="auto"`` is a
-    penalty and the Hessian is not that of a subsample, and features with a single nonzero value by at least a quarter
-    of that. Why: Newton steps do not depend on the scale, without such a penalty nothing does, and with it, it means
-    the same for each feature, whatever its outliers; divided by their standard deviations, rare categories would hardly
-    be penalized beside numbers. With 200 samples of 200 categories and three numbers, the log loss is .55 (.71 without
-    the bound, .54 with logistic regression on unscaled features).
+    penalty and the Hessian is not that of a subsample (on partitions, from the sample that is kept of them), and
+    features with a single nonzero value by at least a quarter of that. Why: Newton steps do not depend on the scale,
+    without such a penalty nothing does, and with it, it means the same for each feature, whatever its outliers; divided
+    by their standard deviations, rare categories would hardly be penalized beside numbers. With 200 samples of 200
+    categories and three numbers, the log loss is .55 (.71 without the bound, .54 with logistic regression on unscaled
+    features).
 
     otherwise, in ``fit`` of a linear model with few dense features, or more if they are correlated (see ``optimizer``),
     whose second moments have a condition number above 200, uncorrelated combinations replace the features if training

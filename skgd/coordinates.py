@@ -312,15 +312,15 @@ def begun_scale(old_scale: Any, before: Any, largest: Any) -> Any:
     return choose(before > 0.0, old_scale, nonzero(largest))
 
 
-def kept_target(old: tuple, target: tuple, largest: Any) -> tuple[Any, Any]:
+def kept_target(old: tuple, target: tuple, before: Any, largest: Any) -> tuple[Any, Any]:
     """Return the center and the scale of a stream's target that its parameters are taken to be in.
 
-    Where the scale falls more than tenfold at once, another was learned, and standardized predictions stay. Zeros have
-    no unit: if all values so far are, nothing was learned, and predictions begin at the mean.
+    Where the scale falls more than tenfold at once, another was learned, and standardized predictions stay. Where all
+    values were zero before, which have no unit, predictions begin at the mean.
     """
-    fallen = old[1] > _FALLEN * target[1]
-    scale = choose(largest > 0.0, choose(fallen, target[1], old[1]), 0.0 * target[1])
-    return choose(fallen | (largest == 0.0), target[0], old[0]), scale
+    fallen, begins = old[1] > _FALLEN * target[1], (before == 0.0) & (largest > 0.0)
+    scale = choose(begins, 0.0 * target[1], choose(fallen, target[1], old[1]))
+    return choose(fallen | begins, target[0], old[0]), scale
 
 
 def relearned(old_scale: Any, scale: Any, narrow: bool, coded: Any = False) -> Any:

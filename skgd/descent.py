@@ -38,9 +38,9 @@ _FIRST_DAMPING = 0.03  # of the largest curvature
 _LESS_DAMPING = 0.5  # times that of the step before
 _MOST_PASSES = 8  # of a damped step
 _ENDED = 0.9  # of the gradient, which what is left of it falls short of where a damped step ends
-_DAMPINGS = np.array(
-    [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
-)  # in units of the loss's curvature, that of standardized features
+# In units of the loss's curvature, that of standardized features; the large ones where all others lead up.
+_DAMPINGS = np.array([0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+_LARGE_DAMPINGS = np.array([1e1, 1e2, 1e3, 1e4])
 _WIDEST = 4.0  # interval around kinks, in units of the standardized prediction: half of its width
 _ROUNDING = 1e-12  # of the objective
 
@@ -105,7 +105,8 @@ class NewtonDescent:
         self._tried, self._damping = [self._next], 0  # the ends of the steps, and which of them is next
         self._best: tuple[float, np.ndarray] = (np.inf, self._next)
         self._model: _Model | None = None
-        self._by_damping, self._accepted, self._narrowed = True, True, False
+        self._first: int | None = 0  # of the dampings that they have, or None if these are others' shares
+        self._accepted, self._narrowed = True, False
 
     @property
     def request(self) -> Request:
@@ -143,9 +144,10 @@ class NewtonDescent:
         model = self._model = self._model_at(here, value, gradient, sums)
         undamped, falls = self._step(model, 0.0)
         fall = float(falls @ problem.worth)
-        if self._by_damping and len(self._tried) > 1:
-            self._damping = lowest
-        self._try(undamped)
+        if self._first is not None and len(self._tried) > 1:
+            self._damping = self._first + lowest
+        self._first, self._tried = 0, [here + undamped, *self._ends(self._dampings[1:])]
+        self._next = self._tried[self._damping]
         if self._exact:  # the quadratic function is known: its gradient, and so the decrement, at the next point, too
             columns = [h @ column for h, column in zip(model.hessians, undamped.T, strict=True)]
             left = model._replace(gradient=gradient + np.column_stack(columns))
@@ -171,13 +173,11 @@ class NewtonDescent:
         hessians = [hessian + damping * np.eye(len(hessian)) for hessian in model.hessians]
         return self._problem.step_by_hessians(point, model.gradient, hessians, self._n_rows)
 
-    def _try(self, undamped: np.ndarray) -> None:
-        """Prepare the ends of the steps with all dampings."""
+    def _ends(self, dampings: np.ndarray) -> list[np.ndarray]:
+        """Return where steps with these dampings end."""
         model = self._model
         assert model is not None
-        steps = [undamped, *(self._step(model, damping)[0] for damping in self._dampings[1:])]
-        self._tried, self._by_damping = [model.parameters + step for step in steps], True
-        self._next = self._tried[self._damping]
+        return [model.parameters + self._step(model, damping)[0] for damping in dampings]
 
     def _is_enough(self, value: float, gradient: np.ndarray) -> bool:
         """Say whether the objective has decreased enough since the last accepted point."""
@@ -196,18 +196,23 @@ class NewtonDescent:
         return float((gradient * step).sum() + (self._problem.l1 * of_norm).sum())
 
     def _shorten(self, gradient: np.ndarray, lowest: int, value: float) -> None:
-        """Try the end of a step with the lowest objective or, if none led down, steps of fractions of the length."""
+        """Try the step with the lowest objective, or larger dampings or, with all, shares of the shortest step."""
         model = self._model
         assert model is not None
         if value < model.value and self._tried[lowest] is not self._next:
-            self._damping = lowest if self._by_damping else self._damping
-            self._next = self._tried[lowest]
-            self._tried = [self._next]
-            return
-        step = self._next - model.parameters
-        before, after = self._slope(model.parameters, model.gradient, step), self._slope(self._next, gradient, step)
-        shares = shorter(before, after) * _SHORTEST ** np.arange(len(self._dampings))
-        self._tried, self._by_damping = [model.parameters + share * step for share in shares], False
+            if self._first is not None:
+                self._damping = self._first + lowest
+            self._tried = [self._tried[lowest]]
+        elif self._first is not None and len(self._dampings) == len(_DAMPINGS):
+            self._first, more = len(self._dampings), self._problem.objective.loss.curvature * _LARGE_DAMPINGS
+            self._dampings, self._tried = np.append(self._dampings, more), self._ends(more)
+        else:
+            share, step = _SHORTEST, self._tried[-1] - model.parameters
+            if len(self._tried) == 1:
+                before = self._slope(model.parameters, model.gradient, step)
+                share = shorter(before, self._slope(self._next, gradient, step))
+            shares = share * _SHORTEST ** np.arange(len(self._dampings))
+            self._first, self._tried = None, [model.parameters + share * step for share in shares]
         self._next = self._tried[0]
 
 

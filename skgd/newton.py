@@ -64,6 +64,7 @@ class NewtonEpochs:
         self._problem, self.data, n_rows = problem, data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
         self._solves: list[Solve] | None = None  # where the Hessian is the same everywhere
+        self._is_moved = False  # since the slots were made
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it."""
@@ -80,7 +81,8 @@ class NewtonEpochs:
 
     def whole(self, state: State) -> State:
         """Return the state for all features, with what a stream goes on with."""
-        state.iterate = state.iterate._replace(slots=self._slots(state))
+        if self._is_moved:
+            state.iterate, self._is_moved = state.iterate._replace(slots=self._slots(state)), False
         return state
 
     def take(self, state: State, number: int, approach: Approach, memory: Any) -> tuple[Batches, float, EpochSummary]:
@@ -90,7 +92,7 @@ class NewtonEpochs:
         if isinstance(state.objective.loss, SquaredError) and not problem.l1.any():
             self._solves = self._solves or problem.inverses(problem.curvatures(before.raw))
         step, falls = problem.newton_step(before, gradient, self._solves)
-        self._point = problem.moved(before, step, gradient)
+        self._point, self._is_moved = problem.moved(before, step, gradient), True
         fall = float(falls @ problem.worth)
         added = float(problem.share @ problem.smoothing(before.raw) @ problem.worth) if problem.width else 0.0
         if problem.width and is_narrowed(fall, added):

@@ -10,7 +10,8 @@ In steps, a sample more than seven times as long as usual has a smaller weight, 
 x alone, so that what is estimated stays the same. It holds for labels, and for numbers whose loss grows no faster than
 linearly, in streams, and in ``fit`` with mini-batches and the defaults of ``tol`` and ``alpha``, where training does
 not look for the minimum, nor do L-BFGS steps on partitions then. Newton steps do: there, such samples have a smaller
-weight only where the loss on left-out samples chooses the penalty.
+weight only where the loss on left-out samples chooses the penalty, and, on partitions, for the hinge loss, of which
+``fit`` takes mini-batches.
 
 References
 ----------

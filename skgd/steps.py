@@ -234,7 +234,7 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: 
 
     if stream and not isinstance(coordinates.target_scale, float):
         of_old, of_new = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))
-        center, scale = kept_target(of_old, of_new, before.targets.largest)
+        center, scale = kept_target(of_old, of_new, before.targets.largest, state.targets.largest)
         old = replace(old, coordinates=replace(old.coordinates, target_center=center, target_scale=scale))
     recombined = coordinates.combinations is not old.coordinates.combinations
     if stream and not (recombined or isinstance(coordinates.scale, float)):

@@ -219,6 +219,7 @@ class Stopping:
         self._interval = _interval(state, data, n_steps)
         self._batch = -(-len(data[1]) // n_steps)  # samples
         self._certificate: Certificate | None = None
+        self._n_rejected = 0  # epochs, since the last one that was not
         self._n_more = 0.0  # epochs that it would take to come near the minimum, where training ended long before
 
     def resume(self, progress: Progress) -> None:
@@ -282,14 +283,15 @@ class Stopping:
     def reject(self) -> None:
         """Be told of an epoch whose step was too long, so that the next one is shorter."""
         self.watched.append(math.inf)
-        self.approach = replace(self.approach, in_vain=self.approach.in_vain + 1)
-        self._judge()
+        self._n_rejected += 1
+        if self._n_rejected >= _STALLED:
+            self._end_before("stalled")
 
     def observe(self, value: float, state: State, batches: Batches | None, summary: EpochSummary) -> bool:
         """Be told of an epoch, and of the value that is to fall; return whether it is the lowest so far."""
         value -= self._of_outliers
         self.watched.append(value)
-        lowest = value < self.best
+        lowest, self._n_rejected = value < self.best, 0
         if self._newton:
             self.best = min(self.best, value)
             self._be_told(Estimate(value, summary.decrement), len(self.watched))

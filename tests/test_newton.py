@@ -334,6 +334,17 @@ def test_a_stream_goes_on_from_the_minimum():
         assert model.score(CANCER[400:], MALIGNANT[400:]) > fitted - 0.03
 
 
+def test_an_interrupt_before_the_first_step_leaves_nothing_to_remember(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skgd.newton.NewtonEpochs.take", interrupt)
+    model = GDRegressor(alpha=0.1)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(DIABETES, PROGRESSION)
+    assert not model._state.iterate.slots[0].any()
+
+
 def test_correlated_columns_do_not_hinder():
     x = np.linspace(-2.0, 3.0, 500)[:, np.newaxis]
     X = x ** np.arange(1, 8)

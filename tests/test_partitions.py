@@ -118,6 +118,20 @@ def test_values_that_say_nothing_do_not_keep_a_class_from_being_learned(seed):
     assert model.score(others, others @ w + rng.logistic(size=5000) > 0.0) > best - 0.02
 
 
+@pytest.mark.parametrize(("n_samples", "size"), [(1000, 1e4), (1000, 1e5), (10_000, 1e5)])
+def test_enormous_rows_leave_the_classes_of_fit(n_samples, size):
+    """In units of the other rows, these are so far away that the usual steps all lead up."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X, w = rng.normal(size=(2 * n_samples, 6)), 1.5 * rng.normal(size=6)
+        y = X @ w + rng.logistic(size=len(X)) > 0.0
+        X[rng.choice(n_samples, 6, replace=False)] *= size
+        rows, others = slice(n_samples), slice(n_samples, None)
+        expected = GDClassifier().fit(X[rows], y[rows]).score(X[others], y[others])
+        model = partitions.fit(GDClassifier(), split(X[rows], y[rows]))
+        assert model.score(X[others], y[others]) == pytest.approx(expected, abs=0.01)
+
+
 @pytest.mark.parametrize("size", [1e3, 1e5])
 def test_outliers_count_less_where_they_do_in_fit(size):
     for seed in range(3):

@@ -227,6 +227,16 @@ def test_a_stream_of_counts_that_begins_with_zeros_learns_the_others(loss, as_fo
         assert np.mean(np.square(np.log(predicted / mean))) < 0.1
 
 
+@both_formats
+@pytest.mark.parametrize("layers", [(), (5,)])
+def test_counts_that_have_all_been_zero_are_expected_to_be(layers, as_format):
+    X = as_format(np.random.default_rng(0).normal(size=(100, 4)))
+    model = GDRegressor("poisson", hidden_layer_sizes=layers, random_state=0)
+    for _ in range(30):
+        model.partial_fit(X, np.zeros(100))
+    assert model.predict(X).mean() < 0.05
+
+
 # -- prices of goods --------------------------------------------------------------------------------------------------
 
 

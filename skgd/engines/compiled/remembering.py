@@ -4,7 +4,6 @@
   LLVM has for it: it tries one kind of operands after the other, for each of its passes. In a loop, 190 of 3,800 such
   questions differ. Before each function, and wherever it finds nothing, it goes through all that extensions might have
   registered meanwhile.
-- Of an element of an array, it asks first whether it is one of a string, a list, a dictionary, and so on.
 - It infers types again and again until none changes any more. With all types known after the first time, it suffices to
   ask whether assignments change one: these alone lead back to an earlier place, at the end of a loop.
 - It tells those who measure its locks how often each has been taken: one of LLVM, ten thousand times, to each function
@@ -16,22 +15,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from numba.core import event, ssa, typing
 from numba.core.base import BaseContext
-from numba.core.errors import TypingError
 from numba.core.interpreter import Interpreter
 from numba.core.postproc import PostProcessor
 from numba.core.transforms import canonicalize_cfg
 from numba.core.typeinfer import ConstraintNetwork, Propagate
-from numba.core.types import Array, BaseFunction
-from numba.core.typing.arraydecl import GetItemBuffer, SetItemBuffer
+from numba.core.types import BaseFunction
 
-_OF_ARRAYS = {operator.getitem: GetItemBuffer, operator.setitem: SetItemBuffer}
 _NEEDLESS = {"peep_hole_delete_with_exit", "peep_hole_fuse_dict_add_updates"}
 
 
@@ -67,25 +62,6 @@ def _remembered(look_up: Callable) -> Callable:
         return answer
 
     return remember
-
-
-def _arrays_first(usual: Callable) -> Callable:
-    """Return what finds the types of a call, of elements of arrays by the rule for these."""
-
-    def find(self: Any, context: Any, arguments: Any, options: Any) -> Any:
-        rule = _OF_ARRAYS.get(self.typing_key) if arguments and type(arguments[0]) is Array else None
-        rules = self.templates
-        if rule in rules:
-            self.templates = [rule]
-            try:
-                return usual(self, context, arguments, options)
-            except TypingError:
-                pass
-            finally:
-                self.templates = rules
-        return usual(self, context, arguments, options)
-
-    return find
 
 
 def _silent(usual: Callable) -> Callable:
@@ -179,7 +155,6 @@ def _is_ours(function: Any) -> bool:
 
 
 _CHANGES: tuple[tuple[Any, str, Callable], ...] = (
-    (BaseFunction, "get_call_type", _arrays_first),
     (BaseFunction, "get_call_type", _remembered),
     (ssa._logger, "debug", _silent),
     (typing.BaseContext, "resolve_getattr", _remembered),

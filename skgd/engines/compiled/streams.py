@@ -227,7 +227,8 @@ def take_stream(
                     found = target_coordinates(measures_of(targets, k), log_link, has_intercept)
                     target_center[k], target_scale[k] = found
                     before, after = (old_target_center[k], old_target_scale[k]), (target_center[k], target_scale[k])
-                    old_target_center[k], old_target_scale[k] = kept_target(before, after, largest_target[k])
+                    kept_center, kept_scale = kept_target(before, after, largest_target[k], targets[0, k])
+                    old_target_center[k], old_target_scale[k] = kept_center, kept_scale
             if t + step > 0:
                 old, new = (old_target_center, old_target_scale), (target_center, target_scale)
                 for part in range(0 if averages else 1, 2):  # the norms that stay are those of the last one
