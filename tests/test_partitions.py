@@ -118,7 +118,7 @@ def test_values_that_say_nothing_do_not_keep_a_class_from_being_learned(seed):
     assert model.score(others, others @ w + rng.logistic(size=5000) > 0.0) > best - 0.02
 
 
-@pytest.mark.parametrize(("n_samples", "size"), [(1000, 1e4), (1000, 1e5), (10_000, 1e5)])
+@pytest.mark.parametrize(("n_samples", "size"), [(1000, 1e4), (1000, 1e5)])
 def test_enormous_rows_leave_the_classes_of_fit(n_samples, size):
     """In units of the other rows, these are so far away that the usual steps all lead up."""
     for seed in range(6):
