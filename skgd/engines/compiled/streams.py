@@ -219,7 +219,7 @@ def take_stream(
                     c, s = rows.coordinates_of(measures_of(measures, j), has_intercept, text_like)
                     center[j] = c
                     scale[j] = normal_scale(theta.dtype.type(s), tiny)
-                old_scale[j] = begun_scale(old_scale[j], largest[j], measures[0, j])
+                    old_scale[j] = begun_scale(old_scale[j], largest[j], measures[0, j])
                 change[j] = center[j] - change[j]
             for k in range(n_outputs):
                 old_target_center[k], old_target_scale[k] = target_center[k], target_scale[k]
