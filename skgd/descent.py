@@ -105,7 +105,7 @@ class NewtonDescent:
         self._tried, self._damping = [self._next], 0  # the ends of the steps, and which of them is next
         self._best: tuple[float, np.ndarray] = (np.inf, self._next)
         self._model: _Model | None = None
-        self._first: int | None = 0  # of the dampings that they have, or None if these are others' shares
+        self._first: int | None = 0  # the index of the first one's damping, or None if they are shares of a step
         self._accepted, self._narrowed = True, False
 
     @property

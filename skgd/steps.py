@@ -225,7 +225,8 @@ def with_optimizer(state: State, optimizer: Optimizer) -> State:
 def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: State) -> State:
     """Return the state of the same model in other coordinates; an untrained one stays what it is in all of them.
 
-    So do coefficients of features that had no value but zero ``before``, and so no unit.
+    Coefficients of features that had no value but zero ``before``, and so no unit, are taken to be in that of the
+    largest value now.
     """
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, *_ = state.iterate
