@@ -220,10 +220,11 @@ from typing import Any
 import numpy as np
 
 from skgd.activations import Identity
-from skgd.coordinates import ColumnStatistics, Matrix, auto_alpha, row_norm_of
+from skgd.coordinates import ColumnStatistics, auto_alpha, row_norm_of
 from skgd.correlation import are_rare, is_dense, some_rows, squared_correlations
 from skgd.engines import USUAL_EPOCHS
 from skgd.losses import SquaredError
+from skgd.measuring import Matrix
 from skgd.networks import is_linear_in_pairs, represents_linear_model
 from skgd.objective import Objective
 from skgd.optimizers import FTRL, SGD, AdaGrad, Adam, AdamW, Optimizer, is_linear, laziness_of

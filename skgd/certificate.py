@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skgd.coordinates import Matrix
 from skgd.curvature import WIDTHS, Point, Problem
+from skgd.measuring import Matrix
 from skgd.objective import Objective
 from skgd.quadratic import fall_by_products, least_subgradient
 from skgd.state import Data

@@ -14,21 +14,19 @@ standardized when it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from skgd.combinations import Combinations
+from skgd.measuring import Matrix, Measures, choose, measure_columns, nonzero, rows_at_once
 from skgd.workspace import Workspace
-
-Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 # A feature is constant if it varies less than its own rounding errors.
 _ROUNDING = 1e-14
-_UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _SPARSE = 0.15  # of one-hot categories; the pixels of handwritten digits are more
 _FAR = 9.0  # variances: the square of a mean that is far from zero
 _FEWEST = 0.4  # of the samples have a feature that is a little like a dense one
@@ -40,83 +38,11 @@ _FALLEN = 10.0  # times the scale of the target
 _LEAST_INDICATOR = 0.25  # of its value: the standard deviation of one that 7 % of the samples have
 _MANY_ENTRIES = 50 * (1.0 - 1e-9)  # a sample, however the mean is rounded: as of texts
 _SPARSE_ALPHA = 1e-5
-_CHUNK_ELEMENTS = 2**18
-_NARROW = 64  # features
-_FOLD = 64  # samples
-
-
-def choose(condition: Any, then: Any, otherwise: Any) -> Any:
-    """Return one or the other, elementwise; compiled loops put a conditional expression in its place."""
-    return np.where(condition, then, otherwise)
-
-
-# Of some rows, column by column: the largest absolute value (of earlier rows, too), and in units of it the mean, the
-# variance and the share of entries that are not zero. The functions below are elementwise: they take a number of each,
-# or arrays with one for each feature, and serve the compiled loops as well.
-Measures: TypeAlias = Sequence[np.ndarray] | np.ndarray
-
-
-def measure_columns(
-    X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray, workspace: Workspace | None = None
-) -> Measures:
-    """Measure the columns of some rows, with their weights and the sum of these."""
-    n_columns = X.shape[1]
-    if not isinstance(X, np.ndarray):
-        largest = np.maximum(largest, _largest_absolute(X))
-        entries = X.data / nonzero(largest)[X.indices]
-        shares = None if weight is None else np.repeat(weight, np.diff(X.indptr))
-        mean, square, filled = (
-            np.bincount(X.indices, values if shares is None else shares * values, n_columns) / total
-            for values in (entries, entries * entries, entries != 0.0)
-        )
-        return largest, mean, variance_of(square, mean), filled
-    # Several rows side by side count as one, for sums of short rows take long.
-    fold = _FOLD if n_columns <= _NARROW and len(X) % _FOLD == 0 else 1
-    wide = X.reshape(len(X) // fold, fold * n_columns)
-    highest, lowest = _folded(np.maximum, wide.max(axis=0), fold), _folded(np.minimum, wide.min(axis=0), fold)
-    largest = np.maximum(largest, np.maximum(highest, -lowest))
-    unit = _unfolded(nonzero(largest), fold)
-    out = None if workspace is None else workspace.array("relative", wide.shape, np.result_type(wide, unit))
-    relative = np.divide(wide, unit, out=out)
-    filled = np.ones(n_columns) if relative.all() else _mean_of_folded(relative != 0.0, fold, weight, total)
-    first = relative[0, :n_columns].copy()  # from which a constant feature does not differ, however weights are rounded
-    relative -= _unfolded(first, fold)
-    offset = _mean_of_folded(relative, fold, weight, total)
-    relative -= _unfolded(offset, fold)
-    variance = _mean_of_folded(np.square(relative, out=relative), fold, weight, total)
-    return largest, first + offset, variance, filled
-
-
-def _folded(operation: np.ufunc, values: np.ndarray, fold: int) -> np.ndarray:
-    return values if fold == 1 else operation.reduce(values.reshape(fold, -1), axis=0)
-
-
-def _unfolded(values: np.ndarray, fold: int) -> np.ndarray:
-    return values if fold == 1 else np.tile(values, fold)
-
-
-def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, total: float) -> np.ndarray:
-    """Return the mean of each feature; not by BLAS, whose threads would have a say in the bits."""
-    if weight is None:
-        return _folded(np.add, values.sum(axis=0), fold) / total
-    if fold == 1:  # as in a stream, where weights of one give the bits of none
-        return (values * weight[:, np.newaxis]).sum(axis=0) / total
-    return np.einsum("ij,i->j", values.reshape(len(weight), -1), weight) / total
-
-
-def variance_of(square: Any, mean: Any) -> Any:
-    """Return the variance from the mean of the squares: 0 for a constant feature, however these two are rounded."""
-    return np.maximum((1.0 - _UNSURE) * square - mean * mean, 0.0)
 
 
 def at_regular_distances(n_rows: int, most: int) -> slice:
     """Return where about so many rows at most are, from everywhere: all of few."""
     return slice(None, None, -(-n_rows // most))
-
-
-def nonzero(scale: Any) -> Any:
-    """Return the scale, or 1 in the place of 0."""
-    return choose(scale > 0.0, scale, 1.0)
 
 
 def merged_measures(before: Measures, new: Measures, share: float) -> Measures:
@@ -359,15 +285,6 @@ def _with_dense_columns(
     return measures
 
 
-def _largest_absolute(X: sp.csr_array) -> np.ndarray:
-    if X.nnz < 1000:  # a few samples of a stream, for which the detour by way of features is long
-        largest = np.zeros(X.shape[1])
-        np.maximum.at(largest, X.indices, np.abs(X.data))
-        return largest
-    # Not abs(X), which sorts the entries of X itself.
-    return sp.csr_array((np.abs(X.data), X.indices, X.indptr), shape=X.shape).max(axis=0).toarray().ravel()
-
-
 @dataclass(frozen=True)
 class ColumnStatistics:
     """Weighted mean, variance, share of non-zeros and largest absolute value of each feature, of all samples so far.
@@ -408,10 +325,7 @@ class ColumnStatistics:
         If they are to be exact, features of sparse samples that hardly vary are measured as dense ones are.
         """
         n_rows, n_columns = X.shape
-        chunk = n_rows
-        if isinstance(X, np.ndarray):
-            chunk = max(1, _CHUNK_ELEMENTS // max(n_columns, 1))
-            chunk = chunk if chunk < _FOLD else chunk // _FOLD * _FOLD
+        chunk = rows_at_once(n_columns) if isinstance(X, np.ndarray) else n_rows
         statistics = self
         for start in range(0, n_rows, chunk):
             rows = slice(start, start + chunk)

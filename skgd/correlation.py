@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.coordinates import Matrix, at_regular_distances, is_sparse, is_text_like, nonzero
+from skgd.coordinates import at_regular_distances, is_sparse, is_text_like
+from skgd.measuring import Matrix, nonzero
 
 _SOME_ROWS = 2**8
 _FEW_SAMPLES = 20  # that have a feature

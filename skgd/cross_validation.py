@@ -16,9 +16,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from skgd.coordinates import Matrix, copies_of
+from skgd.coordinates import copies_of
 from skgd.engines import readout
 from skgd.epochs import Epochs
+from skgd.measuring import Matrix
 from skgd.networks import is_linear_in_pairs
 from skgd.plan import Plan
 from skgd.schedules import Schedule

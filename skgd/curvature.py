@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skgd.coordinates import Matrix
+from skgd.measuring import Matrix
 from skgd.objective import Objective
 from skgd.quadratic import Solve, inverse, minimum_in_turns, minimum_with_l1
 from skgd.workspace import Workspace

@@ -28,10 +28,11 @@ import numpy as np
 
 from skgd.automatic import alpha_for, may_decorrelate
 from skgd.combinations import Combinations, CoMoments, diagonalizing, have_grown
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.curvature import Problem
 from skgd.engines import initial_iterate
 from skgd.losses import SquaredError
+from skgd.measuring import Matrix
 from skgd.objective import Objective, penalty_rates
 from skgd.optimizers import Optimizer
 from skgd.penalty import minimum

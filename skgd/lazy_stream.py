@@ -34,9 +34,10 @@ from skgd.column_table import (
     WINDOW,
 )
 from skgd.constant import is_robust
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import Engine, Iterate, choose_stream, few_columns, stream_loop, unless_beyond_numba
 from skgd.engines.vectorized import clear_subnormal
+from skgd.measuring import Matrix
 from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, idle_slots

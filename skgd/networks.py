@@ -29,7 +29,7 @@ from typing import TypeAlias
 import numpy as np
 
 from skgd.activations import Activation
-from skgd.coordinates import Matrix
+from skgd.measuring import Matrix
 
 _NEARLY = 0.013  # of the standard deviation of what a pair receives: the error of one that is nearly linear
 _SMALLEST_SIZE = 0.05  # of what such a pair receives: with less, steps and the penalty would be large beside it

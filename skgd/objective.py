@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from skgd.activations import Activation, Identity
-from skgd.coordinates import Coordinates, Matrix, choose
+from skgd.coordinates import Coordinates
 from skgd.losses import Loss
+from skgd.measuring import Matrix, choose
 from skgd.networks import Layer, backward, forward
 
 # Batches with more entries than this are taken in pieces, so that no temporary array outgrows the data.

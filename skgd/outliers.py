@@ -26,18 +26,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.coordinates import (
-    ColumnStatistics,
-    Coordinates,
-    Matrix,
-    Measures,
-    at_regular_distances,
-    choose,
-    copies_of,
-    is_frequent,
-    nonzero,
-    row_norm_of,
-)
+from skgd.coordinates import ColumnStatistics, Coordinates, at_regular_distances, copies_of, is_frequent, row_norm_of
+from skgd.measuring import Matrix, Measures, choose, nonzero
 
 OWNED = 3.0  # robust scales: a standard deviation larger than that is one of outliers
 _NORMAL_POWER_MEAN = 1.4793375595943201  # standard deviations in the power mean of a normal variable's distances

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.coordinates import Matrix, spread
+from skgd.coordinates import spread
 from skgd.engines import Iterate, initial_iterate, renumbered
+from skgd.measuring import Matrix
 from skgd.state import State
 
 _ENTRIES = 16  # of samples in a feature, in the mean: with more, nearly all features have some

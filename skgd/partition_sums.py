@@ -26,9 +26,10 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import ThreadpoolController
 
-from skgd.coordinates import ColumnStatistics, Matrix, Measures, measure_columns
+from skgd.coordinates import ColumnStatistics
 from skgd.curvature import Point, Problem
 from skgd.losses import Loss, SquaredError
+from skgd.measuring import Matrix, Measures, measure_columns
 from skgd.networks import forward
 from skgd.objective import Objective
 from skgd.outliers import squares_of_rows, weight_of_row

@@ -16,7 +16,7 @@ import numpy as np
 
 from skgd.automatic import STREAM_BATCH, chooses_penalty, has_many_rows, penalizes_standardized
 from skgd.constant import begun_at_constant, best_constant, is_robust, value_of_zero, yardstick
-from skgd.coordinates import copies_of, nonzero
+from skgd.coordinates import copies_of
 from skgd.curvature import Problem
 from skgd.descent import LBFGS, Descent, Evaluation, NewtonDescent, ProximalStep
 from skgd.engines import EpochSummary, initial_iterate
@@ -24,6 +24,7 @@ from skgd.engines.vectorized import penalties_of, summarized
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, print_ending, print_entry
 from skgd.losses import SquaredError
+from skgd.measuring import nonzero
 from skgd.newton import with_chosen_penalty
 from skgd.objective import Objective
 from skgd.optimizers import AdaGrad

@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.coordinates import nonzero
 from skgd.curvature import Point, Problem
 from skgd.losses import SquaredError
+from skgd.measuring import nonzero
 
 _DECADES = 3  # from the expected lambda, up and down
 _USUAL_FEATURES = 10.0  # for which it is one

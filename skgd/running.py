@@ -32,16 +32,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.coordinates import (
-    ColumnStatistics,
-    Matrix,
-    Measures,
-    choose,
-    measure_columns,
-    merged_measures,
-    nonzero,
-    varies,
-)
+from skgd.coordinates import ColumnStatistics, merged_measures, varies
+from skgd.measuring import Matrix, Measures, choose, measure_columns, nonzero
 
 REACH = 10.0  # standard deviations from the mean: what is farther counts as if it were there
 REACH_OF_TARGETS = 5.0

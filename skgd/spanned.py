@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.coordinates import Matrix
 from skgd.curvature import Problem
+from skgd.measuring import Matrix
 from skgd.objective import Objective
 
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from skgd.combinations import CoMoments
-from skgd.coordinates import ColumnStatistics, Matrix
+from skgd.coordinates import ColumnStatistics
 from skgd.engines import Engine, Iterate, initial_iterate, readout
+from skgd.measuring import Matrix
 from skgd.networks import Layer, initial_layers
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer

@@ -15,16 +15,15 @@ from skgd.constant import begun_at_constant, best_constant, has_linear_tails, is
 from skgd.coordinates import (
     ColumnStatistics,
     Coordinates,
-    Matrix,
     begun_scale,
     kept_target,
-    measure_columns,
     newton_coordinates,
     relearned,
     rescaling,
 )
 from skgd.decorrelation import combined
 from skgd.engines import Engine, EpochSummary, choose_measure, choose_squares, initial_iterate, run_epoch
+from skgd.measuring import Matrix, measure_columns
 from skgd.networks import Layer
 from skgd.objective import Objective, in_coordinates
 from skgd.optimizers import Optimizer

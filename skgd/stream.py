@@ -19,12 +19,13 @@ from skgd.automatic import (
     without_weight_decay,
 )
 from skgd.constant import is_robust
-from skgd.coordinates import ColumnStatistics, Coordinates, Matrix
+from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.decorrelation import follows_correlations, no_moments, stride_of
 from skgd.engines import Engine, Iterate, choose_stream, stream_loop, unless_beyond_numba
 from skgd.engines.vectorized import clear_subnormal, is_to_clear
 from skgd.history import entry_from, print_entry
 from skgd.lazy_stream import LazyStream
+from skgd.measuring import Matrix
 from skgd.networks import Layer
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer

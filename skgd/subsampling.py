@@ -25,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH
-from skgd.coordinates import at_regular_distances, nonzero
+from skgd.coordinates import at_regular_distances
 from skgd.curvature import Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
 from skgd.losses import SquaredError
+from skgd.measuring import nonzero
 from skgd.objective import Objective
 from skgd.penalty import minimum
 from skgd.plan import Plan

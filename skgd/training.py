@@ -24,7 +24,7 @@ from skgd.automatic import (
     starts_at_linear_model,
 )
 from skgd.constant import begun_at_constant, best_constant, yardstick
-from skgd.coordinates import Matrix, copies_of
+from skgd.coordinates import copies_of
 from skgd.correlation import some_rows
 from skgd.cross_validation import Begun, chosen_epochs, has_enough_samples, n_folds_of
 from skgd.decorrelation import decorrelation_of
@@ -32,6 +32,7 @@ from skgd.engines import MANY_EPOCHS, USUAL_EPOCHS, initial_iterate
 from skgd.epochs import Epochs
 from skgd.evaluation import evaluated
 from skgd.history import append, drop_unfinished, entry_of, history_keys, print_ending, print_entry
+from skgd.measuring import Matrix
 from skgd.networks import at_linear_model
 from skgd.newton import NewtonEpochs, problem_of, with_chosen_penalty
 from skgd.optimizers import AdaGrad

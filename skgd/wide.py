@@ -23,7 +23,6 @@ from skgd.coordinates import (
     is_frequent,
     mean_squares_of,
     most_frequent,
-    nonzero,
     relearned,
     standardized_coefficient,
     user_coefficient,
@@ -38,6 +37,7 @@ from skgd.engines import (
     wide_loop,
 )
 from skgd.losses import Loss
+from skgd.measuring import nonzero
 from skgd.networks import Layer
 from skgd.objective import Objective, penalty_of
 from skgd.optimizers import AdaGrad, Optimizer, is_linear, laziness_of

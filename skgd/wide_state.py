@@ -14,13 +14,13 @@ from skgd.coordinates import (
     is_frequent,
     is_sparse,
     is_text_like,
-    nonzero,
     normal_scale,
     row_norm_of,
     standardized_coefficient,
     user_coefficient,
 )
 from skgd.engines import Engine
+from skgd.measuring import nonzero
 from skgd.objective import Objective, penalty_rates, proximal_point
 from skgd.optimizers import Optimizer, is_linear, laziness_of
 from skgd.plan import Plan

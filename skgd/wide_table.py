@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Measures, choose, nonzero, rarity, variance_of, wide_coordinates
+from skgd.coordinates import rarity, wide_coordinates
+from skgd.measuring import Measures, choose, nonzero, variance_of
 
 # Of each feature: the weight of the samples that have it, its largest absolute value, in units of that the sum and the
 # sum of squares, the clock of the penalty when it was last seen, and the step that last saw it, negative unless it is

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from skgd import coordinates as module
+from skgd import measuring
 from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.engines import compiled
 
@@ -65,7 +66,7 @@ def test_statistics_equal_numpys_however_the_rows_are_cut(container, case):
 def test_chunks_within_one_call_change_nothing(monkeypatch, chunk):
     rng = np.random.default_rng(0)
     X, weight = rng.standard_normal((100, 4)), rng.uniform(0.1, 2.0, 100)
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(measuring, "_CHUNK_ELEMENTS", chunk)
     assert_statistics(of(X, weight), X, weight)
 
 
@@ -127,9 +128,44 @@ def test_unit_spread_far_from_zero(offset, batches):
     assert_allclose(statistics.standard_deviation, shifted.std(axis=0), rtol=1e-15 * abs(offset))
 
 
+@pytest.mark.parametrize("n_columns", [1, 5, 100, 5000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_of_every_kind_beside_each_other(n_columns, weighted):
+    """Also where a mean square less the square of the mean would be rounding, or would overflow."""
+    rng = np.random.default_rng(0)
+    n_rows = 640 if n_columns > 100 else 20_000
+    normal = rng.standard_normal(n_rows)
+    first_is_far = np.where(np.arange(n_rows) == 0, 1e9, 5.0 + rng.random(n_rows))
+    kinds = (
+        normal,
+        1e7 + normal,
+        -1e4 + normal,
+        np.where(rng.random(n_rows) < 1e-3, 0.0, 1e6 + normal),
+        first_is_far,
+        (rng.random(n_rows) < 0.1) * 3.0,
+        1e160 * normal,
+        1e-160 * (5.0 + normal),
+        np.exp(5.0 * normal),
+        np.sort(normal) * 1e3,
+    )
+    weight = rng.uniform(0.1, 2.0, n_rows) if weighted else None
+    if weighted:
+        weight[0] = 1e-20
+    for shift in range(len(kinds)) if n_columns < 10 else [0]:
+        X = np.column_stack([kinds[(j + shift) % len(kinds)] for j in range(n_columns)])
+        statistics, largest = of(X, weight), np.abs(X).max(axis=0)
+        relative = X.astype(np.longdouble) / largest
+        mean = np.average(relative, axis=0, weights=weight)
+        variance = np.average(np.square(relative - mean), axis=0, weights=weight)
+        assert_array_equal(statistics.largest, largest)
+        assert_allclose(statistics.relative_mean, mean.astype(float), rtol=1e-12, atol=1e-15)
+        assert_allclose(statistics.relative_variance, variance.astype(float), rtol=1e-8)
+        assert_allclose(statistics.filled, np.average(X != 0.0, axis=0, weights=weight), rtol=1e-13)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e9 + 0.3, 1e150, 1e-300])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("measure", [module.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
+@pytest.mark.parametrize("measure", [measuring.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
 def test_constant_columns(value, weighted, measure):
     """A constant column has its size for a scale, never rounding errors or 0, also beside weights of many sizes."""
     X = np.full((300_000, 1), value)
@@ -145,7 +181,7 @@ def test_constant_columns(value, weighted, measure):
     assert_allclose(statistics.mean, [value], rtol=1e-14)
 
 
-@pytest.mark.parametrize("measure", [module.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
+@pytest.mark.parametrize("measure", [measuring.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])
 def test_constant_columns_of_sparse_rows(measure):
     for n_rows in range(2, 500):
         X = sp.csr_array(np.full((n_rows, 1), 3.7))
@@ -230,7 +266,7 @@ def test_compiled_statistics(container, dtype, monkeypatch):
     more = more.astype(dtype)
     weight = np.random.default_rng(2).uniform(0.1, 5.0, 90)
     for elements in (2**17, 7 * 6):  # at once, and in chunks of seven rows
-        monkeypatch.setattr(module, "_CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(measuring, "_CHUNK_ELEMENTS", elements)
         for shares in (None, weight):
             first = of(X, shares), ColumnStatistics.empty(6).updated(X, shares, compiled.measure_columns)
             assert_same_statistics(*first)

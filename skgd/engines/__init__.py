@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from skgd.coordinates import Coordinates, Measures, measure_columns
+from skgd.coordinates import Coordinates
 from skgd.engines import vectorized
 from skgd.engines.vectorized import (
     EpochSummary,
@@ -26,6 +26,7 @@ from skgd.engines.vectorized import (
     readout,
     without_subnormal,
 )
+from skgd.measuring import Measures, measure_columns
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
 from skgd.outliers import squares_of_rows

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from skgd.coordinates import Matrix, choose
+from skgd.measuring import Matrix, choose
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, is_linear
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Matrix
 from skgd.lazy_stream import LazyStream
+from skgd.measuring import Matrix
 from skgd.networks import Layer
 from skgd.strategy import plain_repr
 from skgd.stream import Stream

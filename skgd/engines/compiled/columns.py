@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Coordinates, Matrix, Measures, variance_of
+from skgd.coordinates import Coordinates
 from skgd.engines.compiled.interface import part_of
 from skgd.engines.compiled.specialize import Loop, specialized
 from skgd.engines.vectorized import read_only
+from skgd.measuring import Matrix, Measures, variance_of
 
 _ROUNDING = 2.0**-50
 
@@ -189,7 +190,7 @@ def mark_columns(indices, indptr, order, touched):
 
 
 def measure_columns(X: Matrix, weight: np.ndarray | None, total: float, largest: np.ndarray) -> Measures:
-    """Do what `skgd.coordinates.measure_columns` does, faster."""
+    """Do what `skgd.measuring.measure_columns` does, faster."""
     n_rows, n_columns = X.shape
     weights = read_only(np.ones(n_rows) if weight is None else weight)
     if isinstance(X, np.ndarray):

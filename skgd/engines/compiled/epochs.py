@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from skgd.coordinates import Matrix
 from skgd.engines.compiled.aligned import empty, filled
 from skgd.engines.compiled.columns import read_only_rows, touched_columns
 from skgd.engines.compiled.interface import Limits, Penalty, Scales
@@ -19,6 +18,7 @@ from skgd.engines.compiled.workspace import Shape, drifts, work_for
 
 # Memory maps cannot be written to: Numba would compile again for each kind.
 from skgd.engines.vectorized import EpochSummary, Holder, StepSettings, penalties_of, read_only, summarized
+from skgd.measuring import Matrix
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear, laziness_of
 

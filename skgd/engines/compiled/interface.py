@@ -60,7 +60,7 @@ HINT = 2  # fetch into the second-level cache: more requests may be under way th
 strategies: Any = None
 rows: Any = None
 take_batch: Any = None  # `take_steps`, for streams
-choose: Any = None  # a conditional expression, in the place of `skgd.coordinates.choose`
+choose: Any = None  # a conditional expression, in the place of `skgd.measuring.choose`
 prefetch: Any = None
 slope_along: Any = None  # in the place of that of `skgd.engines.vectorized`
 

@@ -60,7 +60,7 @@ def part_of(typing_context, numbers, begin, shape):
 
 @intrinsic
 def chosen(typing_context, condition, then, otherwise):
-    """Return one of two numbers: `skgd.coordinates.choose`."""
+    """Return one of two numbers: `skgd.measuring.choose`."""
     result = typing_context.unify_types(then, otherwise)
 
     def generate(context, builder, signature, arguments):

@@ -11,7 +11,6 @@ import numpy as np
 
 from skgd.combinations import CoMoments
 from skgd.coordinates import (
-    Matrix,
     auto_alpha,
     begun_scale,
     in_few,
@@ -74,6 +73,7 @@ from skgd.engines.compiled.steps import take_steps
 from skgd.engines.compiled.stream_parts import measures_of, parts_of_numbers, parts_of_statistics
 from skgd.engines.compiled.workspace import Former, Shape, work_for
 from skgd.engines.vectorized import StepSettings, increasing_weights, read_only, share_of_average
+from skgd.measuring import Matrix
 from skgd.networks import Layer
 from skgd.objective import Objective, unit_of
 from skgd.optimizers import Optimizer, idle_slots, is_adaptive, is_linear

@@ -20,7 +20,6 @@ from skgd.coordinates import (
     is_text_like,
     mean_squares_of,
     merged_measures,
-    nonzero,
     normal_scale,
     rarity,
     relearned,
@@ -55,6 +54,7 @@ from skgd.engines.compiled.specialize import CannotCompile, Loop, announced, are
 from skgd.engines.compiled.stream_parts import measures_of
 from skgd.engines.compiled.streams import have_units, standardize
 from skgd.engines.vectorized import StepSettings
+from skgd.measuring import nonzero
 from skgd.objective import Objective, penalty_of, penalty_rates, proximal_point
 from skgd.optimizers import Optimizer, is_linear, laziness_of
 from skgd.wide_table import (
