@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skgd.losses import SquaredError
 from skgd.measuring import Matrix
 from skgd.objective import Objective
 from skgd.quadratic import Solve, inverse, minimum_in_turns, minimum_with_l1
@@ -78,6 +79,7 @@ class Problem:
         self.l1, self.l2 = self._penalties()
 
     def _take(self, X: Matrix, y: np.ndarray, weight: np.ndarray | None, total: float | None) -> None:
+        self._solves: list[Solve] | None = None
         self.rows = self.standardized = self._standardized(X)
         self.target = self.objective.target(y)
         weight = np.ones(len(y)) if weight is None else weight
@@ -106,7 +108,7 @@ class Problem:
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
         other = copy(self)
-        other.objective = replace(self.objective, alpha=alpha)
+        other._solves, other.objective = None, replace(self.objective, alpha=alpha)
         other.l1, other.l2 = other._penalties()
         return other
 
@@ -198,11 +200,11 @@ class Problem:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return Newton's step from a point, a matrix like the parameters, and how far each column's model falls.
 
-        ``solves`` are the :meth:`inverses` there, where they are known.
+        ``solves`` are the :meth:`inverses_at` the point, where they are known.
         """
         if self.l1.any():
             return self._step_with_l1(point, gradient, self.hessians(self.curvatures(point.raw)), len(self.rows))
-        return self._step_without_l1(gradient, solves or self.inverses(self.curvatures(point.raw)))
+        return self._step_without_l1(gradient, solves or self.inverses_at(point))
 
     def step_by_hessians(
         self, point: Point, gradient: np.ndarray, hessians: list[np.ndarray], n_rows: int
@@ -222,14 +224,14 @@ class Problem:
     def noise(self, point: Point, solves: list[Solve]) -> np.ndarray:
         r"""Return how far, for each column, the objective of all rows is above its minimum at that of this sample.
 
-        With the :meth:`inverses` of the Hessian, and the covariance :math:`V` of the gradient over such samples, it is
+        With the :meth:`inverses_at` the point, and the covariance :math:`V` of the gradient over such samples, it is
         :math:`\frac12 \mathrm{tr}(H^{-1} V)`, about.
         """
         slopes = self.share[:, np.newaxis] * self.slopes(point.raw)
         if self.coupled:
             slopes = (slopes[:, :, np.newaxis] * self.rows[:, np.newaxis]).reshape(len(slopes), -1)
             return np.full(self.basis.shape[1], 0.5 * np.trace(solves[0](slopes.T @ slopes)) / self.basis.shape[1])
-        moments = (self.rows.T @ (np.square(column)[:, np.newaxis] * self.rows) for column in slopes.T)
+        moments = (self._summed(self._moments, column) for column in slopes.T)
         return np.array([0.5 * np.trace(solve(moment)) for solve, moment in zip(solves, moments, strict=True)])
 
     def _step_with_l1(
@@ -242,6 +244,18 @@ class Problem:
         of_outputs = zip(hessians, parameters, gradient, l1, strict=True)
         minima, falls = zip(*(minimum_with_l1(*each, n_rows) for each in of_outputs), strict=True)
         return (np.array(minima) - parameters).T, np.array(falls)
+
+    def squared_gradients(self, point: Point, counts: np.ndarray) -> np.ndarray:
+        """Return the flat vector of the sum of the samples' squared gradients, each counted so many times."""
+        squares = counts[:, np.newaxis] * np.square(self.slopes(point.raw) @ self.basis.T)
+        rows = self.standardized
+        return self.joined(sum(np.square(rows[piece]).T @ squares[piece] for piece in pieces_of(rows)))
+
+    def inverses_at(self, point: Point) -> list[Solve]:
+        """Return the :meth:`inverses` at a point: of a squared error, the same at all points."""
+        if self._solves is None or not isinstance(self.objective.loss, SquaredError):
+            self._solves = self.inverses(self.curvatures(point.raw))
+        return self._solves
 
     def inverses(self, curvatures: np.ndarray) -> list[Solve]:
         """Return what multiplies by the inverse Hessian: of each output, or of all columns together, one by one."""

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from skgd.automatic import STREAM_BATCH, spans
-from skgd.curvature import WIDTHS, Point, Problem, Solve, pieces_of
+from skgd.curvature import WIDTHS, Point, Problem
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
-from skgd.losses import SquaredError
 from skgd.outliers import weights_of_rows
 from skgd.penalty import chosen
 from skgd.plan import Plan
@@ -63,7 +62,6 @@ class NewtonEpochs:
     def __init__(self, problem: Problem, plan: Plan, data: Data, random_state: np.random.RandomState):
         self._problem, self.data, n_rows = problem, data, len(data[1])
         self.orders = Orders(plan, n_rows, n_rows, random_state)
-        self._solves: list[Solve] | None = None  # where the Hessian is the same everywhere
         self._is_moved = False  # since the slots were made
 
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
@@ -89,9 +87,7 @@ class NewtonEpochs:
         """Take an epoch; return its batch, its rate and its summary."""
         problem, before = self._problem, self._point
         gradient = problem.gradient(before)
-        if isinstance(state.objective.loss, SquaredError) and not problem.l1.any():
-            self._solves = self._solves or problem.inverses(problem.curvatures(before.raw))
-        step, falls = problem.newton_step(before, gradient, self._solves)
+        step, falls = problem.newton_step(before, gradient)
         self._point, self._is_moved = problem.moved(before, step, gradient), True
         fall = float(falls @ problem.worth)
         added = float(problem.share @ problem.smoothing(before.raw) @ problem.worth) if problem.width else 0.0
@@ -114,7 +110,5 @@ class NewtonEpochs:
     def _slots(self, state: State) -> tuple[np.ndarray, ...]:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the samples."""
         problem, n_rows = self._problem, len(self._problem.rows)
-        slopes = (n_rows * problem.share[:, np.newaxis] * problem.slopes(self._point.raw)) @ problem.basis.T
-        rows, squares = problem.standardized, np.square(slopes)
-        total = sum(np.square(rows[piece]).T @ squares[piece] for piece in pieces_of(rows))
-        return (problem.joined(total / STREAM_BATCH**2).astype(state.dtype),)
+        total = problem.squared_gradients(self._point, np.square(n_rows * problem.share))
+        return ((total / STREAM_BATCH**2).astype(state.dtype),)

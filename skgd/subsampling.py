@@ -26,7 +26,7 @@ import numpy as np
 
 from skgd.automatic import STREAM_BATCH
 from skgd.coordinates import at_regular_distances
-from skgd.curvature import Problem
+from skgd.curvature import Problem, pieces_of
 from skgd.engines import EpochSummary, initial_iterate
 from skgd.engines.vectorized import penalties_of, summarized
 from skgd.losses import SquaredError
@@ -89,10 +89,11 @@ def columns_vary_in_many_rows(X: np.ndarray) -> bool:
     """Say whether no feature varies in a few samples only, as those of rare categories do, by some of the samples."""
     some = X[at_regular_distances(len(X), _SOME_ROWS)].astype(np.float64)
     some -= some.mean(axis=0)
-    some /= nonzero(np.abs(some).max(axis=0))
+    some /= nonzero(np.maximum(some.max(axis=0), -some.min(axis=0)))
     squares = np.square(some, out=some)
     # How many samples that vary alike have that much kurtosis.
-    return bool((np.square(squares.sum(axis=0)) >= _FEWEST_ROWS * np.square(squares).sum(axis=0)).all())
+    fourth_powers = np.einsum("ij,ij->j", squares, squares)
+    return bool((np.square(squares.sum(axis=0)) >= _FEWEST_ROWS * fourth_powers).all())
 
 
 def _chances(objective: Objective, y: np.ndarray, weight: np.ndarray | None, constant: np.ndarray) -> np.ndarray | None:
@@ -119,7 +120,8 @@ def _is_representative(state: State, sample: Sample) -> bool:
     coordinates, columns = state.objective.coordinates, state.columns
     of_all = columns.mean_squares(coordinates.center, coordinates.scale)
     weight = np.ones(len(sample.y)) if sample.weight is None else sample.weight
-    of_sample = weight @ np.square(coordinates.standardized(sample.X)) / weight.sum()
+    pieces = ((weight[rows], coordinates.standardized(sample.X[rows])) for rows in pieces_of(sample.X))
+    of_sample = sum(share @ np.square(part) for share, part in pieces) / weight.sum()
     alike = (of_sample <= _ALIKE * of_all) & (of_all <= _ALIKE * of_sample)
     return bool((alike | columns.constant).all())
 
@@ -208,7 +210,7 @@ class SubsampledEpochs:
         problem, n_rows = self._problem, len(self.data[1])
         losses, value, gradient = self._descended()
         point = problem.at(self._parameters)
-        solves = None if problem.l1.any() else problem.inverses(problem.curvatures(point.raw))
+        solves = None if problem.l1.any() else problem.inverses_at(point)
         step, falls = problem.newton_step(point, gradient, solves)
         noise = 0.0 if solves is None else float(problem.noise(point, solves) @ problem.worth)
         summary = self._summary(losses, gradient)._replace(decrement=float(falls @ problem.worth), noise=noise)
@@ -240,7 +242,6 @@ class SubsampledEpochs:
     def _slots(self, state: State) -> tuple[np.ndarray, ...]:
         """Return what AdaGrad, with which a stream goes on, would remember of one pass over the rows, by the sample."""
         problem, n_rows = self._problem, len(self.data[1])
-        slopes = problem.slopes(problem.at(self._parameters).raw) @ problem.basis.T
-        weight = n_rows * problem.share * self._sample.given
-        total = np.square(problem.rows).T @ (weight[:, np.newaxis] * np.square(slopes)) / STREAM_BATCH**2
-        return (problem.joined(total).astype(state.dtype),)
+        counts = n_rows * problem.share * self._sample.given
+        total = problem.squared_gradients(problem.at(self._parameters), counts)
+        return ((total / STREAM_BATCH**2).astype(state.dtype),)
