@@ -76,6 +76,7 @@ lazy = False  # whether steps leave out the columns that their rows do not have
 resting = False  # whether these columns, without a penalty, miss nothing
 proximal = True  # whether the penalty is a proximal step
 normalized = False  # whether predictions are normalized over the outputs
+softmax = False  # whether the slope of the loss is the probability less the target, so that one exponential is enough
 decays = False  # whether the optimizer has a weight decay
 bounded = False  # whether steps may be too long
 implicit = False  # whether steps are shortened by where they lead

@@ -14,6 +14,7 @@ from skgd.engines.compiled.row_steps import take_row_steps
 from skgd.engines.compiled.sparse import sparse_rows
 from skgd.engines.compiled.specialize import Loop, specialized
 from skgd.engines.compiled.steps import take_steps
+from skgd.losses import SoftmaxLoss
 
 # Numba's tuples have a length, so that this has to be written out for each number of slots.
 _SLOT_ACCESS = """
@@ -109,6 +110,7 @@ class Kind(NamedTuple):
             "resting": self.laziness == "rest",
             "proximal": optimizer.proximal,
             "normalized": loss.normalized,
+            "softmax": loss.gradient is SoftmaxLoss.gradient,
             "decays": self.decays,
             "bounded": self.bounded,
             "implicit": self.implicit,
