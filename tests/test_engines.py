@@ -21,7 +21,7 @@ from skgd import GDClassifier, GDRegressor
 from skgd.activations import Activation
 from skgd.engines.compiled.interface import product
 from skgd.engines.compiled.specialize import specialized
-from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss
+from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, Loss, SoftmaxLoss
 from skgd.optimizers import ADOPT, OPTIMIZERS, SGD, AdaGrad, Adam, Adan, AdEMAMix, Optimizer
 from skgd.schedules import SCHEDULES, Cosine, InverseScaling
 from skgd.steps import DivergenceError
@@ -456,6 +456,27 @@ def test_user_rule_and_loss_compile(form, batch_size):
 
 
 rule_of_adam = Adam.rule
+
+
+class Smoothed(SoftmaxLoss):
+    """Softmax with a tenth of the labels spread over all classes: another slope than that of its base."""
+
+    @staticmethod
+    def value(y, raw, hyper):
+        return -(0.9 * y + 0.1 / 3.0) * raw
+
+    @staticmethod
+    def gradient(y, raw, hyper):
+        return np.exp(raw) - (0.9 * y + 0.1 / 3.0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_loss_derived_from_softmax(batch_size):
+    X = features()
+    _, y = target("classes", X)
+    model = GDClassifier(Smoothed(), batch_size=batch_size, alpha=1e-3, max_iter=4, tol=None, random_state=0)
+    smoothed = assert_engines_agree(model, X, y)
+    assert np.abs(smoothed.coef_).max() < 0.95 * np.abs(model.set_params(loss=SoftmaxLoss()).fit(X, y).coef_).max()
 
 
 class Halved(Adam):
