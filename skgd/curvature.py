@@ -107,8 +107,12 @@ class Problem:
 
     def penalized(self, alpha: float) -> Problem:
         """Return the problem with another strength of the penalty."""
+        return self.of_objective(replace(self.objective, alpha=alpha))
+
+    def of_objective(self, objective: Objective) -> Problem:
+        """Return the same problem with another penalty, or other units in which progress is measured."""
         other = copy(self)
-        other._solves, other.objective = None, replace(self.objective, alpha=alpha)
+        other._solves, other.objective = None, objective
         other.l1, other.l2 = other._penalties()
         return other
 

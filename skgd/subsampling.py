@@ -55,11 +55,9 @@ _ROUNDING = 1e-12  # of the objective
 
 
 class Sample(NamedTuple):
-    """Some of the rows, what each of them counts for here, and its own weight."""
+    """The problem of some of the rows, and their own weights."""
 
-    X: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None
+    problem: Problem
     given: np.ndarray | float
 
 
@@ -81,8 +79,8 @@ def sample_of(state: State, data: Data, constant: np.ndarray, size: int) -> Samp
         rows = np.searchsorted(ends, places * ends[-1], side="right")
     rows = np.minimum(rows, len(y) - 1)
     counts = None if chances is None else 1.0 / chances[rows]
-    sample = Sample(X[rows], y[rows], counts, 1.0 if weight is None else weight[rows])
-    return sample if _is_representative(state, sample) else None
+    problem = Problem(state.objective, X[rows], y[rows], counts)
+    return Sample(problem, 1.0 if weight is None else weight[rows]) if _is_representative(state, problem) else None
 
 
 def columns_vary_in_many_rows(X: np.ndarray) -> bool:
@@ -115,13 +113,12 @@ def _chances(objective: Objective, y: np.ndarray, weight: np.ndarray | None, con
     return 0.5 + 0.5 * (steepness if y.ndim == 2 else steepness[y])
 
 
-def _is_representative(state: State, sample: Sample) -> bool:
+def _is_representative(state: State, problem: Problem) -> bool:
     """Say whether the features' mean squares in a subsample are about those in all samples."""
     coordinates, columns = state.objective.coordinates, state.columns
     of_all = columns.mean_squares(coordinates.center, coordinates.scale)
-    weight = np.ones(len(sample.y)) if sample.weight is None else sample.weight
-    pieces = ((weight[rows], coordinates.standardized(sample.X[rows])) for rows in pieces_of(sample.X))
-    of_sample = sum(share @ np.square(part) for share, part in pieces) / weight.sum()
+    rows, share = problem.standardized[:, : len(of_all)], problem.share
+    of_sample = sum(share[piece] @ np.square(rows[piece]) for piece in pieces_of(rows))
     alike = (of_sample <= _ALIKE * of_all) & (of_all <= _ALIKE * of_sample)
     return bool((alike | columns.constant).all())
 
@@ -190,7 +187,7 @@ class SubsampledEpochs:
     def begin(self, state: State, *, from_zero: bool, width: float) -> State:
         """Return the state as these epochs change it; an untrained one begins at the subsample's minimum."""
         self._rows = _Rows(state.objective, self.data)
-        self._problem = problem = Problem(state.objective, *self._sample[:3])
+        self._problem = problem = self._sample.problem.of_objective(state.objective)
         self._before = self._parameters = problem.parameters(state.iterate.theta)
         self._highest = np.inf  # the objective before the last step
         if not state.t:
