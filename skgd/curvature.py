@@ -164,6 +164,9 @@ class Problem:
 
     def curvatures(self, raw: np.ndarray) -> np.ndarray:
         """Return the second derivatives, (rows, outputs), or (rows, columns, columns) where outputs share a loss."""
+        if self._is_quadratic:
+            _, scale = self.objective.predictor_coordinates
+            return np.broadcast_to(SquaredError.curvature * scale**2 / self.objective.divisor, raw.shape)
         if self.width:
             wider = [self._curvatures_of_means(raw, width) for width in WIDTHS[self.width < WIDTHS]]
             return np.maximum(self._curvatures_of_means(raw, self.width), _LITTLE * np.max([*wider, 0.0 * raw], axis=0))
@@ -172,6 +175,10 @@ class Problem:
         size = np.maximum(1.0, np.abs(raw).max(axis=1, keepdims=True))
         by_column = [self._differences(raw, size, direction) for direction in self.basis.T]
         return np.stack(by_column, axis=2)
+
+    @property
+    def _is_quadratic(self) -> bool:
+        return type(self.objective.loss).gradient is SquaredError.gradient
 
     def _curvatures_of_means(self, raw: np.ndarray, width: float) -> np.ndarray:
         return np.maximum(self._slopes(raw + width) - self._slopes(raw - width), 0.0) / (2.0 * width)
@@ -257,7 +264,7 @@ class Problem:
 
     def inverses_at(self, point: Point) -> list[Solve]:
         """Return the :meth:`inverses` at a point: of a squared error, the same at all points."""
-        if self._solves is None or not isinstance(self.objective.loss, SquaredError):
+        if self._solves is None or not self._is_quadratic:
             self._solves = self.inverses(self.curvatures(point.raw))
         return self._solves
 
@@ -295,8 +302,10 @@ class Problem:
         return rows.T @ self._weighted(rows, by_row)
 
     def _moments(self, rows: np.ndarray, root: np.ndarray) -> np.ndarray:
+        if (root == root[0]).all():
+            return root[0] ** 2 * (rows.T @ rows)  # of which BLAS computes one half
         half = self._weighted(rows, root)
-        return half.T @ half  # of which BLAS computes one half
+        return half.T @ half
 
     def moved(self, point: Point, step: np.ndarray, gradient: np.ndarray) -> Point:
         """Return the point after a step, halved until the objective falls as its slope promises, or the same point.
