@@ -14,10 +14,11 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _LOST = 1e-5  # of the square of a mean: a smaller variance is rounding, or much of it is, as a difference of squares
-_TINY = 1e-100  # a size: squares of smaller ones underflow, and those of the reciprocal overflow
+_FAR = 100.0  # powers of ten from one: sums of squares may overflow, or underflow
 _CHUNK_ELEMENTS = 2**18
 _FOLD = 64  # samples, at most
 _FOLDED = 2**12  # entries, at most
+_MANY = 2**14  # entries
 
 
 def choose(condition: Any, then: Any, otherwise: Any) -> Any:
@@ -68,32 +69,44 @@ def _measure_dense(
 ) -> Measures:
     # The order of sums must not depend on that of X. Several rows side by side count as one: short ones take long.
     X, weight = np.ascontiguousarray(X), None if weight is None else np.ascontiguousarray(weight)
-    fold = _fold_of(X)
-    wide = X.reshape(len(X) // fold, fold * X.shape[1])
+    n_columns, fold = X.shape[1], _fold_of(X)
+    wide = X.reshape(len(X) // fold, fold * n_columns)
     highest, lowest = _folded(np.maximum, wide.max(axis=0), fold), _folded(np.minimum, wide.min(axis=0), fold)
     largest = np.maximum(largest, np.maximum(highest, -lowest))
-    filled = np.ones(X.shape[1])
-    if not wide.all():
-        filled = _mean_of_folded(wide != 0.0, fold, weight, total)
-    unit = choose((largest > _TINY) & (largest < 1.0 / _TINY), 1.0, nonzero(largest))
-    if (unit != 1.0).any() or X.dtype != np.float64:
-        out = None if workspace is None else workspace.array("relative", wide.shape)
-        wide = np.divide(wide, _unfolded(unit, fold), out=out)
-    mean, square = _moments_of_folded(wide, fold, weight, total)
-    variance = variance_of(square, mean)
-    if (variance < _LOST * np.square(mean)).any():
-        out = None if workspace is None else workspace.array("centered", wide.shape)
-        centered = np.subtract(wide, _unfolded(mean, fold), out=out)
-        moved, square = _moments_of_folded(centered, fold, weight, total)
-        mean, variance = mean + moved, variance_of(square, moved)
-    relative = unit / nonzero(largest)
-    return largest, mean * relative, variance * relative * relative, filled
+    filled = np.ones(n_columns) if wide.all() else _mean_of_folded(wide != 0.0, fold, weight, total)
+    if fold > 1 and (moments := _moments_of_folded(wide, fold, weight, total, largest)) is not None:
+        return largest, *moments, filled
+    unit = _unfolded(nonzero(largest), fold)
+    out = None if workspace is None else workspace.array("relative", wide.shape, np.result_type(wide, unit))
+    relative = np.divide(wide, unit, out=out)
+    first = relative[0, :n_columns].copy()  # from which a constant feature does not differ, however weights are rounded
+    relative -= _unfolded(first, fold)
+    offset = _mean_of_folded(relative, fold, weight, total)
+    relative -= _unfolded(offset, fold)
+    variance = _mean_of_folded(np.square(relative, out=relative), fold, weight, total)
+    return largest, first + offset, variance, filled
+
+
+def _moments_of_folded(
+    values: np.ndarray, fold: int, weight: np.ndarray | None, total: float, largest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the mean and the variance of each feature from sums of numbers and of squares, or None if inexact."""
+    if values.dtype != np.float64 or ((largest > 0.0) & (np.abs(np.log10(nonzero(largest))) > _FAR)).any():
+        return None
+    mean = _mean_of_folded(values, fold, weight, total)
+    if weight is None:
+        square = _folded(np.add, np.einsum("ij,ij->j", values, values), fold) / total
+    else:
+        values = values.reshape(len(weight), -1)
+        square = np.einsum("ij,ij,i->j", values, values, weight) / total
+    variance, unit = variance_of(square, mean), nonzero(largest)
+    return None if (variance < _LOST * np.square(mean)).any() else (mean / unit, variance / unit / unit)
 
 
 def _fold_of(X: np.ndarray) -> int:
-    """Return how many rows are side by side: a power of two, the same for most chunks."""
+    """Return how many rows are side by side, if entries are many: a power of two, the same for most chunks."""
     most = min(_FOLD, _FOLDED // max(X.shape[1], 1))
-    return 1 if len(X) % _FOLD or most < 2 else 2 ** (most.bit_length() - 1)
+    return 1 if len(X) % _FOLD or X.size < _MANY or most < 2 else 2 ** (most.bit_length() - 1)
 
 
 def _folded(operation: np.ufunc, values: np.ndarray, fold: int) -> np.ndarray:
@@ -111,19 +124,6 @@ def _mean_of_folded(values: np.ndarray, fold: int, weight: np.ndarray | None, to
     if fold == 1:  # as in a stream, where weights of one give the bits of none
         return (values * weight[:, np.newaxis]).sum(axis=0) / total
     return np.einsum("ij,i->j", values.reshape(len(weight), -1), weight) / total
-
-
-def _moments_of_folded(
-    values: np.ndarray, fold: int, weight: np.ndarray | None, total: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the mean square of each feature."""
-    mean = _mean_of_folded(values, fold, weight, total)
-    if weight is None:
-        return mean, _folded(np.add, np.einsum("ij,ij->j", values, values), fold) / total
-    if fold == 1:
-        return mean, np.einsum("ij,ij->j", values * weight[:, np.newaxis], values) / total
-    values = values.reshape(len(weight), -1)
-    return mean, np.einsum("ij,ij,i->j", values, values, weight) / total
 
 
 def _largest_absolute(X: sp.csr_array) -> np.ndarray:
