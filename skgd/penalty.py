@@ -5,6 +5,12 @@ C_i)^{-1} A_i g_i`, by one step of Newton's, where :math:`g_i` and :math:`C_i` a
 :math:`A_i = x_i^\top H^{-1} x_i / n`. For the squared error, that is exact. A weight that is a whole number counts as
 so many copies of the sample, of which one is left out.
 
+Where predictions move far, as that of the only sample of a class in a category, the losses of the others are no
+quadratic functions, and one step is too short: predictions of samples left out seem too good, the more the weaker the
+penalty. There, the parameters go on along the same line, to the minimum of the others on it. That decides whether the
+strength is larger than expected. Of smaller ones, the losses of one step decide: where classes can be separated, minima
+on lines are too near.
+
 The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from the expected one, decade by decade,
 while the loss falls. Expected is one: standardized coefficients of about one. Where features are nearly as many as
 samples, or more, it is a tenth of their number: each coefficient is small then, since together they make predictions of
@@ -27,7 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skgd.curvature import Point, Problem
+from skgd.curvature import Point, Problem, Solve
 from skgd.losses import SquaredError
 from skgd.measuring import nonzero
 
@@ -41,6 +47,9 @@ _A_DECADE = 4  # strengths that are tried for the squared error
 _DOUBT = 0.5  # standard errors over which the objection of leave-one-out grows
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-12
+_FAR = 0.5  # by which predictions move: farther, losses are hardly quadratic functions
+_LINE_VALUES = 5e5  # predictions of all samples, each time one is left out that moves far
+_LONGEST, _AHEAD, _NEAR, _LINE_STEPS = 2.0, 1e-4, 0.05, 8  # steps on a line, by which the prediction moves at most
 
 
 def chosen(
@@ -73,8 +82,9 @@ class _Search:
         # What outliers cost whatever is predicted is no part of what a constant model leaves to gain, in its worth.
         self._enough = _CLOSE * min(problem.at(start).value, float((1.0 / problem.worth).mean()))
         self._parameters: dict[int, np.ndarray] = {}
-        self._losses: dict[int, np.ndarray] = {}
-        self._scores: dict[int, float] = {}
+        # On lines, which decide on stronger penalties than expected, and by one step, which decide on weaker ones.
+        self._losses: tuple[dict[int, np.ndarray], ...] = ({}, {})
+        self._scores: tuple[dict[int, float], ...] = ({}, {})
         n_features = int(problem.standardized.any(axis=0).sum()) - problem.objective.fit_intercept
         self._expected = _expected_decade(self._n_rows, n_features)
         self._try(self._expected, start)
@@ -82,35 +92,38 @@ class _Search:
     def _try(self, decade: int, start: np.ndarray) -> None:
         problem = self._problem.penalized(float(10.0**decade / self._n_rows))
         point = minimum(problem, problem.at(start), self._enough)
-        losses = self._counts * leave_one_out(problem, point, self._copies)
+        by_step, on_lines = leave_one_out(problem, point, self._copies, decade >= self._expected)
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
-        self._parameters[decade], self._losses[decade] = point.parameters, losses
-        self._scores[decade] = float(self._n_rows * problem.share @ losses) + prior
+        self._parameters[decade] = point.parameters
+        for losses, scores, each in zip(self._losses, self._scores, (on_lines, by_step), strict=True):
+            losses[decade] = self._counts * each
+            scores[decade] = float(self._n_rows * problem.share @ losses[decade]) + prior
 
     def chosen(self) -> tuple[float, np.ndarray]:
-        for direction in (1, -1):
+        for direction, scores in zip((1, -1), self._scores, strict=True):
             decade = self._expected
             while abs(decade - self._expected) < _DECADES:
                 decade += direction
                 self._try(decade, self._parameters[decade - direction])
-                if not self._scores[decade] <= self._scores[decade - direction]:
+                if not scores[decade] <= scores[decade - direction]:
                     break
-            if decade > self._expected + 1:  # the loss fell: no minimum lies in the other direction
+            best = min(scores, key=scores.__getitem__)
+            if best > self._expected:  # no minimum lies in the other direction
                 break
-        best = min(self._scores, key=self._scores.__getitem__)
-        if not np.isfinite(self._scores[best]):
+        if not np.isfinite(scores[best]):
             raise ValueError(
                 "The losses of samples left out, by which alpha='auto' chooses the penalty, are not finite. The units "
                 "of X or y are too large or too small: rescale them, or set alpha to a number."
             )
-        good = (decade for decade in self._scores if self._is_hardly_worse(decade, best))
+        good = (each for each in scores if self._is_hardly_worse(each, best, direction))
         decade = min(good, key=lambda decade: abs(decade - self._expected))
         return float(10.0**decade / self._n_rows), self._parameters[decade]
 
-    def _is_hardly_worse(self, decade: int, best: int) -> bool:
+    def _is_hardly_worse(self, decade: int, best: int, direction: int) -> bool:
         """Say whether a strength is within one standard error, of the differences row by row, of the best one."""
-        error = standard_error(self._losses[decade] - self._losses[best], self._problem.share, self._n_rows)
-        return self._scores[decade] - self._scores[best] <= self._n_rows * error
+        losses, scores = self._losses[direction < 0], self._scores[direction < 0]
+        error = standard_error(losses[decade] - losses[best], self._problem.share, self._n_rows)
+        return scores[decade] - scores[best] <= self._n_rows * error
 
 
 def _expected_decade(n_rows: float, n_features: int) -> int:
@@ -134,34 +147,82 @@ def minimum(problem: Problem, point: Point, enough: float, n_steps: int = _STEPS
     return point
 
 
-def leave_one_out(problem: Problem, point: Point, copies: np.ndarray) -> np.ndarray:
-    """Return the loss of each sample, summed over outputs, where one copy of it is left out of the training, nearly."""
+def leave_one_out(
+    problem: Problem, point: Point, copies: np.ndarray, lines: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss of each sample, summed over outputs, where one copy of it is left out of the training, nearly.
+
+    That is by one step of Newton's, and the same with minima on ``lines`` of samples whose predictions move far.
+    """
     slopes, curvatures = problem.slopes(point.raw), problem.curvatures(point.raw)
-    share = problem.share / copies
+    share, solves = problem.share / copies, problem.inverses(curvatures)
     move = _moves_together if problem.coupled else _moves_apart
-    moved = move(problem, share, slopes, curvatures)
-    return problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
+    moved = move(problem, solves, share, slopes, curvatures)
+    by_step = problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
+    distance = np.abs(moved).max(axis=1) * lines
+    farthest = np.argsort(-distance, kind="stable")[: max(1, int(_LINE_VALUES / len(moved)))]
+    for row in farthest[distance[farthest] > _FAR]:
+        moved[row] = _move_along_line(problem, point, solves, row, share[row], slopes[row], moved[row])
+    return by_step, problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
 
 
-def _moves_apart(problem: Problem, share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+def _moves_apart(
+    problem: Problem, solves: list[Solve], share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray
+) -> np.ndarray:
     """Return by how much the prediction of each sample moves without it, output by output."""
-    solves, identity = problem.inverses(curvatures), np.eye(problem.rows.shape[1])
+    identity = np.eye(problem.rows.shape[1])
     forms = {solve: share * _quadratic_forms(problem.rows, solve(identity)) for solve in dict.fromkeys(solves)}
     influence = np.column_stack([forms[solve] for solve in solves])
     return influence * slopes / np.maximum(1.0 - influence * curvatures, _ROUNDING)
 
 
-def _moves_together(problem: Problem, share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+def _moves_together(
+    problem: Problem, solves: list[Solve], share: np.ndarray, slopes: np.ndarray, curvatures: np.ndarray
+) -> np.ndarray:
     """Return the same where the outputs share one loss."""
     rows, n_columns = problem.rows, slopes.shape[1]
-    [solve] = problem.inverses(curvatures)
-    inverse = solve(np.eye(n_columns * rows.shape[1])).reshape(n_columns, rows.shape[1], n_columns, rows.shape[1])
+    inverse = solves[0](np.eye(n_columns * rows.shape[1])).reshape(n_columns, rows.shape[1], n_columns, rows.shape[1])
     influence = np.empty_like(curvatures)
     for j in range(n_columns):
         for k in range(j + 1):
             influence[:, j, k] = influence[:, k, j] = share * _quadratic_forms(rows, inverse[j, :, k])
     left = (1.0 + _ROUNDING) * np.eye(n_columns) - curvatures @ influence
     return (influence @ np.linalg.solve(left, slopes[:, :, np.newaxis]))[:, :, 0]
+
+
+def _move_along_line(
+    problem: Problem, point: Point, solves: list[Solve], row: int, share: float, slope: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """Return by how much the prediction of one sample moves, to the minimum of the others on a line.
+
+    That is the line on which its own slope moves the parameters. Outputs that share a loss move together.
+    """
+    direction, _ = problem.newton_step(point, -share * np.outer(problem.rows[row], slope), solves)
+    scores, others = problem.rows @ direction, problem.share.copy()
+    others[row] -= share
+    own = scores[row]
+    if problem.coupled:
+        own = np.sqrt(np.square(own).sum(keepdims=True))
+        time = np.sqrt(np.square(moved).sum(keepdims=True)) / nonzero(own)
+    else:
+        time = moved / nonzero(own)
+
+    def rise(time: np.ndarray) -> np.ndarray:
+        """Return how fast the objective of the others grows there."""
+        slopes = problem.slopes(point.raw + (time * scores) @ problem.basis.T)
+        by_column = others @ (slopes * scores)
+        by_column += (problem.l2 * (point.parameters + time * direction) * direction).sum(axis=0)
+        return by_column.sum(keepdims=True) if problem.coupled else by_column
+
+    longest = _LONGEST / nonzero(np.abs(own))
+    for _ in range(_LINE_STEPS):
+        here, ahead = rise(time), rise(time + _AHEAD * longest)
+        curvature = nonzero(np.maximum(ahead - here, 0.0) / (_AHEAD * longest))
+        step = np.clip(-here / curvature, -longest, longest)
+        time = time + step
+        if np.all(np.abs(step) <= _NEAR * longest):
+            break
+    return time * scores[row]
 
 
 def _quadratic_forms(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:

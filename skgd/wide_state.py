@@ -48,6 +48,7 @@ from skgd.wide_table import (
     coordinates_in,
     measures_in,
     rare_scale_in,
+    scale_in_largest,
     share_after,
     shrunk,
 )
@@ -128,7 +129,7 @@ class WideState:
 
         Elsewhere, they follow each change of the scale: `skgd.coordinates.rescaling`.
         """
-        ratio = np.ones_like(scale) if self._repeats else scale / nonzero(rows[:, LARGEST])
+        ratio = np.ones_like(scale) if self._repeats else scale_in_largest(scale, rows[:, LARGEST])
         return np.square(ratio)[:, np.newaxis]
 
     def _joined_slots(

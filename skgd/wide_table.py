@@ -32,6 +32,7 @@ N_STATISTICS = 6
 ROWS, WEIGHT, NORMS, ENTRIES, FEW, INDICATED, CLOCK, PENALTY, OF_WORTH, RATE, LEFT = range(11)
 N_NUMBERS = 11
 SOON = 20  # rows, before which no column is centered
+MOST_LARGEST = 1e150  # largest values of a feature in its scale, whose square is a number
 
 
 def with_entry(known: Any, value: Any, weight: Any) -> Any:
@@ -59,6 +60,14 @@ def coordinates_in(known: Any, weight: Any, centered: bool, text_like: bool) -> 
 def rare_scale_in(known: Any, weight: Any) -> Any:
     """Return the scale of a feature that is not frequent, which nothing centers: what `coordinates_in` says of it."""
     return nonzero(known[1] * relative_scale_of(known, rarity(known[0] / weight)))
+
+
+def scale_in_largest(scale: Any, largest: Any) -> Any:
+    """Return a scale in units of the feature's largest value, by whose square slots are multiplied.
+
+    It has a limit for the scale 1 of values that are as good as zeros.
+    """
+    return np.minimum(scale / nonzero(largest), MOST_LARGEST)
 
 
 def relative_scale_of(known: Any, rarity: Any) -> Any:

@@ -792,6 +792,17 @@ def test_the_caller_s_errstate_never_matters(loss):
         assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "unit", "weight"), [(GDRegressor, 1e-200, 1.0), (GDRegressor, 1.0, 1e-310), (GDClassifier, 1, 1e-310)]
+)
+def test_the_caller_s_errstate_does_not_matter_to_scores(estimator, unit, weight):
+    target, weight = unit * Y[estimator], weight * np.arange(1, N + 1)
+    model = estimator(**({} if unit == 1 else {"loss": "absolute_error"}), random_state=0).fit(X, target, weight)
+    expected = model.score(X, target, weight)
+    with np.errstate(all="raise"):
+        assert model.score(X, target, weight) == expected
+
+
 @pytest.mark.parametrize("parameters", [{"optimizer": 3}, {"optimizer": "adamant"}, {"activation": 3}])
 def test_articles(parameters):
     with pytest.raises((TypeError, ValueError), match=r"an (Optimizer|Activation) object"):

@@ -1,6 +1,8 @@
 """Newton's steps, and the penalty that the data choose, against solvers of scikit-learn and SciPy and brute force."""
 
 import warnings
+from copy import copy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression, QuantileRegressor, Ridge, RidgeCV
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
@@ -284,7 +287,7 @@ def test_losses_of_rows_left_out_are_those_of_brute_force(loss, weighted):
     X = StandardScaler().fit_transform(DIABETES[:n_rows, :4])
     whole = problem(loss, y, n_outputs, alpha=0.05, weight=copies, X=X)
     start = whole.at(np.zeros((5, whole.basis.shape[1])))
-    approximate = leave_one_out(whole, minimum(whole, start, 1e-14), copies)
+    approximate, _ = leave_one_out(whole, minimum(whole, start, 1e-14), copies)
     exact = []
     for row in range(n_rows):
         fewer = copies.copy()
@@ -296,6 +299,48 @@ def test_losses_of_rows_left_out_are_those_of_brute_force(loss, weighted):
     np.testing.assert_allclose(approximate, exact, rtol=1e-8 if isinstance(loss, SquaredError) else 0.1, atol=1e-3)
     # The choice depends on the sum.
     assert approximate.sum() == pytest.approx(np.sum(exact), rel=0.015 if n_outputs == 3 else 5e-3)
+
+
+@cache
+def rare_in_categories(seed, n_rows, rarity, n_classes=2):
+    """Draw two categorical features, in one-hot columns, and classes, of which the last is rare."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, [50, 10], (n_rows + 20_000, 2))
+    X = np.hstack([np.eye(50)[codes[:, 0]], np.eye(10)[codes[:, 1]]])
+    score = X @ rng.normal(0.0, 0.5, (60, n_classes)) + np.append(np.zeros(n_classes - 1), np.log(rarity))
+    y = (score + rng.gumbel(size=score.shape)).argmax(axis=1)
+    return X[:n_rows], X[n_rows:], y[:n_rows], y[n_rows:]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_losses_of_rows_left_out_are_those_of_brute_force_where_they_move_far(n_classes):
+    """Without the only rare row of a category, the class becomes ever less likely there."""
+    X, _, y, _ = rare_in_categories(0, 2000, 0.01, n_classes)
+    X, n_outputs = StandardScaler().fit_transform(X), 1 if n_classes == 2 else 3
+    whole = problem(LogLoss() if n_outputs == 1 else SoftmaxLoss(), y, n_outputs, alpha=1 / 2000, X=X)
+    point = minimum(whole, whole.at(np.zeros((61, whole.basis.shape[1]))), 1e-14)
+    by_step, on_lines = leave_one_out(whole, point, np.ones(2000))
+    rare, exact = np.flatnonzero(y == n_classes - 1), []
+    for row in rare:
+        others = copy(whole)
+        others.share = np.where(np.arange(2000) == row, 0.0, whole.share)
+        there = minimum(others, others.at(point.parameters), 1e-14)
+        exact.append(others.losses(there.raw)[row].sum())
+    assert by_step[rare].sum() < 0.74 * np.sum(exact)
+    assert on_lines[rare].sum() == pytest.approx(np.sum(exact), rel=0.22)
+
+
+@both_formats
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("n_rows", "rarity"), [(2000, 0.01), (20_000, 0.001)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rare_class_of_categories_gets_the_penalty_it_needs(seed, n_rows, rarity, n_classes, as_format):
+    X, Z, y, z = rare_in_categories(seed, n_rows, rarity, n_classes)
+    labels = range(n_classes)
+    prior = log_loss(z, np.tile(np.bincount(y) / n_rows, (len(z), 1)), labels=labels)
+    best = min(log_loss(z, LogisticRegression(C=C).fit(X, y).predict_proba(Z), labels=labels) for C in (0.1, 1.0))
+    loss = log_loss(z, GDClassifier(random_state=seed).fit(as_format(X), y).predict_proba(Z), labels=labels)
+    assert loss <= best + 0.04 * prior
 
 
 @pytest.mark.parametrize(("model", "y"), [(GDRegressor(), PROGRESSION), (GDClassifier(), PROGRESSION > 140.0)])

@@ -681,6 +681,27 @@ def test_the_caller_s_errstate_never_matters(model, kind, compiles_after):
     assert_array_equal(streams[0].intercept_, streams[1].intercept_)
 
 
+@pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize(
+    ("precondition", "tiny"), [(True, 1e-320), (True, 1e-310), (True, 2e-308), (True, 1e-307), (False, 1e-200)]
+)
+@pytest.mark.parametrize("model", [GDRegressor(), GDClassifier(), GDClassifier(average=True)], ids=repr)
+def test_columns_too_small_for_a_scale_are_as_good_as_zeros(model, precondition, tiny):
+    """Their slots are neither infinite nor nan, in units of values whose squares are zero."""
+    X = rows()
+    y = target("number" if isinstance(model, GDRegressor) else "classes", X)
+    units = np.ones(N_COLUMNS)
+    units[8::3] = tiny
+    X = X @ sp.diags_array(units)
+    model = clone(model).set_params(precondition=precondition, learning_rate="auto" if precondition else 1e-8)
+    args = model, X, y
+    with np.errstate(all="raise"):
+        streams = streamed(*args, compiles_after=0), streamed(*args)
+    assert_agree(*streams, 1e-8)
+    if precondition and tiny < 1e-307:
+        assert np.abs(np.atleast_2d(streams[0].coef_)[:, 8::3]).max() < 1e-290
+
+
 def test_coefficients_set_from_outside_are_where_training_goes_on():
     X = rows()
     y = target("binary", X)

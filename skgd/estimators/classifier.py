@@ -253,6 +253,8 @@ class GDClassifier(ClassifierMixin, ClassifierParameters, GDEstimator):
         with np.errstate(all="ignore"):
             return np.log(self.predict_proba(X))
 
+    score = np.errstate(all="ignore")(ClassifierMixin.score)  # so may products of weights
+
     def _learn_outputs(self, y, given, loss, classes):
         self._multilabel = _is_multilabel(y)
         if self._multilabel:

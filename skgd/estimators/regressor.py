@@ -151,6 +151,8 @@ class GDRegressor(RegressorMixin, RegressorParameters, GDEstimator):
         with np.errstate(all="ignore"):
             return representable(np.exp(raw))
 
+    score = np.errstate(all="ignore")(RegressorMixin.score)  # squares of targets may be too small or too large
+
     @available_if(is_linear)
     def densify(self) -> Self:
         """Convert ``coef_`` to an array, the inverse of :meth:`sparsify`.

@@ -65,6 +65,7 @@ from skgd.wide_table import (
     INDICATED,
     LARGEST,
     LEFT,
+    MOST_LARGEST,
     N_NUMBERS,
     N_STATISTICS,
     NORMS,
@@ -84,6 +85,7 @@ from skgd.wide_table import (
     measures_in,
     rare_scale_in,
     relative_scale_of,
+    scale_in_largest,
     share_after,
     shrunk,
     with_entry,
@@ -247,7 +249,7 @@ def take_wide(
             known_in_largest = precondition and unit_of_column[u] > 0.0 and r >= tiny
             r = normal_scale(r, tiny) if precondition else 1.0
             scale[u] = r
-            relative[u] = relative[u] if known_in_largest else r / nonzero(unit_of_column[u])
+            relative[u] = relative[u] if known_in_largest else scale_in_largest(r, unit_of_column[u])
         for u in range(n if precondition and not soon else 0):
             if is_frequent(share_of_rows[u]):
                 j = columns[u]
@@ -259,14 +261,14 @@ def take_wide(
                     table[j, SEEN] = now
                 if table[j, SEEN] > 0.0:
                     center[u], scale[u] = far, normal_scale(deviation, tiny)
-                    relative[u] = scale[u] / nonzero(unit_of_column[u])
+                    relative[u] = scale_in_largest(scale[u], unit_of_column[u])
         in_rows = numbers[ROWS] * inverse_total
         for u in range(n):
             inverse[u] = 1.0 / scale[u]
         for u in range(n if decay > 0.0 else 0):
             share_left[u] = share_after(passed[u], count[u] * in_rows)
         for u in range(n):
-            in_slots = nonzero(unit_of_column[u]) * inverse[u]
+            in_slots = np.maximum(nonzero(unit_of_column[u]) * inverse[u], 1.0 / MOST_LARGEST)
             in_slots *= in_slots
             square = squares[u] * in_slots * inverse_total
             if center[u] != 0.0:
