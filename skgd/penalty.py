@@ -188,7 +188,9 @@ class _Ridge:
             halves -= self._share @ halves
             targets = targets - self._share @ targets
         halves *= root
-        variances, directions = np.linalg.eigh(halves.T @ halves)
+        products = halves.T @ halves
+        variances, directions = np.linalg.eigh(products)
+        directions[np.diag(products) == 0.0] = 0.0  # rounding, which the user's unit may turn into predictions
         kept = variances > max(halves.shape) * _EPS * variances[-1]
         self._targets, self._variances, self._directions = targets, variances[kept], directions[:, kept]
         self._scores = halves @ self._directions
