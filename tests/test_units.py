@@ -23,7 +23,7 @@ from sklearn.linear_model import (
 from sklearn.metrics import log_loss, r2_score
 
 import skgd.engines
-from skgd import GDClassifier, GDRegressor
+from skgd import GDClassifier, GDRegressor, partitions
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, EpsilonInsensitive, Huber, Loss, SquaredEpsilonInsensitive
 from skgd.optimizers import OPTIMIZERS
 
@@ -324,6 +324,19 @@ def test_units_of_features_that_a_fold_lacks_do_not_matter_to_a_network(as_forma
             plain, scaled = clone(model).fit(as_format(X), y), clone(model).fit(as_format(X * scale), y)
             assert plain.n_iter_ == scaled.n_iter_
             assert_unchanged(raw_of(scaled, as_format(X * scale)), raw_of(plain, as_format(X)))
+
+
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+@pytest.mark.parametrize("parameters", [{"alpha": 1e-3}, {"tol": 1e-6}], ids=str)
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "log_loss", "hinge"])
+def test_combinations_of_correlated_features_leave_those_without_a_value_alone(loss, parameters):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 100)) + 0.01 * rng.normal(size=(80, 100))
+    unknown = np.isin(np.arange(100), [1, 4, 7])
+    X[:, unknown], y = 0.0, targets_for(loss, X[:, 0] - X[:, 2])
+    model = model_for(loss, max_iter=20, **parameters)
+    model = partitions.fit(model, [(X[::2], y[::2]), (X[1::2], y[1::2])], solver="sgd")
+    assert_silent(model, X, unknown, np.asarray)
 
 
 @cache
