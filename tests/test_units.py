@@ -326,6 +326,15 @@ def test_units_of_features_that_a_fold_lacks_do_not_matter_to_a_network(as_forma
             assert_unchanged(raw_of(scaled, as_format(X * scale)), raw_of(plain, as_format(X)))
 
 
+def test_the_ridge_that_evidence_chooses_leaves_features_without_a_value_alone():
+    rng = np.random.default_rng(0)
+    X, unknown = rng.normal(size=(300, 20)), np.isin(np.arange(20), [1, 4, 7])
+    y = X.sum(axis=1) + rng.normal(size=300)
+    X[:, unknown] = 0.0
+    for targets in (y, np.c_[y, -2.0 * y]):
+        assert_silent(GDRegressor().fit(X, targets), X, unknown, np.asarray)
+
+
 @pytest.mark.filterwarnings("ignore:Training ended at max_iter")
 @pytest.mark.parametrize("parameters", [{"alpha": 1e-3}, {"tol": 1e-6}], ids=str)
 @pytest.mark.parametrize("loss", ["squared_error", "poisson", "log_loss", "hinge"])
@@ -403,7 +412,7 @@ def test_coefficients_of_one_s_own_are_shown_before_their_features_have_a_value(
 @pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precondition": False}, {"average": True}], ids=str)
 def test_features_without_a_value_stay_silent_where_parameters_change(change):
     model, X, y, unknown = half_learned()
-    model.set_params(**change).partial_fit(X[:6], y[:6])
+    model.set_params(learning_rate=1e-8, **change).partial_fit(X[:6], y[:6])
     assert_silent(model, X, unknown, np.asarray)
     learn_stream(model, X[60:], y[60:], 6)
     assert np.all(np.abs(model.coefs_[0][unknown]).max(axis=1) > 1e-3)
