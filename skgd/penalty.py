@@ -41,6 +41,7 @@ _A_DECADE = 4  # strengths that are tried for the squared error
 _DOUBT = 0.5  # standard errors over which the objection of leave-one-out grows
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-12
+_FARTHEST = 0.01  # what a sample counts: of one farther away, all that its leverage leaves to the others is rounding
 
 
 def chosen(
@@ -49,13 +50,15 @@ def chosen(
     """Return the strength of the penalty, and the parameters of its minimum, nearly.
 
     ``counts`` are weights of the samples, smaller for those far from all others. Left out, such a sample has a loss
-    that grows with its distance: its square is divided by that of the distance, so that it does not decide.
+    that grows with its distance: its square is divided by that of the distance, so that it does not decide. Those a
+    hundred times as far away as others count for nothing there.
     """
     if isinstance(problem.objective.loss, SquaredError):
         ridge = _Ridge(problem, copies)
         alpha = ridge.chosen()
         return alpha, ridge.parameters(alpha)
-    return _Search(problem, start, copies, 1.0 if counts is None else counts**2).chosen()
+    shares = np.ones(len(copies)) if counts is None else np.where(counts < _FARTHEST, 0.0, counts**2)
+    return _Search(problem, start, copies, shares).chosen()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -66,7 +69,7 @@ def chosen(
 class _Search:
     """The strengths that are tried, by their decade, with the minimum of each and the losses of samples left out."""
 
-    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray | float):
+    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray):
         self._problem, self._copies, self._counts, self._n_rows = problem, copies, counts, copies.sum()
         if not problem.objective.loss.smooth:
             problem.width = _WIDTH
@@ -82,7 +85,7 @@ class _Search:
     def _try(self, decade: int, start: np.ndarray) -> None:
         problem = self._problem.penalized(float(10.0**decade / self._n_rows))
         point = minimum(problem, problem.at(start), self._enough)
-        losses = self._counts * leave_one_out(problem, point, self._copies)
+        losses = self._counts * np.where(self._counts > 0.0, leave_one_out(problem, point, self._copies), 0.0)
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade], self._losses[decade] = point.parameters, losses
         self._scores[decade] = float(self._n_rows * problem.share @ losses) + prior

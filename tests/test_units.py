@@ -430,6 +430,20 @@ def test_features_without_a_value_stay_silent_where_fit_goes_on(optimizer):
     assert np.abs(first_layer(model)[~unknown] - before).max() < 1.0
 
 
+@pytest.mark.parametrize("factor", [1e5, 1e6])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_epsilon_insensitive", "poisson", "tweedie"])
+def test_units_do_not_choose_the_penalty_where_samples_are_far_away(loss, factor):
+    """Left out, such a sample is predicted by differences that are rounding: it has no say in the choice."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 5)) * [1.0, 10.0, 0.1, 3.0, 1.0] + 2.0
+        score = X @ (rng.normal(size=5) / X.std(axis=0)) + rng.normal(size=60)
+        X[rng.integers(0, 60, 3)] *= factor
+        y, unit = targets_for(loss, score - score.mean()), rng.choice([1e-6, 1e-3, 0.01, 60.0, 1e3, 1e6], 5)
+        plain, scaled = model_for(loss).fit(X, y), model_for(loss).fit(X * unit, y)
+        assert_allclose(scaled.alpha_, plain.alpha_)
+
+
 # -- prices of goods --------------------------------------------------------------------------------------------------
 
 
