@@ -179,4 +179,6 @@ def diagonalizing(moments: np.ndarray, penalty: np.ndarray, size: int, condition
     kept = sums > rounding * sums[-1]
     whitened = directions[:, kept] / np.sqrt(sums[kept]) / scales[:, np.newaxis]
     shares, directions = eigh(whitened.T @ (penalty[:, np.newaxis] * whitened))
-    return whitened @ directions[:, shares < 1.0 - rounding]
+    combinations = whitened @ directions[:, shares < 1.0 - rounding]
+    combinations[np.diag(moments) == 0.0] = 0.0  # rounding, which the user's unit may turn into predictions
+    return combinations

@@ -50,6 +50,7 @@ _ROUNDING = 1e-12
 _FAR = 0.5  # by which predictions move: farther, losses are hardly quadratic functions
 _LINE_VALUES = 5e5  # predictions of all samples, each time one is left out that moves far
 _LONGEST, _AHEAD, _NEAR, _LINE_STEPS = 2.0, 1e-4, 0.05, 8  # steps on a line, by which the prediction moves at most
+_FARTHEST = 0.01  # what a sample counts: of one farther away, all that its leverage leaves to the others is rounding
 
 
 def chosen(
@@ -58,13 +59,15 @@ def chosen(
     """Return the strength of the penalty, and the parameters of its minimum, nearly.
 
     ``counts`` are weights of the samples, smaller for those far from all others. Left out, such a sample has a loss
-    that grows with its distance: its square is divided by that of the distance, so that it does not decide.
+    that grows with its distance: its square is divided by that of the distance, so that it does not decide. Those a
+    hundred times as far away as others count for nothing there.
     """
     if isinstance(problem.objective.loss, SquaredError):
         ridge = _Ridge(problem, copies)
         alpha = ridge.chosen()
         return alpha, ridge.parameters(alpha)
-    return _Search(problem, start, copies, 1.0 if counts is None else counts**2).chosen()
+    shares = np.ones(len(copies)) if counts is None else np.where(counts < _FARTHEST, 0.0, counts**2)
+    return _Search(problem, start, copies, shares).chosen()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -75,7 +78,7 @@ def chosen(
 class _Search:
     """The strengths that are tried, by their decade, with the minimum of each and the losses of samples left out."""
 
-    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray | float):
+    def __init__(self, problem: Problem, start: np.ndarray, copies: np.ndarray, counts: np.ndarray):
         self._problem, self._copies, self._counts, self._n_rows = problem, copies, counts, copies.sum()
         if not problem.objective.loss.smooth:
             problem.width = _WIDTH
@@ -96,7 +99,7 @@ class _Search:
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade] = point.parameters
         for losses, scores, each in zip(self._losses, self._scores, (on_lines, by_step), strict=True):
-            losses[decade] = self._counts * each
+            losses[decade] = self._counts * np.where(self._counts > 0.0, each, 0.0)
             scores[decade] = float(self._n_rows * problem.share @ losses[decade]) + prior
 
     def chosen(self) -> tuple[float, np.ndarray]:
@@ -249,7 +252,9 @@ class _Ridge:
             halves -= self._share @ halves
             targets = targets - self._share @ targets
         halves *= root
-        variances, directions = np.linalg.eigh(halves.T @ halves)
+        products = halves.T @ halves
+        variances, directions = np.linalg.eigh(products)
+        directions[np.diag(products) == 0.0] = 0.0  # rounding, which the user's unit may turn into predictions
         kept = variances > max(halves.shape) * _EPS * variances[-1]
         self._targets, self._variances, self._directions = targets, variances[kept], directions[:, kept]
         self._scores = halves @ self._directions

@@ -56,10 +56,19 @@ WEIGHT, CODE, VOTES = 0, 7, 8  # places
 def memory_of(columns: ColumnStatistics) -> np.ndarray:
     """Return what is remembered; where nothing is, all samples so far count, and none is among the latest."""
     memory = np.zeros((N_MEMORIES, len(columns.filled)))
-    memory[WEIGHT], memory[CODE] = columns.weight, np.inf
+    memory[WEIGHT], memory[CODE] = columns.weight, np.inf if columns.rows else -np.inf  # see `is_unknown`
     if columns.memory is not None:
         memory[: len(columns.memory)] = columns.memory  # earlier versions knew no codes
     return memory
+
+
+def is_unknown(largest: Any, code: Any) -> Any:
+    """Say whether a stream began without a feature, and has had nothing but zeros in it; elementwise.
+
+    Its coefficients in a network are random, and have no unit yet. They are not shown until they have one. Those that
+    are known, for they are from an earlier ``fit`` or from the user, have a ``code`` that is not minus infinity.
+    """
+    return (largest == 0.0) & (code == -np.inf)
 
 
 def bounds_of(measures: Measures, weight: Any, code: Any, votes: Any, row: float, reach: float) -> tuple[Any, Any]:

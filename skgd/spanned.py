@@ -25,7 +25,9 @@ class SpannedProblem(Problem):
     def __init__(self, objective: Objective, X: Matrix, y: np.ndarray, weight: np.ndarray | None):
         super().__init__(objective, X, y, weight)
         n_features = X.shape[1]
-        self._directions, scores = np.linalg.qr(self.rows[:, :n_features].T)
+        by_feature = self.rows[:, :n_features]
+        self._directions, scores = np.linalg.qr(by_feature.T)
+        self._directions[~by_feature.any(axis=0)] = 0.0  # rounding, which the user's unit may turn into predictions
         self.rows = np.column_stack([scores.T, self.rows[:, n_features:]])
         self.l1, self.l2 = self._penalties()
 

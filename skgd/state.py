@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -16,6 +16,7 @@ from skgd.measuring import Matrix
 from skgd.networks import Layer, initial_layers
 from skgd.objective import Objective
 from skgd.optimizers import Optimizer
+from skgd.running import CODE, is_unknown, memory_of
 from skgd.schedules import Schedule
 
 Data: TypeAlias = tuple[Matrix, np.ndarray, np.ndarray | None]
@@ -94,9 +95,51 @@ class State:
         iterate = iterate._replace(theta=shown, slots=slots, average=None, averaged=0, slopes=None)
         return replace(self, iterate=iterate)
 
+    @property
+    def _unknown(self) -> np.ndarray:
+        """Whether the coefficients of each feature in a network are random, and have no unit yet."""
+        return is_unknown(self.columns.largest, memory_of(self.columns)[CODE])
+
+    def without(self, features: np.ndarray) -> State:
+        """Return the state of a network in which some features begin anew, with coefficients of zero."""
+
+        def begun(vector: np.ndarray, start: float) -> np.ndarray:
+            vector = vector.copy()
+            self.objective.layers(vector)[0][0][features] = start
+            return vector
+
+        theta, slots, average, *_ = self.iterate
+        slots = tuple(map(begun, slots, self.optimizer.initial()))
+        average = None if average is None else begun(average, 0.0)
+        return replace(self, iterate=self.iterate._replace(theta=begun(theta, 0.0), slots=slots, average=average))
+
+    @property
+    def as_shown(self) -> State:
+        """The same with zeros for what is not shown, for a training that takes features in other units."""
+        return self.without(self._unknown) if self.t and self.objective.hidden_layer_sizes else self
+
+    def begun_at(self, layers: Sequence[Layer], objective: Objective, optimizer: Optimizer) -> State:
+        """Return the state that goes on from layers in the user's units, with empty slots.
+
+        Random coefficients that are not shown stay what they are, where these layers have zeros, as it was shown.
+        """
+        theta, columns = objective.from_user(layers, self.dtype), self.columns
+        if objective.hidden_layer_sizes:
+            given, random = (objective.layers(vector)[0][0] for vector in (theta, self.iterate.theta))
+            memory, unknown = memory_of(columns), self._unknown
+            told = given.any(axis=1)
+            given[unknown & ~told] = random[unknown & ~told]
+            memory[CODE, unknown & told] = np.inf
+            columns = replace(columns, memory=memory)
+        iterate = initial_iterate(theta, optimizer, False)._replace(t=self.t)
+        return replace(self, objective=objective, optimizer=optimizer, columns=columns, iterate=iterate)
+
     def readout(self) -> list[Layer]:
-        """Return the layers to predict with, in the user's units."""
-        return self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
+        """Return the layers to predict with, in the user's units: those of features that nothing is known of are 0."""
+        layers = self.objective.to_user(readout(self.iterate, self.optimizer, self.objective))
+        if self.objective.hidden_layer_sizes:
+            layers[0][0][self._unknown] = 0.0
+        return layers
 
     def published(self) -> list[Layer]:
         """Return the layers to predict with, if they are finite numbers."""

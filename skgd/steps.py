@@ -230,7 +230,8 @@ def _expressed_in(state: State, coordinates: Coordinates, stream: bool, before: 
     optimizer, old, new = state.optimizer, state.objective, replace(state.objective, coordinates=coordinates)
     theta, slots, average, *_ = state.iterate
     if state.t == 0:
-        return replace(state, objective=new)
+        state = replace(state, objective=new)
+        return state if stream or not new.hidden_layer_sizes else state.without(state.columns.largest == 0.0)
 
     if stream and not isinstance(coordinates.target_scale, float):
         of_old, of_new = ((part.target_center, part.target_scale) for part in (old.coordinates, coordinates))

@@ -1,12 +1,15 @@
 """Units never matter: not those of columns nor of targets, with any default, loss, format or number of outputs."""
 
+import pickle
 from functools import cache
+from unittest import mock
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
@@ -19,7 +22,8 @@ from sklearn.linear_model import (
 )
 from sklearn.metrics import log_loss, r2_score
 
-from skgd import GDClassifier, GDRegressor
+import skgd.engines
+from skgd import GDClassifier, GDRegressor, partitions
 from skgd.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, EpsilonInsensitive, Huber, Loss, SquaredEpsilonInsensitive
 from skgd.optimizers import OPTIMIZERS
 
@@ -235,6 +239,209 @@ def test_counts_that_have_all_been_zero_are_expected_to_be(layers, as_format):
     for _ in range(30):
         model.partial_fit(X, np.zeros(100))
     assert model.predict(X).mean() < 0.05
+
+
+# -- features without a value ------------------------------------------------------------------------------------------
+
+
+@cache
+def with_unknown(n_columns, dtype=np.float64):
+    """Return a number and categories, a score, and of which of these features only the second half has values."""
+    rng = np.random.default_rng(0)
+    category = np.append(rng.integers(1, 2 * n_columns // 3, 60), rng.integers(1, n_columns, 60))
+    X = np.eye(n_columns, dtype=dtype)[category]
+    X[:, 0] = rng.normal(size=120)
+    return X, X[:, 0] + np.sin(category) + 0.1 * rng.normal(size=120), ~X[:60].any(axis=0)
+
+
+def model_for(loss, **parameters):
+    return (GDRegressor if loss in REGRESSOR_LOSSES else GDClassifier)(loss, random_state=0, **parameters)
+
+
+def targets_for(loss, score):
+    return np.exp(0.5 * score) if loss in REGRESSOR_LOSSES else (score > np.median(score)).astype(int)
+
+
+def raw_of(model, X):
+    return model.predict(X) if isinstance(model, GDRegressor) else model.decision_function(X)
+
+
+def first_layer(model):
+    return model.coefs_[0] if model.hidden_layer_sizes else np.atleast_2d(model.coef_).T
+
+
+def assert_silent(model, X, unknown, as_format):
+    """Check that predictions depend on no value of some features, in whatever unit, but on others."""
+    assert not first_layer(model)[unknown].any()
+    assert first_layer(model)[~unknown].any()
+    plain, others = (raw_of(model, as_format(X * ~unknown + value * unknown)) for value in (0.0, 1e6))
+    assert_allclose(others, plain, rtol=0.0, atol=1e-5 * np.ptp(plain))
+
+
+@both_formats
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("layers", [(), (6,), (5, 4)], ids=str)
+@pytest.mark.parametrize("loss", [*REGRESSOR_LOSSES, *CLASSIFIER_LOSSES])
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+def test_a_feature_without_a_value_says_nothing_after_fit(loss, layers, dtype, as_format):
+    """Nor does one that only samples of weight zero have: random numbers and rounding errors would be in its unit."""
+    for n_columns in (12, 90):
+        X, score, unknown = with_unknown(n_columns, dtype)
+        model = model_for(loss, hidden_layer_sizes=layers, max_iter=5)
+        model.fit(as_format(X), targets_for(loss, score), sample_weight=np.repeat([1.0, 0.0], 60))
+        assert_silent(model, X, unknown, as_format)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"early_stopping": True},
+        {"precondition": False, "learning_rate": 0.01},
+        {"optimizer": "ftrl"},
+        {"average": True},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+def test_a_network_says_nothing_of_a_feature_without_a_value_whatever_its_parameters(parameters):
+    X, score, unknown = with_unknown(12)
+    model = model_for("log_loss", hidden_layer_sizes=(6,), max_iter=5, **parameters)
+    y = targets_for("log_loss", score)
+    assert_silent(clone(model).fit(X[:60], y[:60]), X, unknown, np.asarray)
+    if "early_stopping" not in parameters:
+        assert_silent(clone(model).partial_fit(X[:60], y[:60], classes=[0, 1]), X, unknown, np.asarray)
+
+
+@both_formats
+def test_units_of_features_that_a_fold_lacks_do_not_matter_to_a_network(as_format):
+    """A tenth of the samples, held out or left out by cross-validation, has some that the others have not."""
+    X, score, _ = with_unknown(90)
+    scale = 2.0 ** np.resize([-30, 7, 0, 20, -5], 90)
+    for early_stopping in (False, True):
+        for loss in ("squared_error", "log_loss"):
+            y = targets_for(loss, score)
+            model = model_for(loss, hidden_layer_sizes=(8,), early_stopping=early_stopping)
+            plain, scaled = clone(model).fit(as_format(X), y), clone(model).fit(as_format(X * scale), y)
+            assert plain.n_iter_ == scaled.n_iter_
+            assert_unchanged(raw_of(scaled, as_format(X * scale)), raw_of(plain, as_format(X)))
+
+
+def test_the_ridge_that_evidence_chooses_leaves_features_without_a_value_alone():
+    rng = np.random.default_rng(0)
+    X, unknown = rng.normal(size=(300, 20)), np.isin(np.arange(20), [1, 4, 7])
+    y = X.sum(axis=1) + rng.normal(size=300)
+    X[:, unknown] = 0.0
+    for targets in (y, np.c_[y, -2.0 * y]):
+        assert_silent(GDRegressor().fit(X, targets), X, unknown, np.asarray)
+
+
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+@pytest.mark.parametrize("parameters", [{"alpha": 1e-3}, {"tol": 1e-6}], ids=str)
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "log_loss", "hinge"])
+def test_combinations_of_correlated_features_leave_those_without_a_value_alone(loss, parameters):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3)) @ rng.normal(size=(3, 100)) + 0.01 * rng.normal(size=(80, 100))
+    unknown = np.isin(np.arange(100), [1, 4, 7])
+    X[:, unknown], y = 0.0, targets_for(loss, X[:, 0] - X[:, 2])
+    model = model_for(loss, max_iter=20, **parameters)
+    model = partitions.fit(model, [(X[::2], y[::2]), (X[1::2], y[1::2])], solver="sgd")
+    assert_silent(model, X, unknown, np.asarray)
+
+
+@cache
+def stream_with_unknown(loss, n_columns):
+    """Return samples, targets, and which features only the second half of the samples has, or none at all."""
+    X, score, unknown = with_unknown(min(n_columns, 90))
+    rest = n_columns - X.shape[1]
+    return np.pad(X, ((0, 0), (0, rest))), targets_for(loss, score), np.pad(unknown, (0, rest), constant_values=True)
+
+
+def learn_stream(model, X, y, size, weight=None):
+    first = {"classes": [0, 1]} if isinstance(model, GDClassifier) else {}
+    for start in range(0, len(y), size):
+        part = slice(start, start + size)
+        model.partial_fit(X[part], y[part], sample_weight=None if weight is None else weight[part], **first)
+    return model
+
+
+@both_formats
+@pytest.mark.parametrize("seconds", [0.0, np.inf], ids=["compiled", "vectorized"])
+@pytest.mark.parametrize("n_columns", [12, 5000])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson", "log_loss"])
+def test_a_feature_without_a_value_says_nothing_in_a_stream(loss, dtype, n_columns, seconds, as_format):
+    """When it has one, it begins like others, with random coefficients in a network."""
+    if n_columns > 1000 and as_format is np.asarray:
+        pytest.skip("dense rows are for few columns")
+    X, y, unknown = stream_with_unknown(loss, n_columns)
+    A, model = as_format(X.astype(dtype)), model_for(loss, hidden_layer_sizes=(5, 4))
+    by_turns = np.arange(120).reshape(2, 60).T.ravel()
+    with mock.patch.object(skgd.engines, "REPAYS_SECONDS", seconds):
+        of_weight_zero = learn_stream(clone(model), A[by_turns], y[by_turns], 6, np.resize([1.0, 0.0], 120))
+        assert_silent(of_weight_zero, X.astype(dtype), unknown, as_format)
+        model = learn_stream(model, A[:60], y[:60], 6)
+        assert_silent(model, X.astype(dtype), unknown, as_format)
+        reloaded = learn_stream(pickle.loads(pickle.dumps(model)), A[60:], y[60:], 6)
+        model = learn_stream(model, A[60:], y[60:], 6)
+    for mine, expected in zip(reloaded.coefs_, model.coefs_, strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    occurs = X.any(axis=0)
+    assert np.all(np.abs(model.coefs_[0][occurs]).max(axis=1) > 1e-3)
+    assert not model.coefs_[0][~occurs].any()
+
+
+def half_learned(**parameters):
+    X, y, unknown = stream_with_unknown("log_loss", 12)
+    model = learn_stream(model_for("log_loss", hidden_layer_sizes=(6,), max_iter=5, **parameters), X[:60], y[:60], 6)
+    return model, X, y, unknown
+
+
+def test_coefficients_of_one_s_own_are_shown_before_their_features_have_a_value():
+    model, X, y, unknown = half_learned()
+    one, *others = np.flatnonzero(unknown)
+    coefs = [coef.copy() for coef in model.coefs_]
+    coefs[0][one] = np.linspace(1.0, 2.0, 6)
+    model.coefs_ = coefs
+    model.partial_fit(X[:6], y[:6])
+    assert_allclose(model.coefs_[0][one], coefs[0][one], rtol=0.1)
+    assert not model.coefs_[0][others].any()
+    learn_stream(model, X[60:], y[60:], 6)
+    assert np.all(np.abs(model.coefs_[0][others]).max(axis=1) > 1e-3)  # still random when they begin
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precondition": False}, {"average": True}], ids=str)
+def test_features_without_a_value_stay_silent_where_parameters_change(change):
+    model, X, y, unknown = half_learned()
+    model.set_params(learning_rate=1e-8, **change).partial_fit(X[:6], y[:6])
+    assert_silent(model, X, unknown, np.asarray)
+    learn_stream(model, X[60:], y[60:], 6)
+    assert np.all(np.abs(model.coefs_[0][unknown]).max(axis=1) > 1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "ftrl", "schedule_free"])
+@pytest.mark.filterwarnings("ignore:Training ended at max_iter")
+def test_features_without_a_value_stay_silent_where_fit_goes_on(optimizer):
+    model, X, y, unknown = half_learned(warm_start=True, optimizer=optimizer)
+    model.fit(X[:60], y[:60])
+    assert_silent(model, X, unknown, np.asarray)
+    before = first_layer(model)[~unknown].copy()
+    model.fit(X[60:], y[60:]).fit(X[:60], y[:60])  # what is known stays so
+    assert first_layer(model)[unknown].any()
+    assert np.abs(first_layer(model)[~unknown] - before).max() < 1.0
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e6])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_epsilon_insensitive", "poisson", "tweedie"])
+def test_units_do_not_choose_the_penalty_where_samples_are_far_away(loss, factor):
+    """Left out, such a sample is predicted by differences that are rounding: it has no say in the choice."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 5)) * [1.0, 10.0, 0.1, 3.0, 1.0] + 2.0
+        score = X @ (rng.normal(size=5) / X.std(axis=0)) + rng.normal(size=60)
+        X[rng.integers(0, 60, 3)] *= factor
+        y, unit = targets_for(loss, score - score.mean()), rng.choice([1e-6, 1e-3, 0.01, 60.0, 1e3, 1e6], 5)
+        plain, scaled = model_for(loss).fit(X, y), model_for(loss).fit(X * unit, y)
+        assert_allclose(scaled.alpha_, plain.alpha_)
 
 
 # -- prices of goods --------------------------------------------------------------------------------------------------

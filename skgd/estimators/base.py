@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skgd.automatic import compares_average
 from skgd.coordinates import ColumnStatistics, Coordinates
-from skgd.engines import Engine, initial_iterate
+from skgd.engines import Engine
 from skgd.estimators.atomic import atomic, restore
 from skgd.estimators.derived import DerivedAttributes
 from skgd.estimators.parameters import ResolvedParameters, check_parts
@@ -275,7 +275,7 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         resumed = hasattr(self, "_state") and (self.warm_start or unfinished is not None)
         random_state = self._random_state()
         start, plan, loss, data = self._prepare(X, y, sample_weight, random_state, stream=False, resumed=resumed)
-        state = start.whole
+        state = start.whole.as_shown
         validation = self._read_validation(X_val, y_val, sample_weight_val, state.dtype, loss)
         if unfinished is not None:
             unfinished.beginning.check(self._lasting_parameters(), data, validation)
@@ -429,11 +429,10 @@ class GDEstimator(ResolvedParameters, DerivedAttributes, CallbackSupportMixin, B
         known = untouched or (fingerprint is not None and fingerprint == self._fingerprint)
         optimizer = plan.optimizer or state.optimizer
         same_rule = type(optimizer) is type(state.optimizer)
-        if known and same_rule and same_coordinates:
-            iterate = state.iterate
-        else:  # coefficients set from outside, another optimizer or other coordinates: start there, with empty slots
-            theta = objective.from_user(layers, state.iterate.theta.dtype)
-            iterate = initial_iterate(theta, optimizer, False)._replace(t=state.iterate.t)
+        if not (known and same_rule and same_coordinates):
+            # Coefficients set from outside, another optimizer or other coordinates: start there, with empty slots.
+            state = state.begun_at(layers, objective, optimizer)
+        iterate = state.iterate
         goes_on = plan.averages_on(state.averaging)
         if iterate.slopes is not None and plan.averaging is not None:
             iterate = iterate._replace(slopes=None)

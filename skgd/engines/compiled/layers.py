@@ -23,7 +23,7 @@ from skgd.engines.compiled.interface import (
 )
 from skgd.engines.vectorized import between, with_zeros
 from skgd.objective import penalty_of, penalty_rates
-from skgd.running import VOTES
+from skgd.running import CODE, VOTES, is_unknown
 
 
 def change_coordinates(theta, layer_sizes, n_coefficients, of_columns, old, new, shift, norms):
@@ -134,9 +134,10 @@ def write_penalties(theta, layer_sizes, l1, l2, strength, l1_ratio, in_user_unit
     return penalty, progress
 
 
-def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, shown, shift, hyper):
+def write_layers(iterates, layer_sizes, n_coefficients, coordinates, known, zeros, shown, shift, hyper):
     """Write the parameters to predict with: what `skgd.state.State.readout` does."""
     theta, slots, average, share = iterates
+    measures, memory = known
     center, scale, target_center, target_scale = coordinates
     last, begin, after = len(layer_sizes) - 2, 0, n_coefficients
     n_sparse = n_coefficients if zeros else 0
@@ -146,6 +147,10 @@ def write_layers(iterates, layer_sizes, n_coefficients, coordinates, zeros, show
             shift[k] = 0.0
         for j in range(n_inputs):
             c, s = (0.0, 1.0) if hidden and layer > 0 else (1.0 * center[j], 1.0 * scale[j])
+            if hidden and layer == 0 and is_unknown(measures[0, j], memory[CODE, j]):
+                for k in range(n_neurons):
+                    shown[begin + j * n_neurons + k] = 0.0
+                continue
             for k in range(n_neurons):
                 i = begin + j * n_neurons + k
                 w = shown_parameter(theta, slots, average, share, i, n_sparse, hyper)

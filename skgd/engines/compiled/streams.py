@@ -309,8 +309,9 @@ def take_stream(
     if shows:
         of_average = theta.dtype.type(share_of_average(totals[2], totals[3])) if compares else theta.dtype.type(1.0)
         iterates = (theta, by_place, average[: len(theta) if averaged > 0 else 0], of_average)
-        coordinates, penalized = (center, scale, target_center, target_scale), zeros or strength * l1_ratio > 0.0
-        write_layers(iterates, layer_sizes, n_coefficients, coordinates, penalized, shown, shift, hypers[0])
+        coordinates, known = (center, scale, target_center, target_scale), (columns, memory)
+        with_zeros = zeros or strength * l1_ratio > 0.0
+        write_layers(iterates, layer_sizes, n_coefficients, coordinates, known, with_zeros, shown, shift, hypers[0])
         if combines:
             coef = part_of(shown, 0, (n_features, n_outputs))
             write_of_columns(coef, part_of(shown, n_coefficients, (n_outputs,)), combinations, scratch[0])
