@@ -101,7 +101,7 @@ class State:
         return is_unknown(self.columns.largest, memory_of(self.columns)[CODE])
 
     def without(self, features: np.ndarray) -> State:
-        """Return the state of a network in which some features begin anew, with coefficients of zero."""
+        """Return the state of a network in which some features start from scratch, with coefficients of zero."""
 
         def begun(vector: np.ndarray, start: float) -> np.ndarray:
             vector = vector.copy()
