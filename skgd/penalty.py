@@ -208,7 +208,7 @@ def _move_along_line(
         own = np.sqrt(np.square(own).sum(keepdims=True))
         time = np.sqrt(np.square(moved).sum(keepdims=True)) / nonzero(own)
     else:
-        time = moved / nonzero(own)
+        time = moved / np.where(own == 0.0, 1.0, own)  # both have the sign of the slope
 
     def rise(time: np.ndarray) -> np.ndarray:
         """Return how fast the objective of the others grows there."""
