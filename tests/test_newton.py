@@ -341,6 +341,15 @@ def test_which_class_is_called_positive_does_not_matter_to_rows_left_out():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6, atol=1e-9)
 
 
+def test_weak_signs_of_classes_do_not_choose_a_weak_penalty():
+    """Where a kink makes the others steeper, lines are no shorter than Newton's step."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(200, 150))
+    score = X[:, :15].sum(axis=1) / 3.0 + 0.5 * rng.normal(size=200)
+    alphas = [GDClassifier("squared_hinge").fit(X, y).alpha_ for y in (score > 0.0, np.digitize(score, [-0.5, 0.5]))]
+    np.testing.assert_allclose(alphas, [0.5, 5.0])
+
+
 @both_formats
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize(("n_rows", "rarity"), [(2000, 0.01), (20_000, 0.001)])
