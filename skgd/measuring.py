@@ -98,7 +98,7 @@ def _moments_of_folded(
         square = _folded(np.add, np.einsum("ij,ij->j", values, values), fold) / total
     else:
         values = values.reshape(len(weight), -1)
-        square = np.einsum("ij,ij,i->j", values, values, weight) / total
+        square = np.einsum("ij,ij,i->j", values, values, weight / total)  # whose products with weights may overflow
     variance, unit = variance_of(square, mean), nonzero(largest)
     return None if (variance < _LOST * np.square(mean)).any() else (mean / unit, variance / unit / unit)
 

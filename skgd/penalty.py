@@ -198,7 +198,9 @@ def _move_along_line(
 ) -> np.ndarray:
     """Return by how much the prediction of one sample moves, to the minimum of the others on a line.
 
-    That is the line on which its own slope moves the parameters. Outputs that share a loss move together.
+    That is the line on which its own slope moves the parameters. They only go on from where Newton's step ends: to stop
+    earlier, where the others are steeper on the line than around it, would make predictions too good. Outputs that
+    share a loss move together.
     """
     direction, _ = problem.newton_step(point, -share * np.outer(problem.rows[row], slope), solves)
     scores, others = problem.rows @ direction, problem.share.copy()
@@ -208,7 +210,7 @@ def _move_along_line(
         own = np.sqrt(np.square(own).sum(keepdims=True))
         time = np.sqrt(np.square(moved).sum(keepdims=True)) / nonzero(own)
     else:
-        time = moved / nonzero(own)
+        time = moved / np.where(own == 0.0, 1.0, own)  # both have the sign of the slope
 
     def rise(time: np.ndarray) -> np.ndarray:
         """Return how fast the objective of the others grows there."""
@@ -217,13 +219,14 @@ def _move_along_line(
         by_column += (problem.l2 * (point.parameters + time * direction) * direction).sum(axis=0)
         return by_column.sum(keepdims=True) if problem.coupled else by_column
 
-    longest = _LONGEST / nonzero(np.abs(own))
+    earliest, longest = time, _LONGEST / nonzero(np.abs(own))
     for _ in range(_LINE_STEPS):
-        here, ahead = rise(time), rise(time + _AHEAD * longest)
-        curvature = nonzero(np.maximum(ahead - here, 0.0) / (_AHEAD * longest))
-        step = np.clip(-here / curvature, -longest, longest)
-        time = time + step
-        if np.all(np.abs(step) <= _NEAR * longest):
+        here = rise(time)
+        if np.all((here >= 0.0) & (time == earliest)):
+            break
+        curvature = nonzero(np.maximum(rise(time + _AHEAD * longest) - here, 0.0) / (_AHEAD * longest))
+        before, time = time, np.maximum(time + np.clip(-here / curvature, -longest, longest), earliest)
+        if np.all(np.abs(time - before) <= _NEAR * longest):
             break
     return time * scores[row]
 

@@ -163,6 +163,15 @@ def test_columns_of_every_kind_beside_each_other(n_columns, weighted):
         assert_allclose(statistics.filled, np.average(X != 0.0, axis=0, weights=weight), rtol=1e-13)
 
 
+@pytest.mark.parametrize(("unit", "weight"), [(1e80, 1e200), (1e90, 1e140), (1e-80, 1e-200), (1.0, 1e-310)])
+def test_weights_of_any_size_beside_values_of_any_size(unit, weight):
+    """Their products with squares of values would be infinite, or zero: of values about zero, as if constant."""
+    half = np.random.default_rng(0).standard_normal((1024, 20))
+    X = np.vstack([half, -half])
+    expected = np.square(X / np.abs(X).max(axis=0)).mean(axis=0)
+    assert_allclose(of(unit * X, np.full(2048, weight)).relative_variance, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e9 + 0.3, 1e150, 1e-300])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("measure", [measuring.measure_columns, compiled.measure_columns], ids=["NumPy", "compiled"])

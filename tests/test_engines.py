@@ -479,6 +479,18 @@ def test_a_loss_derived_from_softmax(batch_size):
     assert np.abs(smoothed.coef_).max() < 0.95 * np.abs(model.set_params(loss=SoftmaxLoss()).fit(X, y).coef_).max()
 
 
+class Apart(SoftmaxLoss):
+    """The same of raw scores, which are no log-probabilities."""
+
+    normalized = False
+
+
+def test_a_loss_derived_from_softmax_that_is_not_normalized():
+    X = features()
+    _, y = target("classes", X)
+    assert_engines_agree(GDClassifier(Apart(), max_iter=3, tol=None, batch_size=8, random_state=0), X, y)
+
+
 class Halved(Adam):
     @staticmethod
     def rule(w, g, lr, t, slots, hyper):

@@ -330,6 +330,26 @@ def test_losses_of_rows_left_out_are_those_of_brute_force_where_they_move_far(n_
     assert on_lines[rare].sum() == pytest.approx(np.sum(exact), rel=0.22)
 
 
+def test_which_class_is_called_positive_does_not_matter_to_rows_left_out():
+    """Also where they move farther than a line's few steps go: these begin where Newton's step ends."""
+    rng = np.random.default_rng(0)
+    X, y = StandardScaler().fit_transform(rng.standard_t(1.5, (600, 3))), (rng.random(600) < 0.03).astype(int)
+    losses = []
+    for labels in (y, 1 - y):
+        whole = problem(LogLoss(), labels, 1, alpha=1e-4, X=X)
+        losses.append(leave_one_out(whole, minimum(whole, whole.at(np.zeros((4, 1))), 1e-14), np.ones(600))[1])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6, atol=1e-9)
+
+
+def test_weak_signs_of_classes_do_not_choose_a_weak_penalty():
+    """Where a kink makes the others steeper, lines are no shorter than Newton's step."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(200, 150))
+    score = X[:, :15].sum(axis=1) / 3.0 + 0.5 * rng.normal(size=200)
+    alphas = [GDClassifier("squared_hinge").fit(X, y).alpha_ for y in (score > 0.0, np.digitize(score, [-0.5, 0.5]))]
+    np.testing.assert_allclose(alphas, [0.5, 5.0])
+
+
 @both_formats
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize(("n_rows", "rarity"), [(2000, 0.01), (20_000, 0.001)])

@@ -110,7 +110,7 @@ class Kind(NamedTuple):
             "resting": self.laziness == "rest",
             "proximal": optimizer.proximal,
             "normalized": loss.normalized,
-            "softmax": loss.gradient is SoftmaxLoss.gradient,
+            "softmax": loss.normalized and loss.gradient is SoftmaxLoss.gradient,
             "decays": self.decays,
             "bounded": self.bounded,
             "implicit": self.implicit,
