@@ -49,7 +49,9 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e-12
 _FAR = 0.5  # by which predictions move: farther, losses are hardly quadratic functions
 _LINE_VALUES = 5e5  # predictions of all samples, each time one is left out that moves far
-_LONGEST, _AHEAD, _NEAR, _LINE_STEPS = 2.0, 1e-4, 0.05, 8  # steps on a line, by which the prediction moves at most
+_LINE_STEPS = 8
+_LONGEST = 2.0  # step on a line, by how much the prediction of the sample left out moves
+_AHEAD, _NEAR = 1e-4, 0.05  # shares of it: where the curvature is measured, and a step that is the last one
 _FARTHEST = 0.01  # what a sample counts: of one farther away, all that its leverage leaves to the others is rounding
 
 
@@ -164,8 +166,9 @@ def leave_one_out(
     by_step = problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
     distance = np.abs(moved).max(axis=1) * lines
     farthest = np.argsort(-distance, kind="stable")[: max(1, int(_LINE_VALUES / len(moved)))]
-    for row in farthest[distance[farthest] > _FAR]:
-        moved[row] = _move_along_line(problem, point, solves, row, share[row], slopes[row], moved[row])
+    far = farthest[distance[farthest] > _FAR]
+    if len(far):
+        moved[far] = _moves_along_lines(problem, point, solves, far, share[far], slopes[far], moved[far])
     return by_step, problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
 
 
@@ -193,42 +196,61 @@ def _moves_together(
     return (influence @ np.linalg.solve(left, slopes[:, :, np.newaxis]))[:, :, 0]
 
 
-def _move_along_line(
-    problem: Problem, point: Point, solves: list[Solve], row: int, share: float, slope: np.ndarray, moved: np.ndarray
+def _moves_along_lines(
+    problem: Problem,
+    point: Point,
+    solves: list[Solve],
+    far: np.ndarray,
+    share: np.ndarray,
+    slopes: np.ndarray,
+    moved: np.ndarray,
 ) -> np.ndarray:
-    """Return by how much the prediction of one sample moves, to the minimum of the others on a line.
+    """Return by how much the predictions of some samples move, each to the minimum of the others on a line.
 
     That is the line on which its own slope moves the parameters. They only go on from where Newton's step ends: to stop
     earlier, where the others are steeper on the line than around it, would make predictions too good. Outputs that
     share a loss move together.
     """
-    direction, _ = problem.newton_step(point, -share * np.outer(problem.rows[row], slope), solves)
-    scores, others = problem.rows @ direction, problem.share.copy()
-    others[row] -= share
-    own = scores[row]
+    rows, own_row = problem.rows, (np.arange(len(far)), far)
+    directions = _directions(problem, solves, rows[far], share[:, np.newaxis] * slopes)
+    scores, others = rows @ directions, np.tile(problem.share, (len(far), 1))
+    others[own_row] -= share
+    own = scores[own_row]
     if problem.coupled:
-        own = np.sqrt(np.square(own).sum(keepdims=True))
-        time = np.sqrt(np.square(moved).sum(keepdims=True)) / nonzero(own)
+        length = np.sqrt(np.square(own).sum(axis=1, keepdims=True))
+        time = np.sqrt(np.square(moved).sum(axis=1, keepdims=True)) / nonzero(length)
     else:
-        time = moved / np.where(own == 0.0, 1.0, own)  # both have the sign of the slope
+        length, time = np.abs(own), moved / np.where(own == 0.0, 1.0, own)  # both have the sign of the slope
 
     def rise(time: np.ndarray) -> np.ndarray:
         """Return how fast the objective of the others grows there."""
-        slopes = problem.slopes(point.raw + (time * scores) @ problem.basis.T)
-        by_column = others @ (slopes * scores)
-        by_column += (problem.l2 * (point.parameters + time * direction) * direction).sum(axis=0)
-        return by_column.sum(keepdims=True) if problem.coupled else by_column
+        slopes = problem.slopes(point.raw + (time[:, np.newaxis] * scores) @ problem.basis.T)
+        by_column = np.einsum("in,ink->ik", others, slopes * scores)
+        parameters = point.parameters + time[:, np.newaxis] * directions
+        by_column += (problem.l2 * parameters * directions).sum(axis=1)
+        return by_column.sum(axis=1, keepdims=True) if problem.coupled else by_column
 
-    earliest, longest = time, _LONGEST / nonzero(np.abs(own))
+    earliest, longest, moving = time, _LONGEST / nonzero(length), np.ones((len(far), 1), bool)
     for _ in range(_LINE_STEPS):
         here = rise(time)
-        if np.all((here >= 0.0) & (time == earliest)):
+        moving &= ((here < 0.0) | (time > earliest)).any(axis=1, keepdims=True)
+        if not moving.any():
             break
         curvature = nonzero(np.maximum(rise(time + _AHEAD * longest) - here, 0.0) / (_AHEAD * longest))
-        before, time = time, np.maximum(time + np.clip(-here / curvature, -longest, longest), earliest)
-        if np.all(np.abs(time - before) <= _NEAR * longest):
-            break
-    return time * scores[row]
+        before, there = time, np.maximum(time + np.clip(-here / curvature, -longest, longest), earliest)
+        time = np.where(moving, there, time)
+        moving &= (np.abs(time - before) > _NEAR * longest).any(axis=1, keepdims=True)
+    return time * own
+
+
+def _directions(problem: Problem, solves: list[Solve], rows: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Return the inverse Hessian times the gradient of each row, (rows, inputs, columns), which has such slopes."""
+    if problem.coupled:
+        gradients = slopes[:, :, np.newaxis] * rows[:, np.newaxis]
+        return solves[0](gradients.reshape(len(rows), -1).T).T.reshape(gradients.shape).transpose(0, 2, 1)
+    return np.stack(
+        [column[:, np.newaxis] * solve(rows.T).T for solve, column in zip(solves, slopes.T, strict=True)], 2
+    )
 
 
 def _quadratic_forms(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
