@@ -82,8 +82,9 @@ automatic learning rate of each optimizer is its ``auto_learning_rate``.
 
     for each feature separately: features of a sparse matrix that are nonzero in most samples (a gradual transition from
     40 to 60 % of them) are treated as dense ones (in text, only if the squared mean is at least nine times the
-    variance), and dense features with a single nonzero value, in at most 15 % of the samples, are scaled as sparse
-    ones. Why: numerical features next to one-hot categories are learned in any format.
+    variance), and dense features with a single nonzero value, in at most 15 % of the samples, are treated as sparse
+    ones. Why: numerical features next to one-hot categories are learned in any format; if categories were centered,
+    only the intercept would learn how frequent classes are, and the learning rate for categories is low.
 
     for labels, and losses that grow no faster than linearly: in ``fit`` with mini-batches, the standard deviation of
     dense features is at most three times a robust estimate from some of the samples, and sparse samples that are more

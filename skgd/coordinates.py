@@ -149,11 +149,14 @@ def newton_coordinates(measures: Measures, centered: bool, text_like: bool) -> t
 
 
 def dense_coordinates(measures: Measures, centered: bool, text_like: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the center and the scale of dense features; one-hot categories have the scale of sparse features."""
+    """Return the center and the scale of dense features; one-hot categories have those of sparse features.
+
+    If they were centered, only the intercept would say how frequent classes are, in the short steps of categories.
+    """
     largest, _, _, filled = measures
     center, scale = standard_coordinates(measures, centered, text_like)
     rare = is_sparse(filled) & (indicated(measures) > 0.0)
-    return center, choose(rare, rare_scale(largest, filled), scale)
+    return choose(rare, 0.0, center), choose(rare, rare_scale(largest, filled), scale)
 
 
 def rare_scale(unit: Any, filled: Any) -> Any:
@@ -466,8 +469,8 @@ class Coordinates:
         """Return the coordinates in which the features have about unit size.
 
         Dense features are centered and divided by their standard deviation, and so are features of sparse samples that
-        most of these have. Others are only divided, and rare ones by less. Without an intercept, which would take it
-        up, nothing is centered.
+        most of these have. Others, and one-hot categories in any format, are only divided, and rare ones by less.
+        Without an intercept, which would take it up, nothing is centered.
         """
         coordinates_of = coordinates_of or (sparse_coordinates if sparse else dense_coordinates)
         measures = columns.measures if columns.usual is None else columns.usual

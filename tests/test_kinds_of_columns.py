@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skgd import GDClassifier, GDRegressor
+from skgd.coordinates import ColumnStatistics, Coordinates
 from skgd.optimizers import AdaGrad
 
 # Some of the cases, not all: docs/defaults.md says what remains.
@@ -291,6 +292,38 @@ def test_numbers_beside_categories_are_learned_from_a_stream_of_classes(data, as
     model = stream(GDClassifier(), as_format(X), y, passes=3)
     accuracy, solver_accuracy = model.score(as_format(Z), z), logistic(data)[1]
     assert accuracy >= solver_accuracy - 0.01
+
+
+def has_rare_class(seed, n_rows=20_000):
+    """Draw two categories, which say nothing of a class that two samples in a thousand have."""
+    rng = np.random.default_rng(seed)
+    X = one_hot(rng.integers(0, 50, n_rows), rng.integers(0, 10, n_rows))
+    return X, (rng.random(n_rows) < 0.002).astype(int)
+
+
+@both_formats
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("n_numbers", [0, 2])
+def test_a_rare_class_of_a_stream_of_categories_is_not_overestimated(n_numbers, seed, as_format):
+    """Its probability is soon as small as its share, in the short steps of categories."""
+    X, y = has_rare_class(seed)
+    X = np.c_[X, np.random.default_rng(seed).normal(10.0, 1.0, (len(X), n_numbers))]
+    model = stream(GDClassifier(), as_format(X), y, size=50)
+    probabilities = model.predict_proba(as_format(X))
+    assert probabilities[:, 1].sum() < 2.0 * y.sum()
+    assert log_loss(y, probabilities) < log_loss(y, np.tile(np.bincount(y) / len(y), (len(y), 1)))
+
+
+@both_formats
+def test_categories_stay_where_they_are_beside_numbers(as_format):
+    """In a stream, whose steps for them are short, and in mini-batches: any format has the same coordinates."""
+    rng = np.random.default_rng(0)
+    X = np.c_[one_hot(rng.integers(0, 20, 500)), rng.normal(10.0, 2.0, 500)]
+    columns = ColumnStatistics.empty(21).updated(as_format(X), None)
+    sparse = sp.issparse(as_format(X))
+    coordinates = Coordinates.of_columns(columns, sparse=sparse, fit_intercept=True, dtype=np.float64)
+    assert_allclose(coordinates.center, np.append(np.zeros(20), X[:, -1].mean()))
+    assert_allclose(coordinates.scale[:20], 1.0 / np.sqrt(1.0 - np.log(X[:, :20].mean(axis=0))))
 
 
 # -- networks ---------------------------------------------------------------------------------------------------------

@@ -161,6 +161,15 @@ def test_agree_on_rows_of_mostly_zeros(n_columns, kind):
 
 
 @pytest.mark.usefixtures("plain_python")
+@pytest.mark.parametrize("kind", ["number", "classes"])
+def test_agree_on_dense_categories_beside_numbers(kind):
+    """Each of twelve is rare: some from the first batch on, some later."""
+    rng = np.random.default_rng(0)
+    X = np.c_[np.eye(12)[rng.integers(0, 12, N_ROWS)], features()]
+    assert_agree(GDRegressor() if kind == "number" else GDClassifier(), X, target(kind, features()))
+
+
+@pytest.mark.usefixtures("plain_python")
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, 1e-310), (np.float32, 1e-42)])
 def test_agree_on_columns_that_are_subnormal_at_first(dtype, tiny, sparse):
