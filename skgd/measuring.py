@@ -93,12 +93,12 @@ def _moments_of_folded(
     """Return the mean and the variance of each feature from sums of numbers and of squares, or None if inexact."""
     if values.dtype != np.float64 or ((largest > 0.0) & (np.abs(np.log10(nonzero(largest))) > _FAR)).any():
         return None
-    mean = _mean_of_folded(values, fold, weight, total)
     if weight is None:
+        mean = _mean_of_folded(values, fold, weight, total)
         square = _folded(np.add, np.einsum("ij,ij->j", values, values), fold) / total
     else:
-        values = values.reshape(len(weight), -1)
-        square = np.einsum("ij,ij,i->j", values, values, weight / total)  # whose products with weights may overflow
+        values, share = values.reshape(len(weight), -1), weight / total  # whose products do not overflow
+        mean, square = np.einsum("ij,i->j", values, share), np.einsum("ij,ij,i->j", values, values, share)
     variance, unit = variance_of(square, mean), nonzero(largest)
     return None if (variance < _LOST * np.square(mean)).any() else (mean / unit, variance / unit / unit)
 
