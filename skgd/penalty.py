@@ -9,7 +9,7 @@ Where predictions move far, as that of the only sample of a class in a category,
 quadratic functions, and one step is too short: predictions of samples left out seem too good, the more the weaker the
 penalty. There, the parameters go on along the same line, to the minimum of the others on it. That decides whether the
 strength is larger than expected. Of smaller ones, the losses of one step decide: where classes can be separated, minima
-on lines are too near.
+on lines are too near. Where features are as many as samples, they cost time and decide nothing.
 
 The strength times the number of rows, :math:`\lambda = n \alpha`, is sought from the expected one, decade by decade,
 while the loss falls. Expected is one: standardized coefficients of about one. Where features are nearly as many as
@@ -92,12 +92,14 @@ class _Search:
         self._scores: tuple[dict[int, float], ...] = ({}, {})
         n_features = int(problem.standardized.any(axis=0).sum()) - problem.objective.fit_intercept
         self._expected = _expected_decade(self._n_rows, n_features)
+        self._has_lines = n_features < self._n_rows
         self._try(self._expected, start)
 
     def _try(self, decade: int, start: np.ndarray) -> None:
         problem = self._problem.penalized(float(10.0**decade / self._n_rows))
         point = minimum(problem, problem.at(start), self._enough)
-        by_step, on_lines = leave_one_out(problem, point, self._copies, decade >= self._expected)
+        lines = self._has_lines and decade >= self._expected
+        by_step, on_lines = leave_one_out(problem, point, self._copies, lines)
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade] = point.parameters
         for losses, scores, each in zip(self._losses, self._scores, (on_lines, by_step), strict=True):
