@@ -55,8 +55,8 @@ for name, (estimator, rate) in rates.items():
         )
     too_low, suggested, too_high = scores
     print(
-        f"{name}: too low {too_low:.2f}, suggested {suggested:.2f}, "
-        f"too high {too_high:.2f}"
+        f"{name}: too low {too_low:.3f}, suggested {suggested:.3f}, "
+        f"too high {too_high:.3f}"
     )
 
 plt.show()
