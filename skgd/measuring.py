@@ -14,7 +14,7 @@ Matrix: TypeAlias = np.ndarray | sp.csr_array
 
 _UNSURE = 4.0 * float(np.finfo(np.float64).eps)  # the share of a mean of squares that may be rounding
 _LOST = 1e-5  # of the square of a mean: a smaller variance is rounding, or much of it is, as a difference of squares
-_FAR = 100.0  # powers of ten from one: sums of squares may overflow, or underflow
+_EXTREME = 100.0  # powers of ten from one: sums of squares may overflow, or underflow
 _CHUNK_ELEMENTS = 2**18
 _FOLD = 64  # samples, at most
 _FOLDED = 2**12  # entries, at most
@@ -91,7 +91,7 @@ def _moments_of_folded(
     values: np.ndarray, fold: int, weight: np.ndarray | None, total: float, largest: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the mean and the variance of each feature from sums of numbers and of squares, or None if inexact."""
-    if values.dtype != np.float64 or ((largest > 0.0) & (np.abs(np.log10(nonzero(largest))) > _FAR)).any():
+    if values.dtype != np.float64 or ((largest > 0.0) & (np.abs(np.log10(nonzero(largest))) > _EXTREME)).any():
         return None
     if weight is None:
         mean = _mean_of_folded(values, fold, weight, total)

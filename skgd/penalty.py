@@ -31,6 +31,8 @@ cross-validation", JRSS B 82, 2020.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skgd.curvature import Point, Problem, Solve
@@ -77,6 +79,13 @@ def chosen(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class _Estimates(NamedTuple):
+    """The losses of samples left out for each decade of the strength, and their sums with what is expected of it."""
+
+    losses: dict[int, np.ndarray]
+    scores: dict[int, float]
+
+
 class _Search:
     """The strengths that are tried, by their decade, with the minimum of each and the losses of samples left out."""
 
@@ -87,9 +96,8 @@ class _Search:
         # What outliers cost whatever is predicted is no part of what a constant model leaves to gain, in its worth.
         self._enough = _CLOSE * min(problem.at(start).value, float((1.0 / problem.worth).mean()))
         self._parameters: dict[int, np.ndarray] = {}
-        # On lines, which decide on stronger penalties than expected, and by one step, which decide on weaker ones.
-        self._losses: tuple[dict[int, np.ndarray], ...] = ({}, {})
-        self._scores: tuple[dict[int, float], ...] = ({}, {})
+        # Which decide on stronger penalties than expected, and on weaker ones.
+        self._on_lines, self._by_step = _Estimates({}, {}), _Estimates({}, {})
         n_features = int(problem.standardized.any(axis=0).sum()) - problem.objective.fit_intercept
         self._expected = _expected_decade(self._n_rows, n_features)
         self._has_lines = n_features < self._n_rows
@@ -102,13 +110,14 @@ class _Search:
         by_step, on_lines = leave_one_out(problem, point, self._copies, lines)
         prior = 0.5 * ((decade - self._expected) / _PRIOR_SD) ** 2
         self._parameters[decade] = point.parameters
-        for losses, scores, each in zip(self._losses, self._scores, (on_lines, by_step), strict=True):
-            losses[decade] = self._counts * np.where(self._counts > 0.0, each, 0.0)
-            scores[decade] = float(self._n_rows * problem.share @ losses[decade]) + prior
+        for estimates, losses in ((self._on_lines, on_lines), (self._by_step, by_step)):
+            losses = self._counts * np.where(self._counts > 0.0, losses, 0.0)
+            estimates.losses[decade] = losses
+            estimates.scores[decade] = float(self._n_rows * problem.share @ losses) + prior
 
     def chosen(self) -> tuple[float, np.ndarray]:
-        for direction, scores in zip((1, -1), self._scores, strict=True):
-            decade = self._expected
+        for direction, estimates in ((1, self._on_lines), (-1, self._by_step)):
+            decade, scores = self._expected, estimates.scores
             while abs(decade - self._expected) < _DECADES:
                 decade += direction
                 self._try(decade, self._parameters[decade - direction])
@@ -122,13 +131,13 @@ class _Search:
                 "The losses of samples left out, by which alpha='auto' chooses the penalty, are not finite. The units "
                 "of X or y are too large or too small: rescale them, or set alpha to a number."
             )
-        good = (each for each in scores if self._is_hardly_worse(each, best, direction))
+        good = (each for each in scores if self._is_hardly_worse(estimates, each, best))
         decade = min(good, key=lambda decade: abs(decade - self._expected))
         return float(10.0**decade / self._n_rows), self._parameters[decade]
 
-    def _is_hardly_worse(self, decade: int, best: int, direction: int) -> bool:
+    def _is_hardly_worse(self, estimates: _Estimates, decade: int, best: int) -> bool:
         """Say whether a strength is within one standard error, of the differences row by row, of the best one."""
-        losses, scores = self._losses[direction < 0], self._scores[direction < 0]
+        losses, scores = estimates
         error = standard_error(losses[decade] - losses[best], self._problem.share, self._n_rows)
         return scores[decade] - scores[best] <= self._n_rows * error
 
@@ -166,11 +175,12 @@ def leave_one_out(
     move = _moves_together if problem.coupled else _moves_apart
     moved = move(problem, solves, share, slopes, curvatures)
     by_step = problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
-    distance = np.abs(moved).max(axis=1) * lines
+    distance = np.abs(moved).max(axis=1)
+    if not (lines and (distance > _FAR).any()):
+        return by_step, by_step
     farthest = np.argsort(-distance, kind="stable")[: max(1, int(_LINE_VALUES / len(moved)))]
     far = farthest[distance[farthest] > _FAR]
-    if len(far):
-        moved[far] = _moves_along_lines(problem, point, solves, far, share[far], slopes[far], moved[far])
+    moved[far] = _moves_along_lines(problem, point, solves, far, share[far], slopes[far], moved[far])
     return by_step, problem.losses(point.raw + moved @ problem.basis.T).sum(axis=1)
 
 
